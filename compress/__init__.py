@@ -1,0 +1,1 @@
+"""Passes over any nn.Module: fuse, prune, quantize, distill; export and verification."""

@@ -1,0 +1,1 @@
+"""The supernet, training rules, cost models and searchers."""

@@ -1,0 +1,1 @@
+"""Records, fronts, statistics and the report."""

@@ -1,0 +1,1 @@
+"""The roof: recipes, stages, data, the training loop, pools, device backends, the command line."""

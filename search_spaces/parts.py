@@ -1,0 +1,61 @@
+"""The small modules that layers are made of. All take and give (B, C, H, W)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, BatchNorm, and an activation where one is named.
+
+    The norm follows the convolution so that it folds into it: deployed, this is one convolution.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activation: str = "",
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        if activation:
+            self.act = ACTIVATIONS[activation]()
+
+
+class Residual(nn.Module):
+    """x + inner(x)."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+class Mlp(nn.Sequential):
+    """Two 1x1 convolutions with an activation between: channels -> ratio * channels -> channels."""
+
+    def __init__(self, channels: int, ratio: float, activation: str) -> None:
+        super().__init__()
+        hidden = round(channels * ratio)
+        self.expand = ConvNorm(channels, hidden, activation=activation)
+        self.project = ConvNorm(hidden, channels)
+
+
+class Head(nn.Sequential):
+    """Global average pooling and a linear classifier: (B, C, H, W) -> (B, classes)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classify = nn.Linear(channels, classes)

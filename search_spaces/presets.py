@@ -1,0 +1,56 @@
+"""Spaces by name, at several sizes. A recipe names one; the data decides classes and input shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from search_spaces.metaformer import Stage, metaformer
+from search_spaces.naming import unknown
+from search_spaces.space import SearchSpace, Shape
+
+PRESETS: dict[str, tuple[Stage, ...]] = {
+    # For images of 8x8: maps of 8x8, then 4x4.
+    "digits": (
+        Stage(widths=(16, 32, 48, 64), depths=(1, 2, 3), resolution_step=1),
+        Stage(widths=(32, 64, 96, 128), depths=(1, 2, 3)),
+    ),
+    # For images of 32x32: maps of 16x16, 8x8, then 4x4.
+    "cifar": (
+        Stage(widths=(16, 32, 48), depths=(1, 2, 3)),
+        Stage(widths=(32, 64, 96), depths=(1, 2, 3)),
+        Stage(widths=(64, 128, 192), depths=(1, 2, 3)),
+    ),
+    # For images of 128x128 and more: four stages from a quarter of the resolution down.
+    "mobile": (
+        Stage(
+            widths=(32, 48, 64), depths=(1, 2), resolution_step=4, mixers=("identity", "pooling", "depthwise")
+        ),
+        Stage(widths=(64, 96, 128), depths=(1, 2, 3), mixers=("identity", "pooling", "depthwise")),
+        Stage(widths=(128, 192, 256), depths=(2, 4, 6)),
+        Stage(widths=(192, 256, 384), depths=(1, 2, 3)),
+    ),
+}
+
+
+def preset(
+    name: str, *, classes: int, input_shape: Shape, mixers: Sequence[str] = (), activation: str = "relu"
+) -> SearchSpace:
+    """The space of that name for a data set.
+
+    Args:
+        name: one of ``PRESETS``.
+        classes: outputs of the head.
+        input_shape: (C, H, W) of one image.
+        mixers: replaces the mixers of every stage where given.
+        activation: of the convolutions.
+
+    Raises:
+        ValueError: an unknown preset, mixer or activation.
+    """
+    if name not in PRESETS:
+        raise ValueError(unknown("space", name, PRESETS))
+    stages = PRESETS[name]
+    if mixers:
+        stages = tuple(replace(stage, mixers=tuple(mixers)) for stage in stages)
+    return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
