@@ -183,7 +183,7 @@ def _mixer_slot(here: _Place, block: int) -> Slot:
             **reads,
         )
 
-    choices = (f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer")
+    choices: tuple[str, ...] = (f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer")
     if here.reading:
         choices += (f"{prefix}.kernel",)
     return Slot(name=f"{prefix}.mixer", choices=choices, layer=layer)

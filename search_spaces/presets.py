@@ -12,8 +12,8 @@ from search_spaces.space import SearchSpace, Shape
 PRESETS: dict[str, tuple[Stage, ...]] = {
     # For images of 8x8: maps of 8x8, then 4x4.
     "digits": (
-        Stage(widths=(16, 32, 48, 64), depths=(1, 2, 3), resolution_step=1),
-        Stage(widths=(32, 64, 96, 128), depths=(1, 2, 3)),
+        Stage(widths=(16, 32, 48), depths=(1, 2, 3), resolution_step=1),
+        Stage(widths=(32, 64, 96), depths=(1, 2, 3)),
     ),
     # For images of 32x32: maps of 16x16, 8x8, then 4x4.
     "cifar": (

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -289,8 +289,12 @@ class SearchSpace:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every distinct layer of the space once, in order of first appearance: what a profile measures."""
-        distinct = {layer.key: layer for table in self._tables for layer in table.layers if layer is not None}
-        return tuple(distinct.values())
+        return tuple({layer.key: layer for layer in self.slot_layers()}.values())
+
+    def slot_layers(self) -> Iterator[Layer]:
+        """Every layer that can stand in some slot, slot by slot; the same layer may come again."""
+        for table in self._tables:
+            yield from (layer for layer in table.layers if layer is not None)
 
     @cached_property
     def _layer_ids(self) -> list[Rows]:

@@ -23,19 +23,19 @@ class Attention(nn.Module):
         super().__init__()
         if channels % HEAD_CHANNELS:
             raise ValueError(f"attention needs a width that is a multiple of {HEAD_CHANNELS}, got {channels}")
-        self.heads = channels // HEAD_CHANNELS
         self.q = ConvNorm(channels, channels)
         self.k = ConvNorm(channels, channels)
         self.v = ConvNorm(channels, channels)
         self.project = ConvNorm(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        shape = (batch, self.heads, HEAD_CHANNELS, height * width)
+        batch, _, height, width = x.shape
+        # The projections say how many heads there are: pruning takes whole heads, x stays as wide.
+        shape = (batch, -1, HEAD_CHANNELS, height * width)
         q, k, v = (part(x).reshape(shape) for part in (self.q, self.k, self.v))  # (B, heads, d, N)
         weights = torch.softmax(q.transpose(-2, -1) @ k * HEAD_CHANNELS**-0.5, dim=-1)  # (B, heads, N, N)
         mixed = v @ weights.transpose(-2, -1)  # (B, heads, d, N)
-        return self.project(mixed.reshape(batch, channels, height, width))
+        return self.project(mixed.reshape(batch, -1, height, width))
 
 
 register_mixer(Mixer(name="attention", make=Attention, channel_multiple=HEAD_CHANNELS))

@@ -1,0 +1,154 @@
+"""Finding every parameter of a search space, its largest shape, and its first values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.skeleton import without_initialisers
+from nas.weights import Entry, Parameter, lay_out, parameters_of, same_kind
+from search_spaces.choice import Value
+from search_spaces.space import Arch, SearchSpace
+
+_RANDOM_PROBES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something that can be built and holds parameters: a layer in its slot, or a whole network.
+
+    Attributes:
+        prefix: of its parameters' names; empty for a whole network.
+        build: makes it.
+        what: how messages call it.
+    """
+
+    prefix: str
+    build: Callable[[], nn.Module]
+    what: str
+
+
+def pieces(space: SearchSpace, archs: Iterable[Arch] = ()) -> list[Piece]:
+    """What has to be looked at to know every parameter of a space.
+
+    A space of slots is known from its layers, exactly. For one that only builds, networks are probed:
+    the largest, the smallest, each choice moved alone from either, and 64 random ones.
+
+    Args:
+        space: the space.
+        archs: further networks to look at.
+    """
+    if space.slots:
+        return [
+            Piece(layer.name, layer.build, f"layer {layer.key}")
+            for layer in {(layer.name, layer.key): layer for layer in space.slot_layers()}.values()
+        ]
+    return [Piece("", partial(space.build, arch), f"arch {arch}") for arch in _probes(space, archs)]
+
+
+def _probes(space: SearchSpace, archs: Iterable[Arch]) -> Iterator[dict[str, Value]]:
+    large, small = space.n_values - 1, np.zeros_like(space.n_values)
+    rows = [large, small, *(space.to_row(arch) for arch in archs)]
+    for column, count in enumerate(space.n_values):
+        for value in range(count):
+            for base in (large, small):
+                row = base.copy()
+                row[column] = value
+                rows.append(row)
+    rows += list(space.sample(_RANDOM_PROBES, np.random.default_rng(0)))
+    canonical = space.canonical(np.array(rows))
+    _, first = np.unique(canonical, axis=0, return_index=True)
+    for at in sorted(first):
+        yield space.to_arch(canonical[at])
+
+
+def discover(space: SearchSpace, archs: Iterable[Arch] = ()) -> dict[str, Entry]:
+    """Every parameter of the space at its largest shape, by name.
+
+    Raises:
+        ValueError: a name that means different things in two archs, or a shape that is no slice of the
+            largest; the message names the parameter, both places, and what to do.
+    """
+    largest: dict[str, tuple[Parameter, str]] = {}
+    shapes: dict[str, dict[tuple[int, ...], str]] = {}
+    with without_initialisers(torch.device("cpu")):
+        for piece in pieces(space, archs):
+            for parameter in parameters_of(piece.build(), piece.prefix):
+                shapes.setdefault(parameter.name, {}).setdefault(parameter.shape, piece.what)
+                known = largest.get(parameter.name)
+                largest[parameter.name] = (
+                    (_union(*known, parameter, piece.what), known[1]) if known else (parameter, piece.what)
+                )
+    index = lay_out(parameter for parameter, _ in largest.values())
+    for name, entry in index.items():
+        for shape, what in shapes[name].items():
+            problem = entry.misfit(shape)
+            if problem:
+                raise ValueError(f"parameter {name!r} of {what}: {problem} (largest in {largest[name][1]})")
+    return index
+
+
+def _union(first: Parameter, here: str, second: Parameter, there: str) -> Parameter:
+    """The parameter with the larger size in every dimension."""
+    if len(first.shape) != len(second.shape) or not same_kind(first.owner, second.owner):
+        raise ValueError(
+            f"parameter {first.name!r} means different things: {first.owner} {first.shape} in {here}, but "
+            f"{second.owner} {second.shape} in {there}. Parameters are shared by name; give the two modules "
+            f"different names (for instance by the choice that picks between them)"
+        )
+    owner = second.owner if first.owner.endswith(" (any)") else first.owner
+    shape = tuple(max(sizes) for sizes in zip(first.shape, second.shape, strict=True))
+    return replace(first, shape=shape, owner=owner, trainable=first.trainable or second.trainable)
+
+
+def initialise(
+    space: SearchSpace,
+    index: dict[str, Entry],
+    flat: dict[str, Tensor],
+    seed: int,
+    archs: Iterable[Arch] = (),
+) -> None:
+    """Fills the flat tensors with what the modules' own initialisers draw at their largest sizes.
+
+    Where no single network has a parameter at its largest in every dimension, the rest is drawn from a
+    normal distribution with the mean and deviation of the largest part there is.
+    """
+    filled: dict[str, int] = {}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for piece in _largest_first(pieces(space, archs)):
+            wanted = [
+                (name, shape)
+                for name, shape in _shapes(piece).items()
+                if filled.get(name, 0) < torch.Size(shape).numel()
+            ]
+            if not wanted:
+                continue
+            values = dict(_named(piece.build(), piece.prefix))
+            for name, shape in wanted:
+                entry, drawn = index[name], values[name].detach()
+                if shape != entry.shape:
+                    spread = drawn.std() if drawn.numel() > 1 else torch.zeros(())
+                    entry.view(flat[entry.group], entry.shape).normal_().mul_(spread).add_(drawn.mean())
+                entry.view(flat[entry.group], shape).copy_(drawn)
+                filled[name] = drawn.numel()
+
+
+def _shapes(piece: Piece) -> dict[str, tuple[int, ...]]:
+    with without_initialisers(torch.device("cpu")):
+        return {p.name: p.shape for p in parameters_of(piece.build(), piece.prefix)}
+
+
+def _largest_first(found: list[Piece]) -> list[Piece]:
+    size = {id(piece): sum(torch.Size(shape).numel() for shape in _shapes(piece).values()) for piece in found}
+    return sorted(found, key=lambda piece: -size[id(piece)])
+
+
+def _named(module: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in module.named_parameters():
+        yield f"{prefix}.{name}" if prefix else name, parameter

@@ -1,0 +1,273 @@
+"""The supernet: the shared weights of every network in a space.
+
+A subnet is the plain static network of an arch whose parameters are views of the shared weights and whose
+gradients are views of the shared gradient, so it costs what the same static network costs, and computes
+what the extracted network computes. There is no active-subnet state: which network runs is an argument.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nas.discovery import discover, initialise
+from nas.skeleton import clone, without_initialisers
+from nas.weights import GROUPS, Entry, allocate
+from results.files import replace_atomic
+from search_spaces.layer import Layer
+from search_spaces.space import Arch, SearchSpace
+
+# Slices of the flat tensors are not laid out densely, which autograd remarks on once. It is meant so: the
+# gradient of a slice has the strides of its parameter.
+warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+
+_FORMAT = "quarry-supernet-1"
+_CACHED_NETWORKS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A module whose parameters are views, and those of them that take gradients, with their gradients."""
+
+    module: nn.Module
+    gradients: list[tuple[nn.Parameter, Tensor]]
+
+
+class Supernet:
+    """The shared weights of every network in a space.
+
+    Args:
+        space: the search space.
+        seed: of the first values.
+        device: where weights and gradients live.
+        archs: further archs to look at when the space only has ``build`` and its parameters have to be
+            found by probing.
+
+    Attributes:
+        index: where each parameter lives, by name.
+        flat: the weights, one flat float32 tensor for each group (with and without weight decay).
+        grad: the gradients, likewise; empty when the weights are only read.
+
+    Raises:
+        ValueError: two archs disagree about a parameter (see ``nas.discovery.discover``).
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        archs: Iterable[Arch] = (),
+    ) -> None:
+        archs = tuple(archs)
+        index = discover(space, archs)
+        flat = allocate(index, torch.device("cpu"))
+        initialise(space, index, flat, seed, archs)
+        flat = {group: tensor.to(device) for group, tensor in flat.items()}
+        self._attach(space, index, flat, {group: torch.zeros_like(tensor) for group, tensor in flat.items()})
+
+    @classmethod
+    def reading(cls, space: SearchSpace, index: dict[str, Entry], flat: dict[str, Tensor]) -> Supernet:
+        """A supernet over weights that exist already and are only read: what evaluation workers hold.
+
+        Args:
+            space: the space the weights belong to.
+            index: of the supernet they come from.
+            flat: its flat tensors, or others that share memory with them (or read-only copies).
+        """
+        supernet = cls.__new__(cls)
+        supernet._attach(space, index, flat, {})
+        return supernet
+
+    def _attach(
+        self, space: SearchSpace, index: dict[str, Entry], flat: dict[str, Tensor], grad: dict[str, Tensor]
+    ) -> None:
+        self.space, self.index, self.flat, self.grad = space, index, flat, grad
+        self.device = next(iter(flat.values())).device
+        self.parameters = {name: self._parameter(entry, entry.shape) for name, entry in index.items()}
+        self._gradients = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+        self._prototypes: OrderedDict[object, _Bound] = OrderedDict()
+
+    def _parameter(self, entry: Entry, shape: tuple[int, ...]) -> nn.Parameter:
+        """A parameter over the shared weights, its gradient over the shared gradient."""
+        trainable = entry.trainable and bool(self.grad)
+        parameter = nn.Parameter(entry.view(self.flat[entry.group], shape), requires_grad=trainable)
+        if trainable:
+            parameter.grad = entry.view(self.grad[entry.group], shape)
+        return parameter
+
+    # -- networks ---------------------------------------------------------------------------------
+
+    def subnet(self, arch: Arch) -> nn.Module:
+        """The network of an arch running on the shared weights, in training mode.
+
+        Every call gives a module of its own: buffers (BatchNorm statistics) are fresh, so recalibrate
+        them before scoring. Backward adds into the shared gradient.
+
+        Raises:
+            ValueError: no arch of this space, or a parameter that no probed network showed.
+        """
+        row = self.space.to_row(arch)
+        if not self.space.slots:
+            return self._copy_of(row.tobytes(), "", partial(self.space.build, arch), f"arch {dict(arch)}")
+        return nn.Sequential(
+            OrderedDict((layer.name, self._layer(layer)) for layer in self.space.lower(arch))
+        )
+
+    def _layer(self, layer: Layer) -> nn.Module:
+        return self._copy_of((layer.name, layer.key), layer.name, layer.build, f"layer {layer.key}")
+
+    def _copy_of(self, key: object, prefix: str, build: Callable[[], nn.Module], what: str) -> nn.Module:
+        """A clone of the bound module kept under ``key``, built first if it is not there."""
+        if key not in self._prototypes:
+            with without_initialisers(self.device):
+                module = build()
+            self._prototypes[key] = _Bound(module, self._bind(module, prefix, what))
+            if not self.space.slots and len(self._prototypes) > _CACHED_NETWORKS:
+                self._prototypes.popitem(last=False)
+        self._prototypes.move_to_end(key)
+        bound = self._prototypes[key]
+        for parameter, gradient in bound.gradients:
+            if parameter.grad is not gradient:  # somebody cleared it with zero_grad(set_to_none=True)
+                parameter.grad = gradient
+        return clone(bound.module)
+
+    def _bind(self, module: nn.Module, prefix: str, what: str) -> list[tuple[nn.Parameter, Tensor]]:
+        """Replaces a module's parameters by views; returns those that take gradients, with them."""
+        views: dict[int, nn.Parameter] = {}
+        gradients = []
+        for path, owner in module.named_modules():
+            for name, parameter in owner._parameters.items():
+                if parameter is None:
+                    continue
+                if id(parameter) not in views:
+                    qualified = ".".join(part for part in (prefix, path, name) if part)
+                    view = self._parameter(self._entry(qualified, what), tuple(parameter.shape))
+                    views[id(parameter)] = view
+                    if view.grad is not None:
+                        gradients.append((view, view.grad))
+                owner._parameters[name] = views[id(parameter)]
+        return gradients
+
+    def _entry(self, name: str, what: str) -> Entry:
+        if name not in self.index:
+            raise ValueError(
+                f"parameter {name!r} of {what} was in no network that was probed. "
+                f"Pass an arch that has it: Supernet(space, archs=[...])"
+            )
+        return self.index[name]
+
+    def extract(self, arch: Arch) -> nn.Module:
+        """The network of an arch as a plain, independent module in training mode, weights copied.
+
+        BatchNorm statistics are fresh: recalibrate them (``nas.calibration.recalibrate``) before use.
+        """
+        module = self.subnet(arch)
+        copies: dict[int, nn.Parameter] = {}
+        for owner in module.modules():
+            for name, parameter in owner._parameters.items():
+                if parameter is None:
+                    continue
+                if id(parameter) not in copies:
+                    value = parameter.detach().clone(memory_format=torch.contiguous_format)
+                    copies[id(parameter)] = nn.Parameter(value, requires_grad=parameter.requires_grad)
+                owner._parameters[name] = copies[id(parameter)]
+        return module
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def zero_grad(self) -> None:
+        """Clears the shared gradient."""
+        for gradient in self.grad.values():
+            gradient.zero_()
+
+    def optimizer_groups(self, weight_decay: float) -> list[dict[str, object]]:
+        """Parameter groups for a ``torch.optim`` optimizer: the shared weights at their largest shapes."""
+        groups = []
+        for group, decay in zip(GROUPS, (weight_decay, 0.0), strict=True):
+            chosen = [
+                self.parameters[e.name] for e in self.index.values() if e.group == group and e.trainable
+            ]
+            groups.append({"params": chosen, "weight_decay": decay})
+        return groups
+
+    def expose_gradients(self, used: Collection[str]) -> None:
+        """Lets the optimizer see the gradients of these parameters only.
+
+        A name that no subnet of a step used is skipped, so that the moments of rarely sampled parts
+        neither decay nor step on stale momentum.
+        """
+        for name, parameter in self.parameters.items():
+            parameter.grad = self._gradients.get(name) if name in used else None
+
+    def clip_gradient(self, largest_norm: float) -> float:
+        """Scales the shared gradient down to a norm; returns the norm it had."""
+        total = torch.linalg.vector_norm(
+            torch.stack([torch.linalg.vector_norm(gradient) for gradient in self.grad.values()])
+        )
+        scale = (largest_norm / (total + 1e-6)).clamp(max=1.0)
+        for gradient in self.grad.values():
+            gradient.mul_(scale)
+        return float(total)
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Writes the weights by name as safetensors, atomically."""
+        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.parameters.items()}
+        metadata = {"format": _FORMAT, "space": self.space.name, "fingerprint": self.space.fingerprint}
+        replace_atomic(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+
+    @classmethod
+    def load(cls, path: Path, space: SearchSpace, *, device: str | torch.device = "cpu") -> Supernet:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a truncated file, one of another kind, or of another space.
+        """
+        supernet = cls(space, device=device)
+        tensors = read_weights(Path(path), space)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if shapes != {name: entry.shape for name, entry in supernet.index.items()}:
+            raise ValueError(f"{path} holds other parameters than space {space.name!r} has; train it anew")
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                supernet.parameters[name].copy_(tensor)
+        return supernet
+
+
+def read_weights(path: Path, space: SearchSpace) -> dict[str, Tensor]:
+    """The tensors of a supernet file, after checking that it is whole and belongs to the space.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a truncated file, one of another kind, or of another space.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no supernet at {path}; train one first")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no supernet ({error}); delete it and train again") from error
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(f"{path} is no supernet file of this version (format {metadata.get('format')!r})")
+    if metadata.get("fingerprint") != space.fingerprint:
+        theirs, ours = metadata.get("fingerprint"), space.fingerprint
+        raise ValueError(
+            f"{path} belongs to another search space ({metadata.get('space')!r}, {theirs}) than "
+            f"{space.name!r} ({ours}); use the recipe it was trained with"
+        )
+    return tensors

@@ -1,0 +1,161 @@
+"""The shared weights: one flat tensor a group, and an index from names to places in it.
+
+Two archs share a parameter when its qualified name is the same; the smaller shape is a slice of the larger:
+the leading entries of channel dimensions, the centre of kernel dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+GROUPS = ("decay", "plain")
+_ALIGN = 16  # floats; every parameter starts on a cache line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Where one parameter of the supernet lives.
+
+    Attributes:
+        name: qualified name in the network.
+        shape: the largest shape it takes in any arch.
+        centred: dimensions that are cropped around their centre (kernels); the others keep their start.
+        owner: what kind of module it belongs to; it must be the same in every arch.
+        group: ``decay`` for matrices and kernels, ``plain`` for biases, norms and scales.
+        offset: of its first element in the group's flat tensor.
+        trainable: whether it takes gradients.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    centred: tuple[int, ...]
+    owner: str
+    group: str
+    offset: int
+    trainable: bool
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the largest shape, laid out row by row."""
+        return tuple(math.prod(self.shape[dim + 1 :]) for dim in range(len(self.shape)))
+
+    def view(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The slice of this parameter that a network with the smaller ``shape`` uses, without a copy.
+
+        Raises:
+            ValueError: the shape is no slice of the largest one.
+        """
+        if shape == self.shape:
+            return flat.narrow(0, self.offset, math.prod(shape)).view(shape)
+        problem = self.misfit(shape)
+        if problem:
+            raise ValueError(f"parameter {self.name!r}: {problem}")
+        strides = self.strides
+        start = self.offset + sum((self.shape[d] - shape[d]) // 2 * strides[d] for d in self.centred)
+        return flat.as_strided(shape, strides, start)
+
+    def misfit(self, shape: tuple[int, ...]) -> str:
+        """Why a shape is no slice of this parameter; empty when it is one."""
+        if len(shape) != len(self.shape):
+            return f"shape {shape} has another number of dimensions than {self.shape}"
+        if any(small > large for small, large in zip(shape, self.shape, strict=True)):
+            return f"shape {shape} does not fit into {self.shape}"
+        if any((self.shape[d] - shape[d]) % 2 for d in self.centred):
+            return f"kernel {shape} has no centred place in {self.shape}: sizes must be all odd or all even"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of one built network, as the index sees it."""
+
+    name: str
+    shape: tuple[int, ...]
+    centred: tuple[int, ...]
+    owner: str
+    trainable: bool
+
+
+def parameters_of(module: nn.Module, prefix: str = "") -> Iterator[Parameter]:
+    """Every parameter of a network once; tied ones under their first name."""
+    seen: set[int] = set()
+    for path, owner in module.named_modules():
+        for name, parameter in owner._parameters.items():
+            if parameter is None or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            yield Parameter(
+                name=".".join(part for part in (prefix, path, name) if part),
+                shape=tuple(parameter.shape),
+                centred=_centred(owner, name),
+                owner=_kind(owner),
+                trainable=parameter.requires_grad,
+            )
+
+
+def _centred(owner: nn.Module, name: str) -> tuple[int, ...]:
+    """Kernel dimensions; a module with another rule declares ``centre_dims = {"name": (dim, ...)}``."""
+    declared: Mapping[str, tuple[int, ...]] = getattr(owner, "centre_dims", {})
+    if name in declared:
+        return tuple(declared[name])
+    if isinstance(owner, _ConvNd) and name == "weight":
+        return tuple(range(2, 2 + len(owner.kernel_size)))
+    return ()
+
+
+def _kind(owner: nn.Module) -> str:
+    """The module's class, and for convolutions whether they are dense, depthwise or grouped."""
+    kind = type(owner).__name__
+    if isinstance(owner, _ConvNd):
+        if owner.groups == 1:
+            # A convolution from one channel is dense and depthwise at once; it may share with either.
+            return f"{kind} (dense)" if owner.in_channels > 1 else f"{kind} (any)"
+        depthwise = owner.groups == owner.in_channels
+        return (
+            f"{kind} (depthwise)" if depthwise else f"{kind} (groups of {owner.in_channels // owner.groups})"
+        )
+    return kind
+
+
+def same_kind(first: str, second: str) -> bool:
+    """Whether two owners may share a parameter."""
+    if first == second:
+        return True
+    wild = (first, second)
+    return any(kind.endswith(" (any)") for kind in wild) and first.split(" (")[0] == second.split(" (")[0]
+
+
+def lay_out(found: Iterable[Parameter]) -> dict[str, Entry]:
+    """Places for parameters whose largest shapes are known, by name, in the order given."""
+    used = dict.fromkeys(GROUPS, 0)
+    index = {}
+    for parameter in found:
+        matrix = sum(size > 1 for size in parameter.shape) > 1
+        group = GROUPS[0] if matrix else GROUPS[1]
+        index[parameter.name] = Entry(
+            name=parameter.name,
+            shape=parameter.shape,
+            centred=parameter.centred,
+            owner=parameter.owner,
+            group=group,
+            offset=used[group],
+            trainable=parameter.trainable,
+        )
+        size = math.prod(parameter.shape)
+        used[group] += -(-size // _ALIGN) * _ALIGN
+    return index
+
+
+def allocate(index: Mapping[str, Entry], device: torch.device) -> dict[str, Tensor]:
+    """A zeroed flat float32 tensor for each group, with room for every entry."""
+    sizes = dict.fromkeys(GROUPS, 0)
+    for entry in index.values():
+        end = entry.offset + -(-math.prod(entry.shape) // _ALIGN) * _ALIGN
+        sizes[entry.group] = max(sizes[entry.group], end)
+    return {group: torch.zeros(size, device=device) for group, size in sizes.items()}

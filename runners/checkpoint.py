@@ -1,0 +1,102 @@
+"""Everything a supernet training goes on from, in one safetensors file.
+
+Data order and sampling are derived from (seed, step), so weights, averages, optimizer moments and the step
+are all there is to keep: the continued run equals the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nas.supernet import Supernet
+from results.files import replace_atomic
+
+_FORMAT = "quarry-training-1"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: steps done.
+        loss_sum: of the losses of the current epoch so far.
+        seconds: spent in the current epoch so far.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """What changes while a supernet is trained.
+
+    Attributes:
+        supernet: its weights.
+        optimizer: its moments.
+        average: exponential moving average of the flat weights, by group; empty when none is kept.
+        progress: how far it is.
+    """
+
+    supernet: Supernet
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor]
+    progress: Progress = field(default_factory=Progress)
+
+
+def save_checkpoint(path: Path, state: TrainingState) -> None:
+    """Writes the state, atomically."""
+    names = {id(parameter): name for name, parameter in state.supernet.parameters.items()}
+    tensors = {f"flat/{group}": tensor.cpu() for group, tensor in state.supernet.flat.items()}
+    tensors |= {f"average/{group}": tensor.cpu() for group, tensor in state.average.items()}
+    for parameter, moments in state.optimizer.state.items():
+        for key, value in moments.items():
+            tensors[f"optimizer/{key}/{names[id(parameter)]}"] = torch.as_tensor(value).cpu().contiguous()
+    metadata = {
+        "format": _FORMAT,
+        "fingerprint": state.supernet.space.fingerprint,
+        "progress": json.dumps(asdict(state.progress)),
+    }
+    replace_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_checkpoint(path: Path, state: TrainingState) -> None:
+    """Puts the state back as it was saved.
+
+    Raises:
+        ValueError: the file is truncated, of another kind, or of another space.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"the checkpoint {path} is damaged ({error}); delete it to start the training again"
+        ) from error
+    if metadata.get("format") != _FORMAT or metadata.get("fingerprint") != state.supernet.space.fingerprint:
+        raise ValueError(
+            f"the checkpoint {path} belongs to another search space or version; use another --out, "
+            f"or delete it to start the training again"
+        )
+    with torch.no_grad():
+        for group, tensor in state.supernet.flat.items():
+            tensor.copy_(tensors[f"flat/{group}"])
+        for group, tensor in state.average.items():
+            tensor.copy_(tensors[f"average/{group}"])
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, moment, name = key.split("/", 2)
+            parameter = state.supernet.parameters[name]
+            # Fused optimizers keep their step count on the parameter's device.
+            state.optimizer.state[parameter][moment] = value.to(parameter.device)
+    state.progress = Progress(**json.loads(metadata["progress"]))
