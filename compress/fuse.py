@@ -20,7 +20,7 @@ def fuse(network: nn.Module) -> nn.Module:
     also read elsewhere keeps its norm; where a module's ``forward`` cannot be traced its children are
     looked at one by one.
     """
-    fused = _own_fusions(copy.deepcopy(network).eval())
+    fused = _own_fusions(copy.deepcopy(network)).eval()
     for conv_name, norm_name in norm_pairs(fused):
         conv, norm = fused.get_submodule(conv_name), fused.get_submodule(norm_name)
         assert isinstance(conv, _ConvNd)
@@ -65,6 +65,13 @@ def norm_pairs(network: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
         if calls[source.target] != 1 or calls[node.target] != 1:
             continue  # one set of weights, two uses: folding for one would break the other
         conv, norm = network.get_submodule(str(source.target)), network.get_submodule(str(node.target))
-        if isinstance(conv, _ConvNd) and isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+        if _foldable(conv, norm):
             pairs.append((f"{prefix}{source.target}", f"{prefix}{node.target}"))
     return pairs
+
+
+def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
+    if not isinstance(conv, _ConvNd) or not isinstance(norm, _BatchNorm) or norm.running_mean is None:
+        return False
+    # The output channels of a grouped transposed convolution are spread over two dimensions of its weight.
+    return not isinstance(conv, _ConvTransposeNd) or conv.groups == 1
