@@ -1,0 +1,98 @@
+"""What a run says: on the terminal with progress bars, elsewhere as plain lines, and always in its log."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+
+
+class Bar:
+    """Progress of one piece of work."""
+
+    def __init__(self, description: str, progress: Progress | None, console: Console) -> None:
+        self._description, self._progress, self._console = description, progress, console
+        self._task = progress.add_task(description, total=None, note="") if progress else None
+        self._began = self._last = time.monotonic()
+        self._first: float | None = None
+
+    def update(self, done: float, total: float, note: str = "") -> None:
+        """Shows that ``done`` of ``total`` is done; ``note`` is a few words on how it goes."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total, note=note)
+            return
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._began = done, now  # a resumed piece of work does not start at zero
+        if now - self._last < _PLAIN_SECONDS:
+            return
+        self._last = now
+        speed = (done - self._first) / max(now - self._began, 1e-9)
+        left = f", {(total - done) / speed:.0f} s left" if speed > 0 else ""
+        self._console.say(f"{self._description}: {done / total:.0%}{left}{'; ' + note if note else ''}")
+
+
+class Console:
+    """Where a run speaks.
+
+    Args:
+        log: file that gets every line, without colours; None keeps none.
+    """
+
+    def __init__(self, log: Path | None = None) -> None:
+        self._rich = RichConsole(highlight=False, soft_wrap=True)
+        self.log = log
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line, to the terminal and the log."""
+        self._rich.print(text, style=style or None, markup=False)
+        self._write(text)
+
+    def warn(self, text: str) -> None:
+        """One line that should not be overlooked."""
+        self.say(f"warning: {text}", style="yellow")
+
+    def stage(self, title: str) -> None:
+        """The heading of a stage."""
+        self.say(title, style="bold")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table; the first column is left-aligned, the others right."""
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self._rich.print(table)
+        for row in [columns, *rows]:
+            self._write(" | ".join(row))
+
+    @contextlib.contextmanager
+    def progress(self, description: str) -> Iterator[Bar]:
+        """A bar while the work inside goes on."""
+        if not self._rich.is_terminal:
+            yield Bar(description, None, self)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._rich, transient=True) as progress:
+            yield Bar(description, progress, self)
+
+    def _write(self, text: str) -> None:
+        if self.log is not None:
+            stamp = datetime.now(UTC).isoformat(timespec="seconds")
+            with self.log.open("a") as file:
+                file.write(f"{stamp} {text}\n")

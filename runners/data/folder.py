@@ -1,0 +1,80 @@
+"""A folder of images: ``train/CLASS/*.jpg``, with ``val`` and ``test`` folders where there are such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from runners.data.images import decode_all
+from runners.data.raw import Raw, RawSplit
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+def is_image_folder(path: Path) -> bool:
+    """Whether this looks like ``train/CLASS/...`` and not like a folder of parquet files."""
+    return path.is_dir() and not list(path.glob("*.parquet"))
+
+
+def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
+    """The labelled images of a folder.
+
+    Raises:
+        ValueError: no ``train`` folder, no classes, a class with no image, a class unknown to training, an
+            image that cannot be read.
+    """
+    places = {
+        split: next((path / name for name in names if (path / name).is_dir()), None)
+        for split, names in _SPLITS.items()
+    }
+    train = places["train"]
+    if train is None:
+        raise ValueError(f"{path} has no folder train/ with one folder of images a class")
+    classes = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
+    if len(classes) < 2:
+        raise ValueError(
+            f"{train} holds {len(classes)} class folder(s); at least two are needed: {train}/CLASS/*.jpg"
+        )
+    splits = {}
+    for split, place in places.items():
+        if place is not None:
+            files, labels = _files(place, classes, complete=split == "train")
+            pixels = decode_all(
+                files,
+                lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
+                lambda i, files=files: str(files[i]),  # type: ignore[misc]
+                height=height,
+                width=width,
+                channels=channels,
+            )
+            splits[split] = RawSplit(pixels, np.array(labels, dtype=np.int64))
+    return Raw(splits, tuple(classes))
+
+
+def _files(place: Path, classes: list[str], *, complete: bool) -> tuple[list[Path], list[int]]:
+    """The image files of one split with their labels, sorted by name."""
+    strangers = sorted(
+        entry.name for entry in place.iterdir() if entry.is_dir() and entry.name not in classes
+    )
+    if strangers:
+        raise ValueError(f"{place} has classes that train/ has not: {', '.join(strangers)}")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        folder = place / name
+        found = (
+            sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+        )
+        if not found and complete:
+            raise ValueError(
+                f"class {name!r} has no image in {folder}; add some or remove the folder. "
+                f"Images end in {', '.join(sorted(SUFFIXES))}"
+            )
+        files += found
+        labels += [label] * len(found)
+    if not files:
+        raise ValueError(f"{place} holds no image")
+    return files, labels

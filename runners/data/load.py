@@ -1,0 +1,89 @@
+"""From a recipe's data section to checked splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from runners.data.digits import read_digits
+from runners.data.folder import is_image_folder, read_folder
+from runners.data.raw import Raw, RawSplit
+from runners.data.splits import Preprocessing, Split, Splits, stratified
+from runners.data.tables import read_hub, read_parquet
+from runners.recipe import Data
+
+
+def load_data(recipe: Data, seed: int) -> Splits:
+    """The images of a recipe, all in memory as uint8; splits the source lacks are made from training images.
+
+    Args:
+        recipe: its data section.
+        seed: of the splits that have to be made.
+
+    Raises:
+        ValueError: anything about the data that would spoil a run; the message names the file or image.
+    """
+    raw = _read(recipe)
+    if len(raw.classes) < 2:
+        raise ValueError(f"{recipe.source} has {len(raw.classes)} class(es); telling classes apart needs two")
+    splits = dict(raw.splits)
+    for missing, fraction in (("test", recipe.test_fraction), ("val", recipe.val_fraction)):
+        if missing not in splits:
+            whole = splits["train"]
+            keep, off = stratified(whole.labels, fraction, seed, raw.classes, missing)
+            splits["train"] = RawSplit(whole.pixels[keep], whole.labels[keep])
+            splits[missing] = RawSplit(whole.pixels[off], whole.labels[off])
+    mean, std = _statistics(splits["train"].pixels)
+    return Splits(
+        train=_split(splits["train"]),
+        val=_split(splits["val"]),
+        test=_split(splits["test"]),
+        classes=raw.classes,
+        preprocessing=Preprocessing(
+            channels=recipe.channels, height=recipe.height, width=recipe.width, mean=mean, std=std
+        ),
+    )
+
+
+def _read(recipe: Data) -> Raw:
+    height, width, channels = recipe.height, recipe.width, recipe.channels
+    if recipe.source == "digits":
+        return read_digits(height=height, width=width, channels=channels)
+    path = Path(recipe.source).expanduser()
+    if path.exists():
+        if path.is_dir() and not any(path.iterdir()):
+            raise ValueError(f"data.source {path} is an empty folder; put images in {path}/train/CLASS/")
+        if is_image_folder(path):
+            return read_folder(path, height=height, width=width, channels=channels)
+        return read_parquet(
+            path,
+            image_column=recipe.image_column,
+            label_column=recipe.label_column,
+            height=height,
+            width=width,
+            channels=channels,
+        )
+    if path.is_absolute() or recipe.source.startswith((".", "~")) or recipe.source.endswith(".parquet"):
+        raise ValueError(f"data.source {recipe.source} does not exist")
+    return read_hub(
+        recipe.source,
+        image_column=recipe.image_column,
+        label_column=recipe.label_column,
+        height=height,
+        width=width,
+        channels=channels,
+    )
+
+
+def _statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, of values in [0, 1], over at most 10,000 images."""
+    some = pixels[:: max(1, len(pixels) // 10_000)].astype(np.float64) / 255
+    mean, std = some.mean(axis=(0, 2, 3)), some.std(axis=(0, 2, 3))
+    # A channel without contrast is left as it is instead of divided by zero.
+    return tuple(mean.round(6).tolist()), tuple(np.where(std > 1e-4, std, 1.0).round(6).tolist())
+
+
+def _split(raw: RawSplit) -> Split:
+    return Split(images=torch.from_numpy(raw.pixels), labels=torch.from_numpy(raw.labels))

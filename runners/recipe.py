@@ -1,0 +1,259 @@
+"""Recipes: what a run does, as one TOML file, validated as a whole before any work starts."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from search_spaces.naming import unknown
+
+
+class Section(BaseModel):
+    """A part of a recipe: fixed once read, and no key that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Data(Section):
+    """Where the images come from and what the network sees of them."""
+
+    source: str
+    """``digits``, a folder (``train/CLASS/*.jpg``), a parquet file or folder, or a hub data set's name."""
+    height: int = Field(ge=1)
+    """Of the network's input; images are scaled to cover it and cropped at the centre."""
+    width: int = Field(ge=1)
+    channels: Literal[1, 3] = 3
+    image_column: str = ""
+    """Of parquet and hub data; empty finds the only column that holds images."""
+    label_column: str = ""
+    """Of parquet and hub data; empty finds ``label``, ``labels``, ``fine_label`` or ``class``."""
+    val_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training images that search scores on, where the data bring no validation split."""
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of all images kept for the end, where the data bring no test split."""
+    crop_padding: int = Field(default=0, ge=0)
+    """Augmentation: pixels of padding before a random crop back to size."""
+    flip: bool = False
+    """Augmentation: random horizontal flips."""
+
+
+class Space(Section):
+    """The search space: a preset, or a function of yours."""
+
+    preset: str = "cifar"
+    """``digits``, ``cifar`` or ``mobile``."""
+    module: str = ""
+    """``path/to/file.py:function`` returning a SearchSpace; called with classes and input_shape."""
+    mixers: tuple[str, ...] = ()
+    """Replaces the mixers of every stage; first the smallest network's, last the largest's."""
+    activation: str = "relu"
+
+
+class Train(Section):
+    """How the supernet is trained."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Of a moving average of the weights; 0 keeps none."""
+    random_subnets: int = Field(default=2, ge=0)
+    """Of the sandwich rule, beside the largest and the smallest."""
+    device: str = "auto"
+    """``auto`` takes a GPU where there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class Profile(Section):
+    """The device and how carefully it is measured."""
+
+    hardware: str = "cpu-ort"
+    """A hardware profile, by name or path."""
+    table_seconds: float = Field(default=300.0, gt=0)
+    """Time for measuring the layers."""
+    fit_networks: int = Field(default=20, ge=2)
+    """Whole networks measured to fit the correction."""
+    interval_networks: int = Field(default=40, ge=19)
+    """Whole networks measured to set the prediction interval."""
+    check_networks: int = Field(default=20, ge=2)
+    """Whole networks measured to state the error; they take no part in the fit or the interval."""
+    network_seconds: float = Field(default=120.0, gt=0)
+    """Time for measuring whole networks."""
+
+
+class Search(Section):
+    """What is searched for, by whom, and how long."""
+
+    latency_ms: float = Field(gt=0)
+    """The limit, on one input batch of the profile."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """The limit is met by the upper end of the prediction at this confidence."""
+    searchers: tuple[str, ...] = ("nsga2", "optuna-tpe")
+    """Random search always runs beside them as the control."""
+    budget: int = Field(default=200, ge=1)
+    """Networks each searcher scores."""
+    workers: int = Field(default=2, ge=1)
+    """Ray workers that score networks."""
+    ray_address: str = ""
+    """Of a running Ray cluster; empty starts one on this machine."""
+    calibration_images: int = Field(default=512, ge=1)
+    """Training images for the BatchNorm statistics of each scored network."""
+
+
+class Compress(Section):
+    """What is done to the networks that were found."""
+
+    networks: int = Field(default=2, ge=1)
+    """How many of the front are fine-tuned and compressed."""
+    finetune_epochs: int = Field(default=10, ge=0)
+    """0 keeps the inherited weights."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    teacher_weight: float = Field(default=0.7, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+    prune_ratio: float = Field(default=0.25, ge=0, lt=1)
+    """Share of channels that pruning tries to remove; 0 leaves it out."""
+    channel_step: int = Field(default=8, ge=1)
+    """Pruned channel counts are multiples of this."""
+    quantize: bool = True
+    calibration_images: int = Field(default=256, ge=1)
+    """Training images for the ranges of activations."""
+    tolerance: float = Field(default=0.01, ge=0, lt=1)
+    """How much accuracy compression may cost as a whole, as a fraction."""
+
+
+class Recipe(Section):
+    """What a run does, from data to verified files."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = Field(default=0, ge=0)
+    data: Data
+    space: Space
+    train: Train
+    profile: Profile = Profile()
+    search: Search
+    compress: Compress = Compress()
+
+    @model_validator(mode="after")
+    def _no_searcher_twice(self) -> Recipe:
+        if len(set(self.search.searchers)) != len(self.search.searchers):
+            raise ValueError(f"search.searchers names one twice: {', '.join(self.search.searchers)}")
+        return self
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = (), seed: int | None = None) -> Recipe:
+    """Reads a recipe by name or path, applies ``key=value`` overrides, and validates the whole.
+
+    Args:
+        name_or_path: one of ``recipe_names()``, or the path of a TOML file.
+        overrides: ``section.key=value``, the value as TOML or plain text.
+        seed: replaces the recipe's.
+
+    Raises:
+        ValueError: everything that is wrong, each with its key and what would be right.
+        FileNotFoundError: there is no such file.
+    """
+    values = _read(name_or_path)
+    for override in overrides:
+        _override(values, override)
+    if seed is not None:
+        values["seed"] = seed
+    return validate(values, f"recipe {name_or_path}")
+
+
+def validate(values: dict[str, Any], what: str) -> Recipe:
+    """The recipe these values make.
+
+    Raises:
+        ValueError: everything that is wrong with them, one line each.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = [f"  {_describe(problem)}" for problem in error.errors()]
+        raise ValueError("\n".join([f"{what} is not valid:", *problems])) from None
+
+
+def revise(recipe: Recipe, overrides: Sequence[str], seed: int | None = None) -> Recipe:
+    """The recipe with ``key=value`` overrides applied.
+
+    Raises:
+        ValueError: as ``load_recipe``.
+    """
+    values = recipe.model_dump(mode="json")
+    for override in overrides:
+        _override(values, override)
+    if seed is not None:
+        values["seed"] = seed
+    return validate(values, f"recipe {recipe.name} with these changes")
+
+
+def _folder() -> Any:
+    return resources.files("runners") / "recipes"
+
+
+def _read(name_or_path: str) -> dict[str, Any]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.exists():
+        if not path.is_file():
+            raise FileNotFoundError(f"no recipe at {path}. Recipes by name: {', '.join(recipe_names())}")
+        text = path.read_text()
+    elif name_or_path in recipe_names():
+        text = (_folder() / f"{name_or_path}.toml").read_text()
+    else:
+        raise ValueError(unknown("recipe", name_or_path, recipe_names()) + " A path ends in .toml.")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{name_or_path} is not valid TOML: {error}") from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"--set {override!r}: write it as key=value, for instance search.latency_ms=0.5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word, a path
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"--set {override!r}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def _describe(problem: Any) -> str:
+    """One problem in words: the key, what it is, what would be right."""
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: {unknown('key', path[-1], _keys(path[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}: this is needed and has no default"
+    if not path:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    given = json.dumps(problem["input"], default=str)
+    return f"{key} = {given}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _keys(path: list[str]) -> list[str]:
+    model: Any = Recipe
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,175 @@
+"""A run: the folder that holds everything one job made, and from which it resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from results.files import read_json, write_json
+from runners.provenance import provenance
+from runners.recipe import Recipe, validate
+
+STAGES = ("train", "profile", "search", "compress", "export", "report")
+
+# What each stage reads of the recipe; changing it sends the run back to that stage.
+_SECTIONS = {
+    "train": ("name", "seed", "data", "space", "train"),
+    "profile": ("profile",),
+    "search": ("search",),
+    "compress": ("compress",),
+    "export": (),
+    "report": (),
+}
+_OUTPUTS = {
+    "train": ("train",),
+    "profile": ("profile",),
+    "search": ("search",),
+    "compress": ("compress",),
+    "export": ("artifacts",),
+    "report": ("report.html",),
+}
+
+
+class RunDirectory:
+    """An opened run. It is locked: a second process that opens it is refused.
+
+    Args:
+        path: of the folder; made if it is not there.
+        recipe: of the job; None takes the one the run was started with.
+        command: how it was called, for the record.
+
+    Attributes:
+        path: of the folder.
+        recipe: of the job.
+
+    Raises:
+        ValueError: the run belongs to another recipe, the folder holds other things, another process
+            works in it, or there is no run and no recipe.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe | None, command: str) -> None:
+        self.path = path
+        file = path / "recipe.json"
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is a file; --out names a folder")
+        if not file.exists():
+            if path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+                raise ValueError(f"{path} is not empty and holds no run; choose another --out")
+            if recipe is None:
+                raise ValueError(f"there is no run in {path}; start one with: quarry run RECIPE --out {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        if not file.exists():
+            assert recipe is not None
+            write_json(path / "provenance.json", provenance(recipe.seed, command))
+            write_json(file, recipe.model_dump(mode="json"))
+        found = read_json(file)
+        self.recipe = validate(found, f"the recipe of the run in {path}")
+        if recipe is not None and recipe != self.recipe:
+            changed = ", ".join(_differences(self.recipe, recipe))
+            raise ValueError(
+                f"{path} holds a run of another recipe; it differs in {changed}. Choose another --out, or "
+                f"change a stage of this run with: quarry STAGE --out {path} --set key=value"
+            )
+
+    def close(self) -> None:
+        """Lets another process open the run."""
+        os.close(self._lock)
+
+    # -- stages -----------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> dict[str, float]:
+        """The finished stages and the seconds each took in the process that finished it."""
+        file = self.path / "stages.json"
+        return dict(read_json(file)) if file.exists() else {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Marks a stage finished when its work ends without an error."""
+        began = time.monotonic()
+        yield
+        write_json(self.path / "stages.json", self.finished | {name: round(time.monotonic() - began, 1)})
+
+    def require(self, stage: str) -> None:
+        """Checks that what a stage builds on is there.
+
+        Raises:
+            ValueError: an earlier stage is not finished; says which command does it.
+        """
+        for earlier in STAGES[: STAGES.index(stage)]:
+            if earlier not in self.finished:
+                raise ValueError(
+                    f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"
+                )
+
+    def revise(self, recipe: Recipe, stage: str) -> None:
+        """Takes a changed recipe, putting aside what this stage and later ones made under the old one.
+
+        Raises:
+            ValueError: the change concerns an earlier stage, whose results would no longer be the recipe's.
+        """
+        changed = _differences(self.recipe, recipe)
+        if not changed:
+            return
+        allowed = {section for name in STAGES[STAGES.index(stage) :] for section in _SECTIONS[name]}
+        for key in changed:
+            if key.split(".")[0] not in allowed:
+                owner = next(name for name, sections in _SECTIONS.items() if key.split(".")[0] in sections)
+                raise ValueError(
+                    f"{key} belongs to the {owner} stage, which comes before {stage}; change it with: quarry "
+                    f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
+                )
+        self.put_aside(stage)
+        write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
+        self.recipe = recipe
+
+    def put_aside(self, stage: str) -> None:
+        """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done."""
+        later = STAGES[STAGES.index(stage) :]
+        present = [self.path / output for name in later for output in _OUTPUTS[name]]
+        present = [path for path in present if path.exists()]
+        # First the mark: killed in between, the stages run again over what is left.
+        write_json(self.path / "stages.json", {k: v for k, v in self.finished.items() if k not in later})
+        if not present:
+            return
+        number = 1 + sum(1 for _ in (self.path / "earlier").glob("*"))
+        place = self.path / "earlier" / str(number)
+        place.mkdir(parents=True)
+        for path in present:
+            shutil.move(path, place / path.name)
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the kernel however we end
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise ValueError(f"another quarry process is working in {path}; wait for it or stop it") from None
+    return handle
+
+
+def _differences(first: Recipe, second: Recipe) -> list[str]:
+    """The keys, dotted, in which two recipes differ."""
+    return sorted(
+        key
+        for key, value in _flat(first.model_dump(mode="json")).items()
+        if _flat(second.model_dump(mode="json"))[key] != value
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
