@@ -1,0 +1,104 @@
+"""What a run writes about itself: one line an epoch, the front, the card of an artifact.
+
+Units are in the names; an accuracy is a fraction in [0, 1]; sizes are of one input. The latency check
+is written by ``nas.costs`` and a compression step by ``compress.record``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from results.card import Agreement, Card, CardAccuracy, CardInput, CardLatency, Limit, Reference
+from results.codec import Record
+
+__all__ = [
+    "Agreement",
+    "Card",
+    "CardAccuracy",
+    "CardInput",
+    "CardLatency",
+    "EpochRecord",
+    "FrontEntry",
+    "Limit",
+    "Record",
+    "Reference",
+    "SearchSummary",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord(Record):
+    """One epoch of the supernet's training; a line of train/history.jsonl.
+
+    Attributes:
+        epoch: counted from 0.
+        step: optimizer steps taken so far.
+        loss: mean over the epoch.
+        learning_rate: at the epoch's end.
+        seconds: what the epoch took, watching included.
+        images_per_second: of the training alone.
+        watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random0", ...
+        alarms: in words, such as a bigger subnet doing clearly worse than a smaller one.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    watched: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEntry(Record):
+    """A network of the front, measured again on the device as an exported file.
+
+    Attributes:
+        name: of the network; its artifact has the same.
+        arch: choice names to values.
+        searcher: who found it.
+        accuracy: on validation data, with inherited weights.
+        predicted_ms: by the cost model.
+        upper_ms: upper bound of the prediction at the run's confidence.
+        measured_ms: median on the device.
+        low_ms: lower end of the interval of that median.
+        high_ms: upper end.
+        macs: multiply-accumulates.
+        params: parameters.
+        meets_limit: as measured.
+    """
+
+    name: str
+    arch: dict[str, Any]
+    searcher: str
+    accuracy: float
+    predicted_ms: float
+    upper_ms: float
+    measured_ms: float
+    low_ms: float
+    high_ms: float
+    macs: int
+    params: int
+    meets_limit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSummary(Record):
+    """What the search found; search/front.json.
+
+    Attributes:
+        limit_ms: the latency limit.
+        confidence: at which predictions had to be under it, in (0, 1).
+        reference: (accuracy, latency_ms) that bounds the hypervolume.
+        front: networks in order of latency.
+        largest: the largest network of the space, measured beside them.
+    """
+
+    limit_ms: float
+    confidence: float
+    reference: tuple[float, float]
+    front: tuple[FrontEntry, ...]
+    largest: FrontEntry
