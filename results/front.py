@@ -131,7 +131,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     Slices along the last objective down to two, where the volume is a staircase.
 
     Args:
-        points: (n, n objectives), minimised; one that is not better than the reference everywhere adds nothing.
+        points: (n, n objectives), minimised; one not better than the reference everywhere adds nothing.
         reference: (n objectives,), the worst value that counts for each.
 
     Raises:

@@ -1,0 +1,97 @@
+"""Why no arch meets the limits: the closest one, what holds it there, and what limit would be met."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.search.problem import Problem
+from search_spaces.space import Rows
+
+ROUNDS = 200
+
+
+def closest(problem: Problem, rng: np.random.Generator) -> Rows:
+    """The row nearest to meeting the cheap limits, (n choices,).
+
+    By descent from the smallest arch and from samples; exact where the space is small enough to list.
+    """
+    space = problem.space
+    if space.size <= 50_000:
+        rows = space.enumerate(50_000)
+        return rows[_violation(problem, rows).argmin()]
+    smallest = space.to_row(space.smallest())[None]
+    starts = np.vstack([smallest, space.sample(500, rng)])
+    order = np.argsort(_violation(problem, starts), kind="stable")[:4]
+    ends = np.vstack([_descend(problem, starts[i]) for i in sorted({0, *order.tolist()})])
+    return ends[_violation(problem, ends).argmin()]
+
+
+def _descend(problem: Problem, row: Rows) -> Rows:
+    worst = _violation(problem, row[None])[0]
+    for _ in range(ROUNDS):
+        if worst == 0:
+            break
+        steps = problem.space.neighbours(row)
+        if not len(steps):
+            break
+        violation = _violation(problem, steps)
+        if violation.min() >= worst:
+            break
+        row, worst = steps[violation.argmin()], violation.min()
+    return row
+
+
+def _violation(problem: Problem, rows: Rows) -> Rows:
+    return np.where(problem.space.valid(rows), problem.violation(rows), np.inf)
+
+
+def diagnose(problem: Problem, row: Rows) -> str:
+    """The message for limits that nothing meets.
+
+    Args:
+        problem: with the limits.
+        row: the closest arch, as ``closest`` found it.
+    """
+    space = problem.space
+    costs = {name: values[0] for name, values in problem.costs(row[None]).items()}
+    broken = [limit for limit in problem.cheap_limits if limit.excess(np.array([costs[limit.name]]))[0] != 0]
+    asked = ", ".join(str(limit) for limit in problem.cheap_limits)
+    reached = ", ".join(f"{limit.name} {costs[limit.name]:.6g}" for limit in broken)
+    lines = [f"no arch of {space.name!r} meets {asked}; the closest that was found has {reached}"]
+    if any(not np.isfinite(costs[limit.name]) for limit in broken):
+        lines.append(
+            f"{broken[0].name} is not known for any arch that was tried: is the cost table complete?"
+        )
+        return ". ".join(lines)
+    bounds = _bounds(problem, row)
+    if bounds:
+        lines.append(f"It is bound by {', '.join(bounds)}: smaller values there would go lower")
+    met = ", ".join(
+        f"{limit.name} {_round_up(costs[limit.name], up=not limit.at_least):g}" for limit in broken
+    )
+    lines.append(f"A limit of {met} would be met")
+    return ". ".join(lines) + "."
+
+
+def _bounds(problem: Problem, row: Rows, most: int = 3) -> list[str]:
+    """The choices that weigh most at this arch: where leaving their value makes matters worse by most."""
+    space = problem.space
+    steps = space.neighbours(row)
+    if not len(steps):
+        return []
+    rise = problem.violation(steps) - problem.violation(row[None])[0]
+    weight: dict[int, float] = {}
+    for step, worse in zip(steps, rise, strict=True):
+        changed = int(np.flatnonzero(step != row)[0])  # a parent comes before the children it changes
+        if np.isfinite(worse) and worse > 0:
+            weight[changed] = min(weight.get(changed, np.inf), float(worse))
+    heaviest = sorted(weight, key=lambda column: (-weight[column], column))[:most]
+    return [f"{space.names[column]}={space.choices[column].values[row[column]]}" for column in heaviest]
+
+
+def _round_up(value: float, *, up: bool) -> float:
+    """Three digits that the value meets: a limit to ask for."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (np.floor(np.log10(abs(value))) - 2)
+    return float((np.ceil(value / unit) if up else np.floor(value / unit)) * unit)

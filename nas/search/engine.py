@@ -1,0 +1,237 @@
+"""The search: proposals go to a pool, outcomes come back in any order, every trial is on the disk at once.
+
+A search that was killed is resumed by replay: the searcher is made anew with the same seed and told the
+logged outcomes in their order, so it stands exactly where it stood; nothing about it needs to be stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nas.search.feasible import Feasible, Proposals
+from nas.search.pool import Evaluate, Outcome, Pool, SerialPool
+from nas.search.problem import Costs, Problem
+from nas.search.result import SearchResult, front_of, result_of
+from nas.search.searcher import MakeSearcher, Searcher, searcher
+from nas.search.trials import Trial, TrialLog, finite
+from search_spaces.space import Rows, SearchSpace
+
+TRIES = 50
+HOPELESS = 10
+DEFAULT = "nsga2"
+OnTrial = Callable[[int, int, Trial, Sequence[Trial]], None]
+
+
+def search(
+    space: SearchSpace,
+    evaluate: Evaluate | None = None,
+    *,
+    objectives: Mapping[str, str],
+    budget: int,
+    constraints: Mapping[str, float] | None = None,
+    costs: Costs | None = None,
+    searcher: str | MakeSearcher = DEFAULT,
+    seed: int = 0,
+    pool: Pool | None = None,
+    log: Path | None = None,
+    on_trial: OnTrial | None = None,
+) -> SearchResult:
+    """Searches a space for the archs that trade the objectives off best under the limits.
+
+    Args:
+        space: the archs.
+        evaluate: arch to a dictionary with every objective that ``costs`` does not give. What it raises,
+            a missing number or a NaN is recorded as a failed trial and the search goes on.
+        objectives: one to four, name to ``max`` or ``min``.
+        budget: how many archs are evaluated, failed ones included. None is evaluated twice.
+        constraints: limits by name, on costs (at most), minimised objectives (at most) or maximised ones
+            (at least). Limits on costs are met by every arch that is evaluated. Where ``costs`` gives
+            ``latency_ms_upper`` too, that is what a limit on ``latency_ms`` holds.
+        costs: canonical rows to a dictionary of (n,) arrays, known without an evaluation.
+        searcher: a name from ``searchers()``, or what makes one from a problem and a seed.
+        seed: decides everything that chance decides.
+        pool: evaluates in place of ``evaluate``, several at a time; it is closed at the end.
+        log: the trials as lines of JSON, appended as they come. If it holds trials of this search already,
+            the search continues where it ended. A serial search ends the same as if it had never stopped;
+            with several evaluations under way none is lost or repeated.
+        on_trial: called after each new trial with how many are done, the budget, the trial, the front.
+
+    Returns:
+        Trials, front and hypervolume.
+
+    Raises:
+        ValueError: objectives, limits or budget that make no sense, limits that nothing meets (with a
+            diagnosis), a log of another search, or an evaluator that fails from the start.
+    """
+    if (evaluate is None) == (pool is None):
+        raise ValueError("give either evaluate= (a function) or pool= (a pool of workers)")
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise ValueError(f"the budget is a number of evaluations, at least 1, got {budget!r}")
+    problem = Problem(space, objectives, constraints, costs, log=log)
+    name, make = (searcher, _named(searcher)) if isinstance(searcher, str) else (_name_of(searcher), searcher)
+    journal = TrialLog(log, _identity(problem, name, seed))
+    run = _Run(problem, make(problem, seed), budget, seed)
+    for trial in journal.trials:
+        run.replay(trial)
+    pool = pool if pool is not None else SerialPool(evaluate)  # type: ignore[arg-type]
+    try:
+        _evaluate(run, pool, journal, on_trial)
+    finally:
+        pool.close()
+    return result_of(problem, journal.trials)
+
+
+def _named(name: str) -> MakeSearcher:
+    import nas.search.registry  # noqa: F401  (makes the searchers of this package known)
+
+    return searcher(name)
+
+
+def _name_of(make: MakeSearcher) -> str:
+    return getattr(make, "__name__", type(make).__name__)
+
+
+def _identity(problem: Problem, name: str, seed: int) -> dict[str, object]:
+    return {
+        "space": f"{problem.space.name} {problem.space.fingerprint}",
+        "objectives": {o.name: "max" if o.maximise else "min" for o in problem.objectives},
+        "constraints": {limit.name: limit.bound for limit in problem.limits},
+        "searcher": name,
+        "seed": seed,
+    }
+
+
+def _evaluate(run: _Run, pool: Pool, journal: TrialLog, on_trial: OnTrial | None) -> None:
+    """Keeps the pool busy until the budget is spent or the searcher has nothing left."""
+    session = run.begin_session(pool.capacity)
+    failed = 0
+    while True:
+        for ticket, row in run.plan():
+            pool.submit(ticket, run.problem.space.to_arch(row))
+        if not run.flying:
+            return
+        trial = _trial(run, pool.next(), session, pool.capacity)
+        journal.append(trial)
+        run.finish(trial)
+        if on_trial is not None:
+            on_trial(len(journal.trials), run.budget, trial, front_of(run.problem, journal.trials))
+        failed = failed + 1 if not trial.ok else 0
+        if failed >= HOPELESS and not any(t.ok for t in journal.trials):
+            raise ValueError(
+                f"the first {len(journal.trials)} evaluations all failed; the last one: {trial.error}. "
+                "Nothing is lost: mend the evaluator, delete the log and search again."
+            )
+
+
+def _trial(run: _Run, outcome: Outcome, session: int, capacity: int) -> Trial:
+    row = run.flying[outcome.ticket]
+    costs = {name: values[0] for name, values in run.problem.costs(row[None]).items()}
+    scores, error = outcome.scores, outcome.error
+    if scores is not None:
+        wrong = [name for name in run.problem.measured if not math.isfinite(scores.get(name, math.nan))]
+        if wrong:
+            told = ", ".join(
+                f"{name} is {scores[name]}" if name in scores else f"{name} is missing" for name in wrong
+            )
+            scores, error = None, f"the evaluation gave no usable score: {told}"
+    return Trial(
+        ticket=outcome.ticket,
+        arch=run.problem.space.to_arch(row),
+        scores=None if scores is None else finite(scores),
+        costs=finite(costs),
+        error=error,
+        seconds=outcome.seconds,
+        worker=outcome.worker,
+        session=session,
+        capacity=capacity,
+    )
+
+
+class _Run:
+    """What is asked, under way and told; moved alike by outcomes from a pool and from a log."""
+
+    def __init__(self, problem: Problem, searcher: Searcher, budget: int, seed: int) -> None:
+        self.problem = problem
+        self.budget = budget
+        self.flying: dict[int, Rows] = {}
+        self._searcher = searcher
+        self._feasible = Feasible(problem)
+        self._seen = Proposals(self._feasible)
+        self._rng = np.random.default_rng([seed, 7])
+        self._waiting: deque[tuple[int, Rows]] = deque()
+        self._asked = 0
+        self._session = -1
+        self._capacity = 1
+
+    def begin_session(self, capacity: int) -> int:
+        """A new start: what was under way is to be done again. Returns the session's number."""
+        self._waiting = deque(sorted([*self.flying.items(), *self._waiting], key=lambda item: item[0]))
+        self.flying = {}
+        self._session += 1
+        self._capacity = max(1, capacity)
+        return self._session
+
+    def plan(self) -> list[tuple[int, Rows]]:
+        """What goes to the pool now."""
+        planned = []
+        while len(self.flying) < self._capacity:
+            if self._waiting:
+                ticket, row = self._waiting.popleft()
+            elif self._asked < self.budget and (proposed := self._propose()) is not None:
+                ticket, row = self._asked, proposed
+                self._asked += 1
+            else:
+                break
+            self.flying[ticket] = row
+            planned.append((ticket, row))
+        return planned
+
+    def finish(self, trial: Trial) -> None:
+        """Tells the searcher what a trial gave."""
+        row = self.flying.pop(trial.ticket)
+        scores = (
+            self.problem.minimised(trial.numbers)
+            if trial.ok
+            else np.full(len(self.problem.objectives), np.nan)
+        )
+        self._searcher.tell(row[None], scores[None])
+
+    def replay(self, trial: Trial) -> None:
+        """Does again what led to a logged trial."""
+        while trial.session > self._session:
+            self.begin_session(trial.capacity)
+        self.plan()
+        # Should a newer version propose differently, what was evaluated still counts and is not repeated.
+        row = self.problem.space.to_row(trial.arch)
+        self._seen.mark(row[None])
+        self._waiting = deque(item for item in self._waiting if item[0] != trial.ticket)
+        self.flying[trial.ticket] = row
+        self._asked = max(self._asked, trial.ticket + 1)
+        self.finish(trial)
+
+    def _propose(self) -> Rows | None:
+        """The searcher's next arch that is new and meets the limits, (n choices,).
+
+        A searcher that keeps to neither is helped: over a limit is repaired, a repetition asked again, and
+        after some tries chance proposes.
+        """
+        space = self.problem.space
+        for _ in range(TRIES):
+            asked = self._searcher.ask(1)
+            if not len(asked):
+                return None
+            if not space.valid(asked).all():
+                raise ValueError(
+                    f"the searcher proposed {asked.tolist()}, which is no arch of {space.name!r}"
+                )
+            rows = self._feasible.repair(asked, self._rng)
+            if self._seen.unseen(rows)[0]:
+                self._seen.mark(rows)
+                return rows[0]
+        drawn = self._seen.draw(1, self._rng)
+        return drawn[0] if len(drawn) else None

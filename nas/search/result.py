@@ -1,0 +1,131 @@
+"""What a search gives back: its trials, their front, and how the front grew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.search.objectives import UPPER
+from nas.search.problem import Problem
+from nas.search.trials import Trial
+from results.front import hypervolume_curve, non_dominated
+
+if TYPE_CHECKING:  # pandas takes half a second to import; a searcher needs none of it
+    import pandas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """A finished search.
+
+    Attributes:
+        trials: one row a trial in the order they ended: ``trial`` (its number), ``status`` (``ok`` or
+            ``failed``), ``feasible``, ``on_front``, the costs and scores, ``error``, ``seconds``, ``worker``,
+            then one column a choice.
+        front: the rows of ``trials`` on the front: scored, within the limits, not dominated. Sorted by the
+            first objective, best first.
+        hypervolume: after each trial, (n trials,).
+        reference: the point it is measured from, by objective; it does not depend on the searcher where the
+            objective has a limit, is a cost, or is maximised.
+        archs: those of ``front``, in its order.
+    """
+
+    trials: pandas.DataFrame
+    front: pandas.DataFrame
+    hypervolume: NDArray[np.float64]
+    reference: dict[str, float]
+    archs: list[dict[str, int | float | str | bool]]
+
+
+def front_of(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that scored, meet the limits and are not dominated; best in the first objective first."""
+    good = [trial for trial in trials if trial.ok and meets(problem, trial)]
+    if not good:
+        return []
+    scores = np.array([problem.minimised(trial.numbers) for trial in good])
+    order = np.lexsort(scores.T[::-1])
+    on_front = non_dominated(scores)
+    return [good[i] for i in order if on_front[i]]
+
+
+def meets(problem: Problem, trial: Trial) -> bool:
+    """Whether a trial is within every limit: as measured, else by the upper end of the cost."""
+    numbers = trial.numbers
+    measured = trial.scores or {}
+    held = [limit for limit in problem.limits if limit.name in measured]
+    held += [limit for limit in problem.cheap_limits if limit.name.removesuffix(UPPER) not in measured]
+    return all(limit.excess(np.array([numbers.get(limit.name, np.nan)]))[0] == 0 for limit in held)
+
+
+def reference_point(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:
+    """The worst value that counts for each objective.
+
+    A limit where there is one; else 0 for what is maximised, the dearest of some samples for a cost, and
+    the worst score otherwise.
+    """
+    space = problem.space
+    samples = np.vstack([space.sample(500, np.random.default_rng(0)), space.to_row(space.largest())[None]])
+    costs = problem.costs(samples)
+    limits = {limit.name: limit.bound for limit in problem.limits}
+    reference = {}
+    for objective in problem.objectives:
+        name = objective.name
+        seen = [trial.numbers[name] for trial in trials if trial.ok and name in trial.numbers]
+        if name in limits:
+            worst = limits[name]
+            worst += objective.sign * 1e-9 * (abs(worst) or 1.0)  # the limit itself is met, so it counts
+        elif objective.maximise:
+            worst = min([0.0, *seen])
+        elif name in costs and np.isfinite(costs[name]).any():
+            worst = float(np.max(costs[name][np.isfinite(costs[name])]))
+        else:
+            worst = max(seen, default=1.0)
+        reference[name] = worst
+    return reference
+
+
+def result_of(problem: Problem, trials: Sequence[Trial]) -> SearchResult:
+    """The frames of some trials."""
+    import pandas as pd
+
+    front = front_of(problem, trials)
+    on_front = {trial.ticket for trial in front}
+    feasible = {trial.ticket: trial.ok and meets(problem, trial) for trial in trials}
+    names = list(dict.fromkeys(name for trial in trials for name in trial.numbers))
+    rows = [
+        {
+            "trial": trial.ticket,
+            "status": "ok" if trial.ok else "failed",
+            "feasible": feasible[trial.ticket],
+            "on_front": trial.ticket in on_front,
+            **{name: trial.numbers.get(name, np.nan) for name in names},
+            "error": trial.error,
+            "seconds": trial.seconds,
+            "worker": trial.worker,
+            **trial.arch,
+        }
+        for trial in trials
+    ]
+    columns = ["trial", "status", "feasible", "on_front", *names, "error", "seconds", "worker"]
+    frame = pd.DataFrame(rows, columns=[*columns, *problem.space.names])
+    order = {trial.ticket: place for place, trial in enumerate(front)}
+    best = frame[frame["on_front"]]
+    best = best.iloc[best["trial"].map(order).argsort().to_numpy()].reset_index(drop=True)
+    reference = reference_point(problem, trials)
+    scores = np.array(
+        [
+            problem.minimised(trial.numbers) if feasible[trial.ticket] else np.full(len(reference), np.nan)
+            for trial in trials
+        ]
+    ).reshape(len(trials), len(reference))
+    return SearchResult(
+        trials=frame,
+        front=best,
+        hypervolume=hypervolume_curve(scores, problem.minimised(reference)),
+        reference=reference,
+        archs=[dict(trial.arch) for trial in front],
+    )
