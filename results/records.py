@@ -20,6 +20,7 @@ __all__ = [
     "CardLatency",
     "EpochRecord",
     "FrontEntry",
+    "LayerRecord",
     "Limit",
     "Record",
     "Reference",
@@ -53,6 +54,25 @@ class EpochRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecord(Record):
+    """One layer of a lowered network, for drawing it and for showing where its time goes.
+
+    Attributes:
+        name: place in the network.
+        kind: what it is, such as "depthwise".
+        sizes: what it was built with: channels, kernel, ratio, ...
+        output_shape: without the batch, (C, H, W) for maps.
+        latency_ms: median of the layer alone in the cost table; None where it has none.
+    """
+
+    name: str
+    kind: str
+    sizes: dict[str, Any]
+    output_shape: tuple[int, ...]
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEntry(Record):
     """A network of the front, measured again on the device as an exported file.
 
@@ -69,6 +89,7 @@ class FrontEntry(Record):
         macs: multiply-accumulates.
         params: parameters.
         meets_limit: as measured.
+        layers: in order of execution; empty where the space has only a model to build.
     """
 
     name: str
@@ -83,6 +104,7 @@ class FrontEntry(Record):
     macs: int
     params: int
     meets_limit: bool
+    layers: tuple[LayerRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
