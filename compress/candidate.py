@@ -73,12 +73,14 @@ class Candidate:
         network: a plain float module.
         file: exported from it, perhaps quantized.
         cuts: what made the network's shapes out of those of the network that compression began with.
+        precision: of the file: ``float32`` or ``int8``.
         label: how a step tells its proposals apart, in words.
     """
 
     network: nn.Module
     file: Path
     cuts: tuple[Cut, ...] = ()
+    precision: str = "float32"
     label: str = ""
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from results.records import Record
 
 _TOLERANCE = 1e-6  # of the largest output, in float64: rounding is far below it, a wrong channel far above
 _LONGEST_RUN = 256
@@ -57,7 +59,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class Cut(Record):
     """What is kept of one group; a sequence of cuts rebuilds a pruned network from the whole one.
 
     Attributes:
@@ -74,15 +76,6 @@ class Cut:
     def dropped(self) -> list[int]:
         """Indices of the channels that go, ascending."""
         return sorted(set(range(self.channels)) - set(self.kept))
-
-    def to_json(self) -> dict[str, Any]:
-        """The cut as a JSON value."""
-        return asdict(self) | {"kept": list(self.kept)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Cut:
-        """The cut that ``to_json`` wrote."""
-        return cls(root=value["root"], channels=value["channels"], kept=tuple(value["kept"]))
 
 
 def cut_channels(network: nn.Module, example: Tensor, cuts: Iterable[Cut]) -> nn.Module:

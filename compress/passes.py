@@ -25,12 +25,14 @@ class Compressed:
 
     Attributes:
         network: the last float network that was kept.
-        file: its file; int8 if quantization was kept.
+        file: its file.
+        precision: of the file: ``float32`` or ``int8``.
         steps: one record a step, in order.
     """
 
     network: nn.Module
     file: Path
+    precision: str
     steps: tuple[CompressionStep, ...]
 
 
@@ -90,7 +92,9 @@ def run_steps(
         if record.kept and record.accuracy_after is not None:
             accuracy, best = record.accuracy_after, max(best, record.accuracy_after)
         records.append(record)
-    return Compressed(network=current.network, file=current.file, steps=tuple(records))
+    return Compressed(
+        network=current.network, file=current.file, precision=current.precision, steps=tuple(records)
+    )
 
 
 def _start(network: nn.Module, context: Context, folder: Path) -> Candidate:

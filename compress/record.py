@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from results.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompressionStep:
+class CompressionStep(Record):
     """One step on one network.
 
     Attributes:
@@ -45,12 +46,3 @@ class CompressionStep:
     params_before: int
     params_after: int | None
     seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as a JSON value."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> CompressionStep:
-        """The record that ``to_json`` wrote."""
-        return cls(**value)

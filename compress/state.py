@@ -17,7 +17,7 @@ from compress.candidate import Candidate
 from compress.channels import Cut, cut_channels
 from results.files import read_json, write_atomic, write_json
 
-WEIGHTS, CUTS, FILE = "network.safetensors", "cuts.json", "model.onnx"
+WEIGHTS, SHAPE, FILE = "network.safetensors", "candidate.json", "model.onnx"
 
 
 def save(candidate: Candidate, place: Path) -> Candidate:
@@ -25,7 +25,8 @@ def save(candidate: Candidate, place: Path) -> Candidate:
     tensors = candidate.network.state_dict().items()
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}
     write_atomic(place / WEIGHTS, safetensors.torch.save(weights))
-    write_json(place / CUTS, [cut.to_json() for cut in candidate.cuts])
+    cuts = [cut.to_json() for cut in candidate.cuts]
+    write_json(place / SHAPE, {"precision": candidate.precision, "cuts": cuts})
     write_atomic(place / FILE, candidate.file.read_bytes())
     return replace(candidate, file=place / FILE)
 
@@ -42,7 +43,8 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
         ValueError: a file is damaged, or belongs to another network.
         FileNotFoundError: nothing was saved there.
     """
-    cuts = tuple(Cut.from_json(value) for value in read_json(place / CUTS))
+    saved = read_json(place / SHAPE)
+    cuts = tuple(Cut.from_json(value) for value in saved["cuts"])
     network = cut_channels(original, example, cuts)
     try:
         network.load_state_dict(safetensors.torch.load((place / WEIGHTS).read_bytes()))
@@ -51,4 +53,4 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
             f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
             f"{place.parent} and the compression log to compress again"
         ) from error
-    return Candidate(network=network, file=place / FILE, cuts=cuts)
+    return Candidate(network=network, file=place / FILE, cuts=cuts, precision=saved["precision"])

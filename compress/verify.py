@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from results.records import Record
+
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Data = tuple[NDArray[Any], NDArray[Any]] | Iterable[tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(Record):
     """How an exported file compares with its PyTorch network on the same images.
 
     Attributes:
@@ -38,10 +40,6 @@ class Verification:
     equal_predictions: float
     accuracy_network: float
     accuracy_file: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as a JSON value."""
-        return asdict(self)
 
 
 class OnnxFile:
