@@ -23,13 +23,13 @@ def _random(seed: int) -> Importance:
 CRITERIA: dict[str, Callable[[int], Importance]] = {
     # Norm of every weight that goes with the channel, averaged over the layers it runs through
     # ("DepGraph", Fang et al., CVPR 2023, section 3.3).
-    "l2": lambda seed: tp.importance.GroupMagnitudeImportance(p=2),  # noqa: ARG005 - one signature
-    "l1": lambda seed: tp.importance.GroupMagnitudeImportance(p=1),  # noqa: ARG005
+    "l2": lambda seed: tp.importance.GroupMagnitudeImportance(p=2),
+    "l1": lambda seed: tp.importance.GroupMagnitudeImportance(p=1),
     # First-order estimate of the loss without the channel (Molchanov et al., CVPR 2019, equation 8).
-    "taylor": lambda seed: tp.importance.GroupTaylorImportance(),  # noqa: ARG005
+    "taylor": lambda seed: tp.importance.GroupTaylorImportance(),
     # Squared norm over that of all channels at least as large (LAMP, Lee et al., ICLR 2021), made to be
     # compared between layers.
-    "lamp": lambda seed: tp.importance.LAMPImportance(p=2),  # noqa: ARG005
+    "lamp": lambda seed: tp.importance.LAMPImportance(p=2),
     # The control: any other criterion has to beat it.
     "random": _random,
 }

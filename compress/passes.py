@@ -16,6 +16,7 @@ from compress.export import export_onnx
 from compress.record import CompressionStep
 from compress.state import FILE, restore, save
 from compress.verdict import Trial, Verdict, choose, judge_accuracy, judge_speed
+from compress.why import explain
 from results.files import append_line, read_lines
 
 
@@ -123,6 +124,7 @@ def _try(
     if chosen is not None:
         after, kept, reason = proposals[chosen], verdicts[chosen].kept, verdicts[chosen].reason
     size_after = after.file.stat().st_size if after else None
+    why = _why(current, after, context) if after and step.for_speed and not kept else ()
     if after and kept:
         result = save(after, place)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -143,6 +145,7 @@ def _try(
         params_before=_params(current.network),
         params_after=_params(after.network) if after else None,
         seconds=time.perf_counter() - began,
+        why=why,
     )
 
 
@@ -171,6 +174,14 @@ def _judge(step: Step, trial: Trial, context: Context, best: float) -> Verdict:
     if not step.for_speed:
         return judge_accuracy(trial)
     return judge_speed(trial, best_accuracy=best, tolerance=context.tolerance, noise=context.noise)
+
+
+def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, ...]:
+    """Where the time goes in a proposal that was undone; nothing where this machine cannot run it."""
+    try:
+        return explain(current.file, after.file, context.calibration[:1]).sentences
+    except ValueError:
+        return ()
 
 
 def _params(network: nn.Module) -> int:

@@ -28,6 +28,7 @@ class CompressionStep(Record):
         params_before: parameters of the network.
         params_after: likewise.
         seconds: what the step took.
+        why: where the time of the proposal goes, in sentences, if it was undone.
     """
 
     network: str
@@ -46,3 +47,4 @@ class CompressionStep(Record):
     params_before: int
     params_after: int | None
     seconds: float
+    why: tuple[str, ...] = ()

@@ -1,0 +1,74 @@
+"""Time by operator of an ONNX file, as ONNX Runtime's profiler sees it on this machine's CPU."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.export import INPUT_NAME
+from results.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime(Record):
+    """All nodes of one type, as the runtime runs them after its own fusions.
+
+    Attributes:
+        operator: type, in the runtime's words (``QLinearConv``, ``ReorderOutput``).
+        nodes: how many there are.
+        latency_ms: of all of them, in one run.
+    """
+
+    operator: str
+    nodes: int
+    latency_ms: float
+
+
+def operator_times(
+    path: Path, images: NDArray[np.float32], *, runs: int = 50, threads: int = 1
+) -> tuple[OperatorTime, ...]:
+    """Time by type of operator, longest first.
+
+    Profiling itself takes time, so the sum is above the latency of the file; shares are what to read.
+
+    Args:
+        path: the file.
+        images: one call's input, float32 (B, ...).
+        runs: over which the median of each node is taken; as many before them warm up.
+        threads: given to the runtime.
+
+    Raises:
+        ValueError: the runtime cannot run the file.
+    """
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            for _ in range(2 * runs):
+                session.run(None, {INPUT_NAME: images})
+        except Exception as error:  # the runtime's exception classes share no base but Exception
+            raise ValueError(f"{path} cannot be profiled in ONNX Runtime: {error}") from error
+        events = json.loads(Path(session.end_profiling()).read_text())
+    durations: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            durations[event["args"]["op_name"], event["name"]].append(event["dur"] / 1000)
+    totals: defaultdict[str, list[float]] = defaultdict(list)
+    for (operator, _), times in durations.items():
+        totals[operator].append(float(np.mean(np.sort(times[-runs:])[: max(1, runs * 9 // 10)])))
+    return tuple(
+        OperatorTime(operator=operator, nodes=len(times), latency_ms=sum(times))
+        for operator, times in sorted(totals.items(), key=lambda item: -sum(item[1]))
+    )
