@@ -1,0 +1,1 @@
+"""What a network costs: measured latency tables with intervals, and analytic counts that need no device."""

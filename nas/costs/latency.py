@@ -1,0 +1,131 @@
+"""The latency of archs from a table: a sum over layers, corrected, with an upper bound at a confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from nas.costs.conformal import lower_ratio, upper_ratio
+from nas.costs.correction import Correction, fit_correction
+from nas.costs.layer_sums import Floats, LayerSums
+from nas.costs.probes import rows_of
+from nas.costs.table import LatencyTable
+from search_spaces.space import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyModel:
+    """Predicts the latency of any arch of a space on one profile.
+
+    Attributes:
+        layers: the space's.
+        layer_ms: of each alone; infinite where the device cannot run it, and so are its archs.
+        correction: from their sum to a network.
+        ratios: measured over predicted, of networks that took no part in making their prediction.
+        confidence: of the upper bound.
+    """
+
+    layers: LayerSums
+    layer_ms: Floats
+    correction: Correction
+    ratios: tuple[float, ...]
+    confidence: float = 0.95
+
+    def latency_ms(self, rows: Rows) -> Floats:
+        """The predicted latency of canonical archs, (n,); infinite where one cannot run."""
+        correction, kinds = self.correction, sorted(set(self.layers.kinds))
+        of_kind = np.array([correction.per_kind_ms[kinds.index(kind)] for kind in self.layers.kinds])
+        total = self.layers.sum(rows, correction.slope * self.layer_ms + of_kind) + correction.offset_ms
+        if correction.ms_per_spilled_byte:
+            weights = self.layers.sum(rows, self.layers.weight_bytes)
+            total = correction.add_spill(total, weights)
+        return total
+
+    def predict(self, rows: Rows) -> tuple[Floats, Floats]:
+        """Latency and its upper bound at ``confidence``, both (n,), in ms: limits hold for the bound."""
+        latency = self.latency_ms(rows)
+        return latency, latency * upper_ratio(self.ratios, self.confidence)
+
+    def interval(self, rows: Rows) -> tuple[Floats, Floats]:
+        """Lower and upper end of the two-sided interval at ``confidence``, both (n,), in ms."""
+        latency, each = self.latency_ms(rows), (1 + self.confidence) / 2
+        return latency * lower_ratio(self.ratios, each), latency * upper_ratio(self.ratios, each)
+
+    def calibrated(self, rows: Rows, measured_ms: Floats) -> LatencyModel:
+        """The same predictions with intervals that have also seen these networks."""
+        ratios = measured_ms / self.latency_ms(rows)
+        return replace(self, ratios=(*self.ratios, *(float(ratio) for ratio in ratios)))
+
+
+def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
+    """The latency of each layer alone, (n layers,); infinite for a layer the device cannot run.
+
+    Raises:
+        ValueError: the table lacks layers of the space; the message says how to measure them.
+    """
+    rows = table.of("layer")
+    missing = [key for key in layers.keys if key not in rows.index]
+    if missing:
+        raise ValueError(
+            f"the table of profile {table.header.profile!r} lacks {len(missing)} of {len(layers.keys)} "
+            f"layers, the first is {missing[0]!r}; run quarry profile for this space again, it "
+            "measures only what is missing"
+        )
+    chosen = rows.loc[list(layers.keys)]
+    return np.where(chosen.status == "measured", chosen.median_ms.astype(float), np.inf)
+
+
+def measured_networks(table: LatencyTable, occasion: int = 0) -> tuple[Rows, Floats]:
+    """The archs measured whole in a table, (n, n choices), and their latencies, (n,)."""
+    rows: pd.DataFrame = table.of("network", occasion)
+    rows = rows[rows.status == "measured"]
+    if not len(rows):
+        return np.empty((0, 0), dtype=np.int64), np.empty(0)
+    return rows_of(list(rows.index)), rows.median_ms.to_numpy(dtype=float)
+
+
+def fit_latency(
+    layers: LayerSums,
+    table: LatencyTable,
+    rows: Rows,
+    measured_ms: Floats,
+    *,
+    confidence: float = 0.95,
+) -> LatencyModel:
+    """Fits the correction on whole networks.
+
+    The intervals start from what fits that left a network out predict for it (the jackknife+ of Barber et
+    al., Annals of Statistics 2021, with one model for the point); ``calibrated`` adds more.
+
+    Args:
+        layers: of the space.
+        table: with every layer of the space.
+        rows: archs measured whole, (n, n choices), n >= 5.
+        measured_ms: their latencies, (n,).
+        confidence: of the upper bounds.
+
+    Raises:
+        ValueError: too few networks, or a layer that the table lacks.
+    """
+    lone = lone_latencies(layers, table)
+    sums = layers.sum(rows, lone)
+    usable = np.isfinite(sums)
+    rows, measured_ms, sums = rows[usable], measured_ms[usable], sums[usable]
+    kinds = sorted(set(layers.kinds))
+    counts = np.column_stack([layers.sum(rows, _is(layers.kinds, kind)) for kind in kinds])
+    weights = layers.sum(rows, layers.weight_bytes)
+    correction, left_out = fit_correction(sums, counts, weights, measured_ms)
+    return LatencyModel(
+        layers=layers,
+        layer_ms=lone,
+        correction=correction,
+        ratios=tuple(float(ratio) for ratio in measured_ms / left_out),
+        confidence=confidence,
+    )
+
+
+def _is(kinds: Collection[str], kind: str) -> Floats:
+    return np.array([float(each == kind) for each in kinds])

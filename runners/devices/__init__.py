@@ -1,0 +1,1 @@
+"""Devices: hardware profiles, and the runtimes behind them that measure models."""

@@ -1,0 +1,83 @@
+"""A device: something that exports a module in its deployment format and measures such models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from runners.devices.profile import HardwareProfile
+from runners.devices.stopwatch import Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a table's figures hold for; another value in any field makes them stale.
+
+    Attributes:
+        runtime: name of the library that ran the models.
+        runtime_version: of it.
+        threads: it used.
+        machine: processor, cores, architecture, system.
+    """
+
+    runtime: str
+    runtime_version: str
+    threads: int
+    machine: str
+
+
+class Device(Protocol):
+    """What every backend offers."""
+
+    profile: HardwareProfile
+
+    def identity(self) -> Identity:
+        """What its figures hold for."""
+        ...
+
+    def export(self, module: nn.Module, input_shape: tuple[int, ...], precision: str = "fp32") -> bytes:
+        """A module in the deployment format.
+
+        Raises:
+            ValueError: it cannot be exported, or holds an operator the profile rules out.
+        """
+        ...
+
+    def measure(self, models: Sequence[bytes], *, budget_s: float, precision: float = 0.01) -> list[Timing]:
+        """Times exported models side by side; one timing each, a model that does not run is not ``measured``.
+
+        Raises:
+            OSError: the device is gone or busy.
+        """
+        ...
+
+
+def open_device(profile: HardwareProfile) -> Device:
+    """The device behind a profile.
+
+    Raises:
+        ValueError: its runtime is not installed or its hardware is not there; the message says what to do.
+    """
+    if profile.backend == "onnxruntime":
+        from runners.devices.onnx_device import OnnxDevice
+
+        return OnnxDevice(profile)
+    if profile.backend == "torch":
+        from runners.devices.torch_device import TorchDevice
+
+        return TorchDevice(profile)
+    if profile.backend == "executorch":
+        from runners.devices.executorch_device import ExecutorchDevice
+
+        return ExecutorchDevice(profile)
+    if profile.backend == "remote":
+        from runners.devices.remote_device import RemoteDevice
+
+        return RemoteDevice(profile)
+    raise ValueError(
+        f"profile {profile.name!r} is analytic: its latency is computed from constants, "
+        "nothing is measured on it"
+    )

@@ -1,0 +1,91 @@
+"""Profiling a space on a device: the device's export and clock handed to the cost models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from nas.costs.build import Measure, Progress
+from nas.costs.layer_sums import SlotSums
+from nas.costs.probes import layer_probes
+from nas.costs.profiling import Profiled, ProfilePlan, profile_space
+from nas.costs.table import TableHeader
+from runners.devices.device import Device
+from search_spaces.naming import unknown
+from search_spaces.space import SearchSpace
+
+
+def table_header(device: Device, space: SearchSpace, precision: str = "fp32") -> TableHeader:
+    """The header of a table that this device measures now for this space.
+
+    Raises:
+        ValueError: a precision the profile does not have.
+    """
+    profile, identity = device.profile, device.identity()
+    if precision not in profile.precisions:
+        raise ValueError(f"profile {profile.name!r}: {unknown('precision', precision, profile.precisions)}")
+    return TableHeader(
+        profile=profile.name,
+        runtime=identity.runtime,
+        runtime_version=identity.runtime_version,
+        threads=identity.threads,
+        batch=profile.batch,
+        precision=precision,
+        machine=identity.machine,
+        space=space.name,
+        space_fingerprint=space.fingerprint,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def exporter(device: Device, precision: str = "fp32") -> Callable[[nn.Module, tuple[int, ...]], bytes]:
+    """The device's export at one precision, as table builders take it."""
+    return partial(device.export, precision=precision)
+
+
+def profile_on(
+    device: Device,
+    space: SearchSpace,
+    path: Path,
+    *,
+    plan: ProfilePlan | None = None,
+    precision: str = "fp32",
+    measurers: Sequence[Measure] = (),
+    progress: Progress = lambda _done, _total, _seconds_left: None,
+) -> Profiled:
+    """Builds or completes the latency table of a space on a device, fits the predictions and checks them.
+
+    Args:
+        device: exports and, unless ``measurers`` do, measures.
+        space: whose layers and networks are measured.
+        path: of the table; what it holds already is not measured again.
+        plan: how much to measure.
+        precision: of the models.
+        measurers: several devices of one kind, to share the work.
+        progress: told models done, models in all, seconds left.
+
+    Raises:
+        ValueError: the profile cannot run this space or precision, or the table holds for something else.
+        OSError: the device went away; the same call resumes.
+    """
+    wanted = device.profile.input_shape
+    given = space.input_shape(space.largest())
+    if wanted and tuple(wanted) != tuple(given):
+        raise ValueError(
+            f"profile {device.profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
+        )
+    return profile_space(
+        space,
+        SlotSums(space),
+        layer_probes(space),
+        table_header(device, space, precision),
+        plan or ProfilePlan(),
+        export=exporter(device, precision),
+        measurers=list(measurers) or [device.measure],
+        path=path,
+        progress=progress,
+    )

@@ -1,0 +1,216 @@
+"""How long models take, measured side by side: the one piece of code that times anything here.
+
+This file needs Python, numpy and, for ONNX files, onnxruntime; nothing else, and nothing of this project.
+It runs as a script too (``python stopwatch.py JOB.json RESULT.json``): the ONNX Runtime backend starts it in
+a process of its own, and a kit for another device carries it along. So a kit measures as we measure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WARM_RUNS = 3  # after another model has run, weights come back into the caches within about three runs
+BLOCK_RUNS = 5  # the least runs of a block, whatever it lasts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The latency of one model.
+
+    Attributes:
+        median_ms: of the blocks measured while the machine was undisturbed; NaN where nothing was measured.
+        low_ms: lower end of the 95 % interval of that median.
+        high_ms: upper end.
+        repeats: blocks kept.
+        status: ``measured``, ``unsupported`` (the runtime refuses it) or ``failed``.
+        reason: why not, in words.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    repeats: int
+    status: str = "measured"
+    reason: str = ""
+
+
+def not_measured(status: str, reason: str) -> Timing:
+    """The timing of a model that did not run."""
+    nan = float("nan")
+    return Timing(median_ms=nan, low_ms=nan, high_ms=nan, repeats=0, status=status, reason=reason)
+
+
+def interleave(
+    runs: Sequence[Callable[[], object]],
+    *,
+    budget_s: float,
+    precision: float = 0.01,
+    block_ms: float = 3.0,
+    least_rounds: int = 8,
+    most_rounds: int = 200,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Timing]:
+    """Times several models in rounds, each round one block of consecutive runs of every model.
+
+    Going round means that a machine that slows down slows all of them. The half of the rounds in which
+    all models together were slowest is set aside; what is reported is the median of the other half. Rounds
+    go on until every median's 95 % interval is within ``precision`` to either side, or the budget ends.
+
+    Args:
+        runs: one call each runs a model once.
+        budget_s: seconds for all of them; ``least_rounds`` are made whatever they take.
+        precision: relative half width of the interval that is good enough.
+        block_ms: how long a block lasts at least.
+        least_rounds: rounds before stopping is considered.
+        most_rounds: rounds at most.
+        clock: seconds, monotonic; tests give their own.
+
+    Returns:
+        One timing per model; a run that raises is ``failed`` with what it said, and the rest go on.
+    """
+    end = clock() + budget_s
+    failures: dict[int, str] = {}
+    counts = [_block_length(run, block_ms, clock, failures, i) for i, run in enumerate(runs)]
+    blocks: list[list[float]] = [[] for _ in runs]
+    order = np.random.default_rng(0)  # which model follows which varies, so no one always finds warm caches
+    for done in range(1, most_rounds + 1):
+        for index in order.permutation(len(runs)):
+            if index not in failures:
+                try:
+                    blocks[index].append(_block(runs[index], counts[index], clock))
+                except Exception as error:
+                    failures[index] = f"{type(error).__name__}: {error}"
+        if done >= least_rounds and (clock() >= end or _narrow(settle(blocks), precision)):
+            break
+    timings = settle(blocks)
+    return [
+        not_measured("failed", failures[i]) if i in failures else timing for i, timing in enumerate(timings)
+    ]
+
+
+def _block_length(
+    run: Callable[[], object],
+    block_ms: float,
+    clock: Callable[[], float],
+    failures: dict[int, str],
+    index: int,
+) -> int:
+    """How many runs make a block; also the model's first runs, in which runtimes allocate and optimise."""
+    try:
+        for _ in range(WARM_RUNS):
+            run()
+        start = clock()
+        run()
+        seconds = clock() - start
+    except Exception as error:
+        failures[index] = f"{type(error).__name__}: {error}"
+        return 0
+    return max(BLOCK_RUNS, round(block_ms / 1e3 / max(seconds, 1e-7)))
+
+
+def _block(run: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+    """Median of consecutive warm runs, in ms."""
+    for _ in range(WARM_RUNS):
+        run()
+    seconds = np.empty(count)
+    for i in range(count):
+        start = clock()
+        run()
+        seconds[i] = clock() - start
+    return float(np.median(seconds)) * 1e3
+
+
+def settle(blocks: Sequence[Sequence[float]]) -> list[Timing]:
+    """The timings of models from their blocks, (models, rounds) in ms; models without full rounds get NaN."""
+    rounds = max((len(row) for row in blocks), default=0)
+    full = [row for row in blocks if len(row) == rounds and rounds]
+    if not full:
+        return [not_measured("failed", "no round was finished") for _ in blocks]
+    times = np.array(full)  # (models, rounds)
+    slowness = np.median(times / times.min(axis=1, keepdims=True), axis=0)
+    kept = np.argsort(slowness, kind="stable")[: max(5, (rounds + 1) // 2)]
+    return [
+        _median(np.array(row)[kept]) if len(row) == rounds else not_measured("failed", "stopped running")
+        for row in blocks
+    ]
+
+
+def _median(values: np.ndarray[Any, np.dtype[np.float64]]) -> Timing:
+    """Median with the 95 % interval that order statistics give, without assuming a distribution."""
+    ordered, n = np.sort(values), len(values)
+    reach = 0.98 * np.sqrt(n)  # 1.96 standard deviations of a binomial count of n/2
+    low, high = max(0, int(np.floor(n / 2 - reach))), min(n - 1, int(np.ceil(n / 2 + reach)) - 1)
+    return Timing(
+        median_ms=float(np.median(ordered)),
+        low_ms=float(ordered[low]),
+        high_ms=float(ordered[high]),
+        repeats=n,
+    )
+
+
+def _narrow(timings: Sequence[Timing], precision: float) -> bool:
+    return all(t.high_ms - t.low_ms <= 2 * precision * t.median_ms for t in timings if t.status == "measured")
+
+
+def onnx_run(model: str, threads: int, batch: int, config: dict[str, str]) -> Callable[[], object]:
+    """A call that runs an ONNX file once, inputs and outputs bound so that nothing is copied."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    for key, value in config.items():
+        options.add_session_config_entry(key, value)
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    generator = np.random.default_rng(0)
+    for given in session.get_inputs():
+        shape = [size if isinstance(size, int) else batch for size in given.shape]
+        if given.type != "tensor(float)":
+            raise ValueError(f"input {given.name!r} is {given.type}; only float inputs are timed")
+        values = generator.standard_normal(shape, dtype=np.float32)
+        binding.bind_ortvalue_input(given.name, ort.OrtValue.ortvalue_from_numpy(values))
+    for wanted in session.get_outputs():
+        binding.bind_output(wanted.name)
+    return lambda: session.run_with_iobinding(binding)
+
+
+def measure_files(job: dict[str, Any]) -> list[Timing]:
+    """Times the ONNX files of a job: models, threads, batch, cores, config, budget_s, precision, block_ms."""
+    if job["cores"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job["cores"])
+    timings: list[Timing | None] = []
+    runs = []
+    for model in job["models"]:
+        try:
+            runs.append(onnx_run(model, job["threads"], job["batch"], job["config"]))
+            timings.append(None)
+        except Exception as error:
+            timings.append(not_measured("unsupported", str(error).strip().splitlines()[0]))
+    measured = iter(
+        interleave(
+            runs, budget_s=job["budget_s"], precision=job["precision"], block_ms=job.get("block_ms", 3.0)
+        )
+    )
+    return [next(measured) if timing is None else timing for timing in timings]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Reads a job, writes its timings."""
+    job_path, result_path = arguments
+    timings = measure_files(json.loads(Path(job_path).read_text()))
+    Path(result_path).write_text(json.dumps([asdict(timing) for timing in timings]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,71 @@
+"""A device made of arithmetic: layers and networks have latencies known in closed form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from nas.costs.table import TableHeader
+from search_spaces.presets import preset
+from search_spaces.space import SearchSpace
+
+CALL_MS, SLOPE = 0.005, 0.8
+
+
+def space() -> SearchSpace:
+    return preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity", "pooling", "depthwise"))
+
+
+def header(of: SearchSpace) -> TableHeader:
+    return TableHeader(
+        profile="synthetic",
+        runtime="arithmetic",
+        runtime_version="1",
+        threads=1,
+        batch=1,
+        precision="fp32",
+        machine="none",
+        space=of.name,
+        space_fingerprint=of.fingerprint,
+        date="2026-01-01T00:00:00+00:00",
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    repeats: int = 9
+    status: str = "measured"
+    reason: str = ""
+
+
+@dataclass
+class Device:
+    """A layer alone takes CALL_MS plus its parameters' time; a network pays the call once, and SLOPE."""
+
+    noise: float = 0.0
+    dies_after: int = 10**9
+    measured: int = 0
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def export(self, module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+        params = sum(parameter.numel() for parameter in module.parameters())
+        whole = isinstance(module, nn.Sequential) and hasattr(module, "head")
+        parts = len(module) if whole else 1
+        return f"{params} {np.prod(input_shape)} {parts} {int(whole)}".encode()
+
+    def measure(self, models: Sequence[bytes], *, budget_s: float) -> list[Reading]:  # noqa: ARG002 - the protocol's
+        self.measured += len(models)
+        if self.measured > self.dies_after:
+            raise OSError("device gone")
+        return [self._one(model) for model in models]
+
+    def _one(self, model: bytes) -> Reading:
+        params, _elements, parts, whole = (int(part) for part in model.split())
+        work = 1e-5 * params + 0.01 * parts
+        true = CALL_MS + SLOPE * work if whole else CALL_MS + work
+        noisy = true * float(np.exp(self.noise * self.rng.normal()))
+        return Reading(noisy, noisy * 0.99, noisy * 1.01)
