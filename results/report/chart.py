@@ -1,0 +1,211 @@
+"""Line and point charts as static SVG: sharp on paper, coloured by the page's style, no script needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from results.report.markup import Html, html
+
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 42  # margins around the plot, in units of the drawing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One axis.
+
+    Attributes:
+        label: what is shown, with its unit.
+        low: value at the start.
+        high: value at the end, more than ``low``.
+        words: how a tick is written.
+        log: logarithmic; ``low`` is positive then.
+    """
+
+    label: str
+    low: float
+    high: float
+    words: Callable[[float], str]
+    log: bool = False
+
+    def share(self, value: float) -> float:
+        """Where a value lies between the ends, 0 to 1."""
+        low, high = self.low, self.high
+        if self.log:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return (value - low) / (high - low)
+
+    def ticks(self) -> list[float]:
+        """Four to eight round values between the ends."""
+        if self.log and self.high / self.low > 6:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            values = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+            values = [value for value in values if self.low <= value <= self.high]
+            return values if len(values) <= 9 else [v for v in values if f"{v:e}".startswith("1")]
+        step = _round_step((self.high - self.low) / 5)
+        first = math.ceil(self.low / step - 1e-9)
+        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)
+
+
+def axis(
+    label: str,
+    values: Iterable[float],
+    words: Callable[[float], str],
+    *,
+    zero: bool = False,
+    log: bool = False,
+    most: float = math.inf,
+) -> Axis:
+    """An axis that holds some values with a little room at its ends.
+
+    Args:
+        label: of the axis.
+        values: those that must fit; what is not finite is passed over.
+        words: how a tick is written.
+        zero: begins at zero.
+        log: logarithmic.
+        most: no value is more than this, so the axis ends there (1 for a fraction).
+    """
+    finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    if log:
+        room = max((high / low) ** 0.06, 1.03)
+        return Axis(label=label, low=low / room, high=high * room, words=words, log=True)
+    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    low, high = (min(0.0, low) if zero else low - room), high + room
+    if high > most >= max(finite):
+        high = most + 0.01 * (most - low)  # a mark at the very end is not cut
+    return Axis(label=label, low=low, high=high, words=words)
+
+
+class Chart:
+    """A chart that is drawn into, back to front.
+
+    Args:
+        title: what a reader who cannot see it is told.
+        x: horizontal axis.
+        y: vertical axis.
+        width: of the drawing; text has its natural size where it is shown as wide.
+        height: likewise.
+    """
+
+    def __init__(self, title: str, x: Axis, y: Axis, *, width: int = 460, height: int = 300) -> None:
+        self.title, self.x, self.y, self.width, self.height = title, x, y, width, height
+        self._marks: list[str] = []
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place of a point in the drawing."""
+        across = LEFT + self.x.share(x) * (self.width - LEFT - RIGHT)
+        return round(across, 1), round(self.height - BOTTOM - self.y.share(y) * self._tall, 1)
+
+    @property
+    def _tall(self) -> float:
+        return self.height - TOP - BOTTOM
+
+    def line(self, xs: Sequence[float], ys: Sequence[float], series: str, *, stairs: bool = False) -> None:
+        """A line through points; ``stairs`` holds each value until the next point."""
+        places = [self.at(x, y) for x, y in zip(xs, ys, strict=True)]
+        if not places:
+            return
+        path = f"M{places[0][0]} {places[0][1]}"
+        path += "".join(f"H{x}V{y}" if stairs else f"L{x} {y}" for x, y in places[1:])
+        self._marks.append(f'<path class="line {html(series)}" d="{path}"/>')
+
+    def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], series: str) -> None:
+        """The area between two lines."""
+        there = [self.at(x, y) for x, y in zip(xs, lows, strict=True)]
+        back = [self.at(x, y) for x, y in zip(xs, highs, strict=True)][::-1]
+        path = "L".join(f"{x} {y}" for x, y in there + back)
+        self._marks.append(f'<path class="band {html(series)}" d="M{path}Z"/>')
+
+    def point(
+        self, x: float, y: float, series: str, *, tip: str = "", radius: float = 3, ring: bool = False
+    ) -> None:
+        """A point; ``tip`` is shown where the pointer rests on it."""
+        across, down = self.at(x, y)
+        title = f"<title>{html(tip)}</title>" if tip else ""
+        kind = "ring" if ring else "fill"
+        self._marks.append(
+            f'<circle class="{kind} {html(series)}" cx="{across}" cy="{down}" r="{radius}">{title}</circle>'
+        )
+
+    def whisker(self, x: float, low: float, high: float, series: str) -> None:
+        """A vertical interval."""
+        (across, bottom), (_, top) = self.at(x, low), self.at(x, high)
+        self._marks.append(f'<path class="whisker {html(series)}" d="M{across} {bottom}V{top}"/>')
+
+    def across(self, x: float, low: float, high: float, series: str) -> None:
+        """A horizontal interval at the height ``x``."""
+        (left, down), (right, _) = self.at(low, x), self.at(high, x)
+        self._marks.append(f'<path class="whisker {html(series)}" d="M{left} {down}H{right}"/>')
+
+    def limit(self, x: float, words: str) -> None:
+        """A vertical rule at a limit, named beside it, and the ground beyond it shaded."""
+        across, _ = self.at(x, self.y.low)
+        rest = self.width - RIGHT - across
+        if rest > 0:
+            self._marks.append(
+                f'<rect class="beyond" x="{across}" y="{TOP}" width="{rest:.1f}" height="{self._tall}"/>'
+            )
+        left = rest < 7 * len(words)
+        anchor, shift = ("end", -5) if left else ("start", 5)
+        self._marks.append(
+            f'<path class="limit" d="M{across} {TOP}V{self.height - BOTTOM}"/>'
+            f'<text class="note" x="{across + shift}" y="{self.height - BOTTOM - 8}" '
+            f'text-anchor="{anchor}">{html(words)}</text>'
+        )
+
+    def note(
+        self, x: float, y: float, words: str, *, anchor: str = "start", dx: float = 7, dy: float = 4
+    ) -> None:
+        """Words beside a point."""
+        across, down = self.at(x, y)
+        self._marks.append(
+            f'<text class="note" x="{across + dx}" y="{down + dy}" '
+            f'text-anchor="{anchor}">{html(words)}</text>'
+        )
+
+    def draw(self) -> Html:
+        """The chart."""
+        name = html(self.title)
+        return Html(
+            f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{name}" '
+            f'style="max-width:{self.width}px">{self._frame()}{"".join(self._marks)}</svg>'
+        )
+
+    def _frame(self) -> str:
+        bottom, right = self.height - BOTTOM, self.width - RIGHT
+        parts = []
+        for tick in self.x.ticks():
+            across, _ = self.at(tick, self.y.low)
+            parts.append(f'<path class="grid" d="M{across} {TOP}V{bottom}"/>')
+            parts.append(
+                f'<text x="{across}" y="{bottom + 16}" text-anchor="middle">{html(self.x.words(tick))}</text>'
+            )
+        for tick in self.y.ticks():
+            _, down = self.at(self.x.low, tick)
+            parts.append(f'<path class="grid" d="M{LEFT} {down}H{right}"/>')
+            parts.append(
+                f'<text x="{LEFT - 7}" y="{down + 4}" text-anchor="end">{html(self.y.words(tick))}</text>'
+            )
+        middle = (TOP + bottom) / 2
+        parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
+        parts.append(
+            f'<text class="label" x="{(LEFT + right) / 2}" y="{self.height - 6}" text-anchor="middle">'
+            f"{html(self.x.label)}</text>"
+            f'<text class="label" transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">'
+            f"{html(self.y.label)}</text>"
+        )
+        return "".join(parts)
+
+
+def both_widths(draw: Callable[[int], Chart]) -> Html:
+    """A chart over the whole column, drawn again for narrow screens so that its text stays readable."""
+    wide, narrow = draw(940).draw(), draw(400).draw()
+    return Html(f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>')

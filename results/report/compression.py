@@ -1,0 +1,108 @@
+"""What compression did: each step before and after, kept or undone, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from results.report.markup import (
+    Html,
+    Piece,
+    absent,
+    count,
+    duration,
+    join,
+    milliseconds,
+    paragraph,
+    percent,
+    points,
+    sign,
+    significant,
+    size,
+    table,
+    tag,
+)
+from results.report.sources import Json, Sources
+
+
+def compression(run: Sources) -> Html:
+    """One table a network."""
+    if not run.steps:
+        return absent("No network has been compressed yet.")
+    networks = list(dict.fromkeys(str(step.get("network", "")) for step in run.steps))
+    parts = []
+    for network in networks:
+        steps = [step for step in run.steps if str(step.get("network", "")) == network]
+        parts += [tag("h3", network), _path(steps), table(_HEAD, [_row(step) for step in steps], words=2)]
+    parts.append(
+        paragraph(
+            "A step is kept only where its exported file is measured faster than the one before it and the "
+            "accuracy lost on validation data stays within the recipe's tolerance. Before and after were "
+            "measured "
+            "in turns.",
+            kind="note",
+        )
+    )
+    return join(parts)
+
+
+_HEAD: list[Piece] = ["step", "verdict", "accuracy", "latency", "size", "MACs", "parameters", "took"]
+
+
+def _row(step: Json) -> list[Piece]:
+    kept = bool(step.get("kept"))
+    name = str(step.get("step", ""))
+    proposal = str(step.get("proposal") or "")
+    verdict = tag(
+        "span",
+        tag("span", "kept" if kept else "undone", class_=f"badge {'yes' if kept else 'no'}"),
+        tag("small", str(step.get("reason", "")), class_="reason"),
+    )
+    return [
+        join([tag("strong", name), tag("small", proposal) if proposal and proposal != name else ""]),
+        verdict,
+        _change(step, "accuracy", percent, difference=True),
+        _change(step, "latency_ms", milliseconds),
+        _change(step, "size_bytes", size),
+        _change(step, "macs", count),
+        _change(step, "params", count),
+        duration(float(step.get("seconds") or 0.0)),
+    ]
+
+
+def _change(step: Json, name: str, words: Callable[[float], str], *, difference: bool = False) -> Piece:
+    """Before and after of one number, with the difference or the ratio below."""
+    before, after = step.get(f"{name}_before"), step.get(f"{name}_after")
+    if before is None:
+        return ""
+    if after is None:
+        return words(before)
+    change = points(after - before) if difference else _ratio(before, after)
+    return join([f"{words(before)} \u2192 {words(after)}", tag("small", change)])
+
+
+def _ratio(before: float, after: float) -> str:
+    if not before:
+        return ""
+    percentage = round(100 * (after / before - 1))
+    return f"{sign(percentage)}{abs(percentage)}\u00a0%"
+
+
+def _path(steps: list[Json]) -> Html:
+    """From where to where the kept steps led, in a sentence."""
+    kept = [step for step in steps if step.get("kept") and step.get("latency_ms_after")]
+    first = steps[0]
+    if not kept or not first.get("latency_ms_before"):
+        return paragraph("No step paid, so the network goes on as it was found.")
+    last = kept[-1]
+    # Each ratio was measured in turns; their product is free of what the machine did between the steps.
+    faster = 1.0
+    for step in kept:
+        faster *= float(step["latency_ms_before"]) / float(step["latency_ms_after"])
+    names = ", ".join(str(step.get("step")) for step in kept)
+    return paragraph(
+        f"Kept: {names}. Together {significant(faster, 3)} times faster, "
+        f"{size(first['size_bytes_before'])} down to {size(last['size_bytes_after'])}, accuracy "
+        f"{points(last['accuracy_after'] - first['accuracy_before'])} on validation data."
+        if first.get("size_bytes_before") and last.get("size_bytes_after")
+        else f"Kept: {names}."
+    )

@@ -1,0 +1,147 @@
+"""What came out, in a sentence and a table."""
+
+from __future__ import annotations
+
+from results.card import Card
+from results.report.markup import (
+    Html,
+    Piece,
+    absent,
+    count,
+    html,
+    join,
+    milliseconds,
+    paragraph,
+    percent,
+    points,
+    significant,
+    size,
+    table,
+    tag,
+)
+from results.report.sources import Sources
+
+
+def headline(run: Sources) -> Html:
+    """The chosen networks, as exported and measured."""
+    if not run.cards:
+        return absent(
+            "No network has been exported yet, so there is nothing to hand over. The sections below show "
+            "what the "
+            "finished stages found."
+        )
+    cards = sorted(run.cards, key=lambda card: card.latency.measured_ms)
+    return join([_verdict(cards), _cards(cards), _explanation(cards[0])])
+
+
+def _verdict(cards: list[Card]) -> Html:
+    met = [card for card in cards if card.limit.met]
+    limit = milliseconds(cards[0].limit.latency_ms)
+    if not met:
+        return paragraph(
+            f"None of the exported networks meets the limit of {limit}; the fastest takes "
+            f"{milliseconds(cards[0].latency.measured_ms)}.",
+            kind="lead alarm",
+        )
+    best = max(met, key=lambda card: card.accuracy.exported_test)
+    difference = best.accuracy.exported_test - best.reference.exported_test
+    return paragraph(
+        tag("strong", best.name),
+        f" classifies {percent(best.accuracy.exported_test)} of {best.accuracy.test_images:,} test images "
+        f"correctly in {milliseconds(best.latency.measured_ms)} a call, within the limit of {limit}: "
+        f"{significant(best.reference.speedup, 2)} times faster than the {best.reference.name} network of "
+        f"the "
+        f"space at {points(difference)} of its accuracy.",
+        kind="lead",
+    )
+
+
+def _cards(cards: list[Card]) -> Html:
+    head = [
+        "network",
+        "test accuracy",
+        "latency, measured",
+        "predicted",
+        "limit",
+        "size",
+        "MACs",
+        "parameters",
+        "faster",
+    ]
+    other = cards[0].reference
+    rows: list[list[Piece]] = [_row(card) for card in cards]
+    rows.append(
+        [
+            join([tag("em", other.name), _small("for comparison")]),
+            percent(other.exported_test),
+            milliseconds(other.latency_ms),
+            "",
+            "",
+            size(other.size_bytes),
+            "",
+            "",
+            "1.0\u00d7",
+        ]
+    )
+    return table(head, rows)
+
+
+def _row(card: Card) -> list[Piece]:
+    latency, steps = card.latency, ", ".join(card.steps_kept)
+    met = ("met", "yes") if card.limit.met else ("missed", "no")
+    return [
+        join([tag("strong", card.name), _small(f"{card.precision}; {steps or 'no compression kept'}")]),
+        join([percent(card.accuracy.exported_test), _small(f"float {percent(card.accuracy.float_test)}")]),
+        join(
+            [
+                milliseconds(latency.measured_ms),
+                _small(f"{significant(latency.low_ms)} to {significant(latency.high_ms)}"),
+            ]
+        ),
+        join([milliseconds(latency.predicted_ms), _small(f"at most {significant(latency.upper_ms)}")]),
+        tag("span", met[0], class_=f"badge {met[1]}"),
+        size(card.size_bytes),
+        count(card.macs),
+        count(card.params),
+        f"{significant(card.reference.speedup, 2)}\u00d7",
+    ]
+
+
+def _small(text: str) -> Html:
+    return tag("small", text)
+
+
+def _explanation(card: Card) -> Html:
+    latency, agreement = card.latency, card.agreement
+    return paragraph(
+        f"Accuracy is that of the exported file, run in {latency.runtime} on the "
+        f"{card.accuracy.test_images:,} test "
+        "images, which nothing before had seen. Latency is the median of one call with a batch of "
+        f"{latency.batch} on {latency.threads} thread{'s' if latency.threads != 1 else ''} (profile "
+        f"{latency.profile}), with the interval of that median; the prediction is the cost model's for the "
+        f"network "
+        "before compression, with its upper bound. The file of ",
+        tag("strong", card.name),
+        f" predicts the same class as its PyTorch network on {percent(agreement.same_predictions)} of the "
+        f"images; "
+        f"no output differs by more than {significant(agreement.max_difference, 2)}.",
+        kind="note",
+    )
+
+
+def title(run: Sources) -> str:
+    """What the run is called: its recipe, else its folder."""
+    return str((run.recipe or {}).get("name") or run.name)
+
+
+def subtitle(run: Sources) -> Html:
+    """Where, when and from what the run was made."""
+    made = run.provenance or {}
+    machine = made.get("machine") or {}
+    parts = [
+        str(made.get("date", ""))[:10],
+        f"seed {made['seed']}" if "seed" in made else "",
+        str(machine.get("processor", "")) if isinstance(machine, dict) else str(machine),
+        f"commit {str(made['commit'])[:10]}" if made.get("commit") else "",
+    ]
+    return Html(" \u00b7 ".join(html(part) for part in parts if part))

@@ -1,0 +1,150 @@
+"""Small pieces of HTML, and numbers as people read them. All text is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True, slots=True)
+class Html:
+    """Text that is HTML already. Anything else that gets into the page is escaped."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Piece = Html | str | float | int
+
+
+def html(piece: Piece) -> str:
+    """A piece as HTML: escaped unless it is HTML already."""
+    return piece.text if isinstance(piece, Html) else escape(str(piece))
+
+
+def join(pieces: Iterable[Piece], separator: str = "") -> Html:
+    """Pieces in a row."""
+    return Html(separator.join(html(piece) for piece in pieces))
+
+
+def tag(name: str, *content: Piece, **attributes: str) -> Html:
+    """An element; attribute names lose a trailing underscore and turn inner ones into dashes."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        for key, value in attributes.items()
+        if value
+    )
+    return Html(f"<{name}{written}>{join(content)}</{name}>")
+
+
+def paragraph(*content: Piece, kind: str = "") -> Html:
+    """A paragraph; ``kind`` is its class: note for asides, absent for what is not there, alarm."""
+    return tag("p", *content, class_=kind)
+
+
+def absent(text: str) -> Html:
+    """Says in words that a part of the run is not there."""
+    return paragraph(text, kind="absent")
+
+
+def table(head: Sequence[Piece], rows: Sequence[Sequence[Piece]], *, words: int = 1) -> Html:
+    """A table whose first ``words`` columns are text and whose others are numbers, set to the right."""
+
+    def cells(name: str, row: Sequence[Piece]) -> Html:
+        marked = [tag(name, cell, class_="" if i < words else "number") for i, cell in enumerate(row)]
+        return tag("tr", *marked)
+
+    body = tag("tbody", *(cells("td", row) for row in rows))
+    return tag("div", tag("table", tag("thead", cells("th", head)), body), class_="scroll")
+
+
+def facts(items: Iterable[tuple[str, Piece]]) -> Html:
+    """Names with values, as a list of definitions."""
+    pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in items)
+    return tag("dl", *pairs)
+
+
+def legend(entries: Iterable[tuple[str, str, str]]) -> Html:
+    """What the marks mean: (mark, class of the series, words); marks are dot, ring, line, dash and band."""
+    marks = {
+        "dot": '<circle class="fill {0}" cx="9" cy="6" r="4"/>',
+        "ring": '<circle class="ring {0}" cx="9" cy="6" r="4.5"/>',
+        "line": '<path class="line {0}" d="M0 6H18"/>',
+        "dash": '<path class="line dash {0}" d="M0 6H18"/>',
+        "band": '<rect class="band {0}" x="0" y="1" width="18" height="10"/>',
+    }
+    items = [
+        tag(
+            "li",
+            Html(
+                f'<svg width="18" height="12" aria-hidden="true">{marks[mark].format(escape(series))}</svg>'
+            ),
+            words,
+        )
+        for mark, series, words in entries
+    ]
+    return tag("ul", *items, class_="legend")
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """0.9734 as 97.3 %, with a space that does not break."""
+    return f"{100 * fraction:.{digits}f}\u00a0%"
+
+
+def points(difference: float) -> str:
+    """A difference of accuracies in percentage points, with its sign."""
+    value = round(100 * difference, 1)
+    return f"{sign(value)}{abs(value):.1f}\u00a0pt"
+
+
+def sign(value: float) -> str:
+    """Plus, minus or both, as typeset."""
+    if value == 0:
+        return "\u00b1"
+    return "+" if value > 0 else "\u2212"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, never in powers of ten."""
+    if not math.isfinite(value):
+        return "n/a"
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def milliseconds(value: float) -> str:
+    """0.12345 as 0.123 ms."""
+    return f"{significant(value)}\u00a0ms"
+
+
+def count(value: float) -> str:
+    """1234567 as 1.23 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{significant(value / size)}\u00a0{unit}"
+    return f"{value:,.0f}"
+
+
+def size(n_bytes: float) -> str:
+    """123456 as 123 kB; powers of ten."""
+    for unit_size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if n_bytes >= unit_size:
+            return f"{significant(n_bytes / unit_size)}\u00a0{unit}"
+    return f"{n_bytes:,.0f}\u00a0bytes"
+
+
+def duration(seconds: float) -> str:
+    """75 as 1 min 15 s."""
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}\u00a0h {minutes}\u00a0min"
+    return f"{minutes}\u00a0min {rest}\u00a0s"

@@ -1,0 +1,96 @@
+"""The page as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from results.files import write_atomic
+from results.report.compression import compression
+from results.report.headline import headline, subtitle, title
+from results.report.latency import latency
+from results.report.markup import Html, join, paragraph, tag
+from results.report.networks import networks
+from results.report.origin import origin
+from results.report.searching import searching
+from results.report.sources import Sources, read_run
+from results.report.tradeoff import tradeoff
+from results.report.training import training
+
+SECTIONS: tuple[tuple[str, str, Callable[[Sources], Html]], ...] = (
+    ("result", "Result", headline),
+    ("front", "Accuracy against latency", tradeoff),
+    ("search", "Search", searching),
+    ("latency", "Latency model", latency),
+    ("compression", "Compression", compression),
+    ("networks", "Networks", networks),
+    ("training", "Training", training),
+    ("origin", "Provenance", origin),
+)
+STAGES = ("train", "profile", "search", "compress", "export")
+
+
+def write_report(folder: Path) -> Path:
+    """Writes the report of a run, finished or not, from the records in its folder alone.
+
+    Returns:
+        The page, ``report.html`` in the folder: one file that needs nothing else.
+
+    Raises:
+        ValueError: the folder is not there.
+        OSError: the page cannot be written.
+    """
+    path = folder / "report.html"
+    write_atomic(path, page(read_run(folder)))
+    return path
+
+
+def page(run: Sources) -> str:
+    """The page of a run as HTML."""
+    name = f"{title(run)} \u00b7 Quarry"
+    sections = [
+        tag("section", tag("h2", heading), _section(show, run, heading), id=anchor)
+        for anchor, heading, show in SECTIONS
+    ]
+    contents = tag("nav", *(tag("a", heading, href=f"#{anchor}") for anchor, heading, _ in SECTIONS))
+    header = tag("header", tag("h1", title(run)), tag("p", subtitle(run), class_="sub"), contents)
+    body = join([header, _state(run), tag("main", *sections)])
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"{tag('title', name)}<style>{_asset('report.css')}</style></head>"
+        f"<body>{body}<script>{_asset('report.js')}</script></body></html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files("results.report") / name).read_text()
+
+
+def _section(show: Callable[[Sources], Html], run: Sources, heading: str) -> Html:
+    """A section; records of an odd form cost that section alone, and are said."""
+    try:
+        return show(run)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        return paragraph(
+            f"{heading} cannot be shown: the run's records are not of the expected form ({error}).",
+            kind="alarm",
+        )
+
+
+def _state(run: Sources) -> Html:
+    """What is not finished, and what could not be read."""
+    parts = []
+    waiting = [stage for stage in STAGES if stage not in run.stages]
+    if waiting:
+        parts.append(
+            paragraph(f"This run is not finished. Still to come: {', '.join(waiting)}.", kind="alarm")
+        )
+    if run.unreadable:
+        items = (tag("li", words) for words in run.unreadable)
+        parts.append(
+            tag("div", paragraph("Not readable, and so not shown:"), tag("ul", *items), class_="alarm")
+        )
+    return join(parts)

@@ -1,0 +1,135 @@
+"""How the searchers got there: hypervolume against evaluations, random search as the control."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.front import hypervolume_curve
+from results.records import SearchSummary
+from results.report.chart import Chart, axis, both_widths
+from results.report.markup import Html, Piece, absent, join, legend, paragraph, percent, table
+from results.report.series import CONTROL, colours
+from results.report.sources import Json, Sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One searcher's way.
+
+    Attributes:
+        name: of the searcher.
+        curve: share of the box between the reference and (accuracy 1, latency 0) that is dominated after
+            each trial.
+        failed: trials without scores.
+        best: accuracy of the best trial within the limit; NaN where there is none.
+    """
+
+    name: str
+    curve: list[float]
+    failed: int
+    best: float
+
+
+def progress(name: str, trials: list[Json], summary: SearchSummary) -> Progress:
+    """The way of one searcher, in the order its trials ended."""
+    accuracy, latency = summary.reference
+    points = np.full((len(trials), 2), np.nan)
+    for place, trial in enumerate(trials):
+        costs, scores = trial.get("costs") or {}, trial.get("scores") or {}
+        numbers = {**costs, **scores}
+        bound = scores.get("latency_ms", costs.get("latency_ms_upper", numbers.get("latency_ms", math.nan)))
+        if "accuracy" in scores and bound <= summary.limit_ms:
+            points[place] = -numbers["accuracy"], numbers["latency_ms"]
+    box = (1.0 - accuracy) * latency or 1.0
+    usable = points[~np.isnan(points).any(axis=1), 0]
+    return Progress(
+        name=name,
+        curve=[float(value) / box for value in hypervolume_curve(points, (-accuracy, latency))],
+        failed=sum(not trial.get("scores") for trial in trials),
+        best=float(-usable.min()) if len(usable) else math.nan,
+    )
+
+
+def searching(run: Sources) -> Html:
+    """Hypervolume against evaluations, and what each searcher reached."""
+    if not any(run.trials.values()):
+        return absent("The search has not run, so there are no trials to compare.")
+    if run.summary is None:
+        done = ", ".join(f"{name} {len(trials)}" for name, trials in sorted(run.trials.items()))
+        return absent(
+            f"The search is not finished, so there is no common reference yet. Trials so far: {done}."
+        )
+    summary = run.summary
+    found = [progress(name, trials, summary) for name, trials in sorted(run.trials.items()) if trials]
+    palette = colours(run.trials)
+    return join(
+        [
+            both_widths(lambda width: _chart(found, palette, width)),
+            legend(
+                ("line", palette[way.name], f"{way.name}, the control" if way.name == CONTROL else way.name)
+                for way in found
+            ),
+            _table(found),
+            paragraph(
+                f"Hypervolume is the share of the box between the reference (accuracy "
+                f"{percent(summary.reference[0])}, "
+                f"{summary.reference[1]:g} ms) and a perfect network that takes no time which the trials so "
+                f"far "
+                "dominate, with predicted latencies. All searchers had the same evaluator and the same "
+                "budget. One "
+                "run of each is one sample: a small difference between two of them says little.",
+                kind="note",
+            ),
+        ]
+    )
+
+
+def _chart(found: list[Progress], palette: dict[str, str], width: int) -> Chart:
+    longest = max(len(way.curve) for way in found)
+    settled = [value for way in found for value in way.curve[min(9, len(way.curve) // 4) :]]
+    low = min(settled)
+    chart = Chart(
+        "Hypervolume against evaluations for each searcher",
+        axis("evaluations", [0, longest], lambda v: f"{v:.0f}", zero=True),
+        axis("hypervolume", settled, lambda v: percent(v, 0 if max(settled) - low > 0.05 else 1), most=1.0),
+        width=width,
+        height=340 if width > 500 else 280,
+    )
+    for way in sorted(found, key=lambda way: way.name != CONTROL):
+        start = next((i for i, value in enumerate(way.curve) if value >= chart.y.low), len(way.curve))
+        chart.line(range(start + 1, len(way.curve) + 1), way.curve[start:], palette[way.name], stairs=True)
+    return chart
+
+
+def _table(found: list[Progress]) -> Html:
+    control = next((way for way in found if way.name == CONTROL), None)
+    rows: list[list[Piece]] = []
+    for way in sorted(found, key=lambda way: -way.curve[-1]):
+        reached: Piece = ""
+        if control is not None and way is not control:
+            after = next((i + 1 for i, v in enumerate(way.curve) if v >= control.curve[-1]), None)
+            reached = f"{after}" if after else "not reached"
+        rows.append(
+            [
+                way.name,
+                f"{len(way.curve)}",
+                f"{way.failed}",
+                percent(way.best) if math.isfinite(way.best) else "none",
+                percent(way.curve[(len(way.curve) - 1) // 2]),
+                percent(way.curve[-1]),
+                reached,
+            ]
+        )
+    head = [
+        "searcher",
+        "evaluations",
+        "failed",
+        "best accuracy",
+        "hypervolume halfway",
+        "at the end",
+        "evaluations to match the control",
+    ]
+    return table(head, rows)

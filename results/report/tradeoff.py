@@ -1,0 +1,202 @@
+"""The front: accuracy against latency, with every trial behind it and random search beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from results.records import FrontEntry, SearchSummary
+from results.report.chart import Chart, axis, both_widths
+from results.report.markup import (
+    Html,
+    Piece,
+    absent,
+    count,
+    join,
+    legend,
+    milliseconds,
+    paragraph,
+    percent,
+    significant,
+    table,
+    tag,
+)
+from results.report.series import CONTROL, colours
+from results.report.sources import Json, Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A trial as the front shows it: accuracy with inherited weights, predicted latency."""
+
+    searcher: str
+    latency_ms: float
+    accuracy: float
+
+
+def dots(trials: dict[str, list[Json]]) -> list[Dot]:
+    """The trials that scored; those of random search first, so that others are drawn over them."""
+    found = []
+    for searcher in sorted(trials, key=lambda name: (name != CONTROL, name)):
+        for trial in trials[searcher]:
+            numbers = {**(trial.get("costs") or {}), **(trial.get("scores") or {})}
+            latency, accuracy = numbers.get("latency_ms"), numbers.get("accuracy")
+            if trial.get("scores") and latency is not None and accuracy is not None:
+                found.append(Dot(searcher, float(latency), float(accuracy)))
+    return found
+
+
+def tradeoff(run: Sources) -> Html:
+    """The front as a chart and as a table."""
+    trials = dots(run.trials)
+    if run.summary is None and not trials:
+        return absent("The search has not run, so there is no front.")
+    palette = colours(run.trials)
+    chosen = {card.name for card in run.cards} | {str(step.get("network")) for step in run.steps}
+    floor, hidden = _floor(trials, run.summary)
+    visible = [dot for dot in trials if dot.accuracy >= floor]
+    parts = [
+        both_widths(lambda width: _chart(run.summary, visible, palette, chosen, width)),
+        _legend(run.summary, trials, palette),
+    ]
+    if hidden:
+        parts.append(paragraph(f"{hidden} trials below {percent(floor)} are outside the frame.", kind="note"))
+    if run.summary is None:
+        parts.append(
+            absent("The front has not been measured on the device yet; latencies here are predictions.")
+        )
+    else:
+        parts.append(_table(run.summary, chosen))
+    return join(parts)
+
+
+def _floor(trials: list[Dot], summary: SearchSummary | None) -> tuple[float, int]:
+    """The least accuracy in the frame, and how many trials lie below: a few bad ones must not flatten the "
+    "rest."""
+    if len(trials) < 10:
+        return -math.inf, 0
+    ordered = sorted(dot.accuracy for dot in trials)
+    floor = ordered[len(ordered) // 10]
+    if summary is not None:
+        floor = min([floor, summary.largest.accuracy, *(entry.accuracy for entry in summary.front)])
+    return floor, sum(accuracy < floor for accuracy in ordered)
+
+
+def _chart(
+    summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str], chosen: set[str], width: int
+) -> Chart:
+    measured = [*summary.front, summary.largest] if summary else []
+    chart = Chart(
+        "Accuracy on validation data against latency: all trials and the measured front",
+        axis("latency, ms", _latencies(trials, measured, summary), lambda v: significant(v, 2), zero=True),
+        axis(
+            "accuracy on validation data",
+            [*(dot.accuracy for dot in trials), *(entry.accuracy for entry in measured)],
+            lambda v: percent(v, 0) if width < 500 else percent(v),
+            most=1.0,
+        ),
+        width=width,
+        height=420 if width > 500 else 320,
+    )
+    if summary:
+        chart.limit(summary.limit_ms, f"limit {significant(summary.limit_ms, 2)} ms")
+    for dot in trials:
+        chart.point(dot.latency_ms, dot.accuracy, f"faint {palette[dot.searcher]}", radius=2.6)
+    if summary:
+        _front(chart, summary, chosen)
+    return chart
+
+
+def _latencies(
+    trials: list[Dot], measured: list[FrontEntry], summary: SearchSummary | None
+) -> Iterable[float]:
+    yield from (dot.latency_ms for dot in trials)
+    yield from (entry.high_ms for entry in measured)
+    if summary:
+        yield summary.limit_ms
+
+
+def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
+    front = sorted(summary.front, key=lambda entry: entry.measured_ms)
+    chart.line([e.measured_ms for e in front], [e.accuracy for e in front], "front", stairs=True)
+    for entry in (*front, summary.largest):
+        series = "largest" if entry is summary.largest else "front"
+        chart.across(entry.accuracy, entry.low_ms, entry.high_ms, series)
+        tip = (
+            f"{entry.name}, found by {entry.searcher}: {percent(entry.accuracy)}, measured "
+            f"{milliseconds(entry.measured_ms)} ({significant(entry.low_ms)} to "
+            f"{significant(entry.high_ms)}), "
+            f"predicted {milliseconds(entry.predicted_ms)}"
+        )
+        picked = entry.name in chosen and series == "front"
+        chart.point(entry.measured_ms, entry.accuracy, series, tip=tip, radius=5.5 if picked else 4)
+        if picked:
+            chart.point(entry.measured_ms, entry.accuracy, "front", radius=9, ring=True)
+    chart.note(
+        summary.largest.measured_ms,
+        summary.largest.accuracy,
+        summary.largest.name,
+        anchor="end",
+        dx=-9,
+        dy=16,
+    )
+
+
+def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str]) -> Html:
+    names = sorted({dot.searcher for dot in trials}, key=lambda name: (name == CONTROL, name))
+    entries = [
+        ("dot", f"{palette[name]} faint", f"{name}, the control" if name == CONTROL else name)
+        for name in names
+    ]
+    if summary:
+        entries.append(("dot", "front", "front, measured on the exported file"))
+        entries.append(("ring", "front", "taken on to compression"))
+        entries.append(("dot", "largest", f"the {summary.largest.name} network of the space"))
+    return legend(entries)
+
+
+def _table(summary: SearchSummary, chosen: set[str]) -> Html:
+    head = [
+        "network",
+        "found by",
+        "accuracy",
+        "measured",
+        "interval",
+        "predicted",
+        "at most",
+        "MACs",
+        "parameters",
+        "limit",
+    ]
+    ordered = sorted(summary.front, key=lambda entry: entry.measured_ms)
+    rows: list[list[Piece]] = [
+        [
+            tag("strong", entry.name) if entry.name in chosen else entry.name,
+            entry.searcher,
+            percent(entry.accuracy),
+            milliseconds(entry.measured_ms),
+            f"{significant(entry.low_ms)}\u2013{significant(entry.high_ms)}",
+            significant(entry.predicted_ms),
+            significant(entry.upper_ms),
+            count(entry.macs),
+            count(entry.params),
+            tag("span", "met", class_="badge yes")
+            if entry.meets_limit
+            else tag("span", "missed", class_="badge no"),
+        ]
+        for entry in (*ordered, summary.largest)
+    ]
+    return join(
+        [
+            table(head, rows, words=2),
+            paragraph(
+                "Accuracy is on validation data with the supernet's weights, before fine-tuning. A network "
+                "was "
+                f"proposed only where the upper bound of its predicted latency, at "
+                f"{percent(summary.confidence, 0)} "
+                "confidence, is within the limit; the limit is judged by the measurement.",
+                kind="note",
+            ),
+        ]
+    )

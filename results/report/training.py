@@ -1,0 +1,103 @@
+"""The supernet's training: loss, watched subnets, alarms."""
+
+from __future__ import annotations
+
+from results.records import EpochRecord
+from results.report.chart import Chart, axis
+from results.report.markup import (
+    Html,
+    absent,
+    duration,
+    facts,
+    join,
+    legend,
+    paragraph,
+    percent,
+    significant,
+    tag,
+)
+from results.report.sources import Sources
+
+
+def training(run: Sources) -> Html:
+    """The curves, and what the training said on its way."""
+    epochs = run.epochs
+    if not epochs:
+        return absent("The supernet has not been trained, or its training has not finished an epoch.")
+    names = sorted({name for epoch in epochs for name in epoch.watched}, key=_order)
+    charts = [tag("div", tag("h3", "Loss"), _loss(epochs).draw())]
+    if names:
+        charts.append(
+            tag("div", tag("h3", "Watched subnets"), _watched(epochs, names).draw(), _legend(names))
+        )
+    last = epochs[-1]
+    numbers = facts(
+        [
+            ("epochs", str(last.epoch + 1)),
+            ("optimizer steps", f"{last.step:,}"),
+            ("time", duration(sum(epoch.seconds for epoch in epochs))),
+            ("images per second", f"{sorted(e.images_per_second for e in epochs)[len(epochs) // 2]:,.0f}"),
+            *((f"{name} at the end", percent(last.watched[name])) for name in names if name in last.watched),
+        ]
+    )
+    return join([tag("div", *charts, class_="pair"), numbers, _alarms(epochs)])
+
+
+def _order(name: str) -> tuple[int, str]:
+    return {"largest": 0, "smallest": 2}.get(name, 1), name
+
+
+def _series(name: str) -> str:
+    return {"largest": "c0", "smallest": "c1"}.get(name, "control")
+
+
+def _loss(epochs: list[EpochRecord]) -> Chart:
+    numbers = [epoch.epoch + 1 for epoch in epochs]
+    losses = [epoch.loss for epoch in epochs]
+    chart = Chart(
+        "Training loss by epoch",
+        axis("epoch", [0, *numbers], lambda v: f"{v:.0f}", zero=True),
+        axis("loss", losses, lambda v: significant(v, 2)),
+    )
+    chart.line(numbers, losses, "c0")
+    for number, epoch in zip(numbers, epochs, strict=True):
+        tip = f"epoch {number}: loss {significant(epoch.loss)}, learning rate {epoch.learning_rate:.2g}"
+        chart.point(number, epoch.loss, "c0", tip=tip, radius=2.6)
+    return chart
+
+
+def _watched(epochs: list[EpochRecord], names: list[str]) -> Chart:
+    values = [value for epoch in epochs for value in epoch.watched.values()]
+    chart = Chart(
+        "Validation accuracy of watched subnets by epoch",
+        axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], lambda v: f"{v:.0f}", zero=True),
+        axis("accuracy on validation data", values, lambda v: percent(v, 0), most=1.0),
+    )
+    for name in sorted(names, key=lambda name: _series(name) != "control"):
+        seen = [(epoch.epoch + 1, epoch.watched[name]) for epoch in epochs if name in epoch.watched]
+        chart.line([at for at, _ in seen], [value for _, value in seen], _series(name))
+        for at, value in seen:
+            tip = f"{name}, epoch {at}: {percent(value)}"
+            chart.point(at, value, _series(name), tip=tip, radius=2.2)
+    return chart
+
+
+def _legend(names: list[str]) -> Html:
+    entries = [("line", _series(name), name) for name in names if _series(name) != "control"]
+    others = [name for name in names if _series(name) == "control"]
+    if others:
+        entries.append(("line", "control", f"{len(others)} others" if len(others) > 1 else others[0]))
+    return legend(entries)
+
+
+def _alarms(epochs: list[EpochRecord]) -> Html:
+    said = [(epoch.epoch + 1, alarm) for epoch in epochs for alarm in epoch.alarms]
+    if not said:
+        return paragraph(
+            "No alarm was raised: no bigger subnet did clearly worse than a smaller one.", kind="note"
+        )
+    return tag(
+        "div",
+        tag("h3", "Alarms"),
+        tag("ul", *(tag("li", f"Epoch {number}: {alarm}") for number, alarm in said), class_="alarm"),
+    )

@@ -1,0 +1,303 @@
+"""A run's folder as a finished job leaves it, with made-up but plausible numbers."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from results.files import append_line, write_atomic, write_json
+from results.records import (
+    Agreement,
+    Card,
+    CardAccuracy,
+    CardInput,
+    CardLatency,
+    EpochRecord,
+    FrontEntry,
+    LayerRecord,
+    Limit,
+    Reference,
+    SearchSummary,
+)
+
+LIMIT_MS = 0.15
+MACHINE = {"system": "Linux x86_64", "processor": "Some CPU @ 2.50GHz", "cores": 2, "memory_bytes": 2**33}
+
+
+def write_finished_run(folder: Path, seed: int = 0) -> Path:
+    """Writes every record of a run on the digits."""
+    rng = np.random.default_rng(seed)
+    _about(folder)
+    _training(folder, rng)
+    _check(folder, rng)
+    summary = _search(folder, rng)
+    write_json(folder / "search" / "front.json", summary.to_json())
+    for place, entry in enumerate([summary.front[3], summary.front[5]]):
+        _steps(folder, entry, int8=place == 0)
+        _card(folder, entry, summary)
+    return folder
+
+
+def _about(folder: Path) -> None:
+    write_json(
+        folder / "recipe.json",
+        {
+            "name": "digits",
+            "seed": 0,
+            "data": {"source": "digits", "height": 8, "width": 8, "channels": 1, "flip": False},
+            "train": {"epochs": 24, "batch_size": 64, "learning_rate": 3e-3},
+            "search": {"latency_ms": LIMIT_MS, "searchers": ["nsga2", "optuna-tpe"], "budget": 150},
+        },
+    )
+    write_json(
+        folder / "provenance.json",
+        {
+            "seed": 0,
+            "command": "quarry run digits --out run --set train.epochs=24",
+            "date": "2026-11-21T04:00:00+00:00",
+            "commit": "0123456789abcdef0123456789abcdef01234567+",
+            "versions": {"python": "3.11.9", "torch": "2.13.0", "onnxruntime": "1.31.0", "optuna": "5.0.0"},
+            "machine": MACHINE,
+        },
+    )
+    write_json(
+        folder / "stages.json",
+        {"train": 81.3, "profile": 52.0, "search": 47.9, "compress": 60.2, "export": 9.8},
+    )
+
+
+def _training(folder: Path, rng: np.random.Generator) -> None:
+    for epoch in range(24):
+        grown = 1 - math.exp(-(epoch + 1) / 4)
+        noise = rng.normal(0, 0.004, 4)
+        record = EpochRecord(
+            epoch=epoch,
+            step=(epoch + 1) * 18,
+            loss=2.3 * math.exp(-epoch / 6) + 0.55 + float(noise[3]) * 4,
+            learning_rate=3e-3 * (1 + math.cos(math.pi * epoch / 24)) / 2,
+            seconds=3.4,
+            images_per_second=1250.0 + float(rng.normal(0, 30)),
+            watched={
+                "largest": float(min(0.1 + 0.885 * grown + noise[0], 1)),
+                "smallest": float(min(0.1 + 0.84 * grown + noise[1], 1)),
+                "random0": float(min(0.1 + 0.87 * grown + noise[2], 1)),
+                "random1": float(min(0.1 + 0.86 * grown + noise[0], 1)),
+            },
+            alarms=("random0 is 3.1 points behind smallest, which is smaller",) if epoch == 2 else (),
+        )
+        append_line(folder / "train" / "history.jsonl", record.to_json())
+
+
+def _check(folder: Path, rng: np.random.Generator) -> None:
+    predicted = np.sort(rng.uniform(0.05, 0.42, 14))
+    measured = predicted * (1 + rng.normal(0, 0.035, 14))
+    write_json(
+        folder / "profile" / "check.json",
+        {
+            "networks": 14,
+            "mape": float(np.mean(np.abs(predicted / measured - 1))),
+            "within_5_percent": float(np.mean(np.abs(predicted / measured - 1) <= 0.05)),
+            "within_10_percent": float(np.mean(np.abs(predicted / measured - 1) <= 0.10)),
+            "spearman": 0.987,
+            "coverage": 0.93,
+            "upper_coverage": 1.0,
+            "confidence": 0.95,
+            "noise_floor": 0.021,
+            "ceiling_within_5_percent": 0.97,
+            "predicted_ms": predicted.tolist(),
+            "low_ms": (predicted * 0.92).tolist(),
+            "high_ms": (predicted * 1.08).tolist(),
+            "measured_ms": measured.tolist(),
+            "again_ms": (measured * (1 + rng.normal(0, 0.02, 14))).tolist(),
+        },
+    )
+
+
+def _accuracy(latency_ms: float, rng: np.random.Generator, spread: float) -> float:
+    best = 0.985 - 0.06 * math.exp(-latency_ms / 0.04)
+    return float(np.clip(best - abs(rng.normal(0, spread)), 0.1, 1.0))
+
+
+def _search(folder: Path, rng: np.random.Generator) -> SearchSummary:
+    for searcher, spread, drift in (("random", 0.02, 0.0), ("nsga2", 0.02, 0.8), ("optuna-tpe", 0.02, 0.6)):
+        for ticket in range(150):
+            latency = float(rng.uniform(0.03, 0.145))
+            accuracy = _accuracy(latency, rng, spread * (1 - drift * ticket / 150) + 0.001)
+            failed = searcher == "optuna-tpe" and ticket == 40
+            append_line(
+                folder / "search" / f"{searcher}.jsonl",
+                {
+                    "ticket": ticket,
+                    "arch": {},
+                    "scores": None if failed else {"accuracy": 0.4 if ticket == 5 else accuracy},
+                    "costs": {"latency_ms": latency, "latency_ms_upper": latency * 1.06},
+                    "error": "worker died" if failed else "",
+                    "seconds": 0.2,
+                    "worker": "ray",
+                    "session": 0,
+                    "capacity": 2,
+                },
+            )
+    front = tuple(
+        _entry(f"n{i}", latency, 0.985 - 0.06 * math.exp(-latency / 0.04), depth=1 + i // 3)
+        for i, latency in enumerate((0.034, 0.048, 0.066, 0.085, 0.112, 0.139, 0.1502))
+    )
+    return SearchSummary(
+        limit_ms=LIMIT_MS,
+        confidence=0.95,
+        reference=(0.5, LIMIT_MS),
+        front=front,
+        largest=_entry("largest", 0.412, 0.984, depth=3, width=48),
+    )
+
+
+def _entry(name: str, latency: float, accuracy: float, *, depth: int, width: int = 32) -> FrontEntry:
+    layers = _layers(depth, width)
+    scale = latency / sum(weight for _, weight in layers)
+    return FrontEntry(
+        name=name,
+        arch={"stage0.width": width, "stage0.depth": depth, "stage1.width": 2 * width, "stage1.depth": depth},
+        searcher="" if name == "largest" else ("nsga2", "optuna-tpe")[int(name[1:]) % 2],
+        accuracy=accuracy,
+        predicted_ms=latency * 1.02,
+        upper_ms=latency * 1.08,
+        measured_ms=latency,
+        low_ms=latency * 0.97,
+        high_ms=latency * 1.03,
+        macs=int(latency * 2.1e7),
+        params=int(latency * 9e5),
+        meets_limit=latency <= LIMIT_MS,
+        layers=tuple(
+            LayerRecord(
+                name=layer.name,
+                kind=layer.kind,
+                sizes=layer.sizes,
+                output_shape=layer.output_shape,
+                latency_ms=weight * scale,
+            )
+            for layer, weight in layers
+        ),
+    )
+
+
+def _layers(depth: int, width: int) -> list[tuple[LayerRecord, float]]:
+    layers: list[tuple[LayerRecord, float]] = []
+
+    def add(name: str, kind: str, shape: tuple[int, ...], weight: float, **sizes: float) -> None:
+        layers.append((LayerRecord(name=name, kind=kind, sizes=sizes, output_shape=shape), weight))
+
+    mixers = ("depthwise", "attention", "pooling")
+    for stage, (channels, side) in enumerate(((width, 8), (2 * width, 4))):
+        shape = (channels, side, side)
+        add(
+            f"stage{stage}_entry", "entry", shape, 1.4, inputs=1, outputs=channels, kernel=3, stride=1 + stage
+        )
+        for block in range(depth):
+            kind = mixers[(stage + block) % 3]
+            sizes = {} if kind == "attention" else {"kernel": 3 + 2 * (block % 3)}
+            add(f"stage{stage}_block{block}_{kind}", kind, shape, 1.0 + block / 3, channels=channels, **sizes)
+            add(f"stage{stage}_block{block}_mlp", "mlp", shape, 1.6, channels=channels, ratio=2.0)
+    add("head", "head", (10,), 0.5, inputs=2 * width, classes=10)
+    return layers
+
+
+def _steps(folder: Path, entry: FrontEntry, *, int8: bool) -> None:
+    common = {"network": entry.name, "params_before": entry.params, "macs_before": entry.macs}
+    lines = [
+        ("fuse", True, "faster by 12 %, no accuracy lost", "", 0.0, 0.88, 0.98, 1.0, 1.1),
+        (
+            "prune",
+            True,
+            "faster by 15 %, accuracy within the tolerance of 1.0 pt",
+            "taylor, 25 %",
+            -0.004,
+            0.85,
+            0.7,
+            0.72,
+            18.2,
+        ),
+        (
+            "quantize",
+            int8,
+            "faster by 9 %, accuracy within the tolerance"
+            if int8
+            else "not faster: 0.118 ms against 0.112 ms",
+            "int8, per channel",
+            -0.001,
+            0.91 if int8 else 1.05,
+            0.41,
+            1.0,
+            4.4,
+        ),
+    ]
+    accuracy, latency, size = entry.accuracy, entry.measured_ms, 41_000
+    for step, kept, reason, proposal, lost, faster, smaller, fewer, seconds in lines:
+        append_line(
+            folder / "compress" / "steps.jsonl",
+            common
+            | {
+                "step": step,
+                "kept": kept,
+                "reason": reason,
+                "proposal": proposal,
+                "accuracy_before": accuracy,
+                "accuracy_after": accuracy + lost,
+                "latency_ms_before": latency,
+                "latency_ms_after": latency * faster,
+                "size_bytes_before": size,
+                "size_bytes_after": int(size * smaller),
+                "macs_after": int(entry.macs * fewer),
+                "params_after": int(entry.params * fewer),
+                "seconds": seconds,
+            },
+        )
+        if kept:
+            accuracy, latency, size = accuracy + lost, latency * faster, int(size * smaller)
+
+
+def _card(folder: Path, entry: FrontEntry, summary: SearchSummary) -> None:
+    measured = entry.measured_ms * 0.7
+    card = Card(
+        name=entry.name,
+        file="model.onnx",
+        sha256="ab" * 32,
+        arch=dict(entry.arch),
+        input=CardInput(name="images", shape=(1, 1, 8, 8), dtype="float32"),
+        classes=tuple("0123456789"),
+        preprocessing={"size": [8, 8], "channels": 1, "mean": [0.305], "std": [0.376], "scale": 0.0625},
+        accuracy=CardAccuracy(
+            validation=entry.accuracy,
+            float_test=entry.accuracy - 0.004,
+            exported_test=entry.accuracy - 0.005,
+            test_images=360,
+        ),
+        agreement=Agreement(max_difference=3.2e-6, same_predictions=1.0),
+        latency=CardLatency(
+            predicted_ms=entry.predicted_ms,
+            upper_ms=entry.upper_ms,
+            measured_ms=measured,
+            low_ms=measured * 0.98,
+            high_ms=measured * 1.02,
+            profile="cpu-ort",
+            runtime="ONNX Runtime 1.31.0",
+            threads=1,
+            batch=1,
+        ),
+        size_bytes=13_480,
+        macs=entry.macs,
+        params=entry.params,
+        precision="int8" if entry.name == "n3" else "fp32",
+        steps_kept=("fuse", "prune", "quantize") if entry.name == "n3" else ("fuse", "prune"),
+        limit=Limit(latency_ms=LIMIT_MS, met=True),
+        reference=Reference(
+            name="largest",
+            latency_ms=summary.largest.measured_ms,
+            exported_test=0.981,
+            size_bytes=812_000,
+            speedup=summary.largest.measured_ms / measured,
+        ),
+        provenance={"recipe": "digits", "seed": 0},
+    )
+    place = folder / "artifacts" / entry.name
+    write_json(place / "card.json", card.to_json())
+    write_atomic(place / "README.md", card.to_markdown())
