@@ -163,7 +163,10 @@ def dependency_graph(network: nn.Module, example: Tensor) -> Any:
     modes = [(part, part.training) for part in network.modules()]
     try:
         with torch.enable_grad():
-            return tp.DependencyGraph().build_dependency(network.eval(), example[:1], verbose=False)
+            device = next((parameter.device for parameter in network.parameters()), example.device)
+            return tp.DependencyGraph().build_dependency(
+                network.eval(), example[:1].to(device), verbose=False
+            )
     except Exception as error:  # whatever the user's forward raises
         raise ValueError(
             f"{type(network).__name__} cannot be traced on an input of {tuple(example.shape)}: {error}"
@@ -258,7 +261,7 @@ def _runs(channels: int) -> list[int]:
 
 def _randomised(network: nn.Module) -> nn.Module:
     """A float64 copy with random weights and statistics: a wrong cut cannot hide behind zeros and ones."""
-    randomised = copy.deepcopy(network)
+    randomised = copy.deepcopy(network).cpu()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in [*randomised.parameters(), *randomised.buffers()]:

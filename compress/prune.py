@@ -128,7 +128,7 @@ def _run_scores(
         module = modules[group.root]
         handler = graph.get_pruner_of_module(module).prune_out_channels
         whole = graph.get_pruning_group(module, handler, list(range(group.channels)))
-        values = score(whole).detach().float()
+        values = score(whole).detach().float().cpu()
         if values.shape != (group.channels,) or not torch.isfinite(values).all():
             raise ValueError(
                 f"importance {importance!r} gave {tuple(values.shape)} scores for the {group.channels} "

@@ -24,7 +24,7 @@ class Finetune:
         """One candidate: the same network, trained on."""
         network = context.finetune(copy.deepcopy(current.network), context.seed)
         file = folder / "model.onnx"
-        export_onnx(network, context.example, file)
+        export_onnx(network, context.example, file, like=_float_file(current))
         return [Candidate(network=network, file=file, cuts=current.cuts)]
 
 
@@ -146,7 +146,7 @@ class QuantizeAware:
         _refuse_int8(current)
         aware = train_aware(current.network, lambda module: context.finetune(module, context.seed))
         exported = folder / "float.onnx"
-        export_onnx(aware.network, context.example, exported)
+        export_onnx(aware.network, context.example, exported, like=_float_file(current))
         learned = tensor_ranges(exported, aware.input_ranges)
         proposals = []
         for label in self.operators:
@@ -179,6 +179,10 @@ def _operators(label: str) -> tuple[str, ...]:
 
 def _int8_file(folder: Path, label: str) -> Path:
     return folder / f"int8_{label.replace(' ', '_')}.onnx"
+
+
+def _float_file(current: Candidate) -> Path | None:
+    return current.file if current.precision == "float32" and current.file.exists() else None
 
 
 def _refuse_int8(current: Candidate) -> None:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from compress.onnx_file import Images, OnnxFile
 from results.records import Record
 
-Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Data = tuple[NDArray[Any], NDArray[Any]] | Iterable[tuple[Any, Any]]
 
@@ -40,49 +40,6 @@ class Verification(Record):
     equal_predictions: float
     accuracy_network: float
     accuracy_file: float
-
-
-class OnnxFile:
-    """An ONNX file loaded in ONNX Runtime on the CPU, callable on batches.
-
-    Raises:
-        ValueError: the file cannot be loaded, or does not have exactly one input and one output.
-        FileNotFoundError: there is no such file.
-    """
-
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        import onnxruntime
-
-        if not path.exists():
-            raise FileNotFoundError(f"there is no file {path}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's exception classes share no base but Exception
-            raise ValueError(f"{path} cannot be loaded by ONNX Runtime: {error}") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError(
-                f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
-            )
-        self._path = path
-        self._input = inputs[0]
-
-    def __call__(self, images: Images) -> NDArray[np.float32]:
-        """Logits (B, classes) float32 of images (B, ...) float32.
-
-        Raises:
-            ValueError: the images do not have the shape that the file takes.
-        """
-        wanted = self._input.shape[1:]
-        if list(images.shape[1:]) != list(wanted):
-            raise ValueError(
-                f"{self._path} takes images of shape {tuple(wanted)}, got {tuple(images.shape[1:])}"
-            )
-        logits: NDArray[np.float32] = self._session.run(None, {self._input.name: images})[0]
-        return logits
 
 
 def accuracy(model: nn.Module | Path, data: Data, *, batch_size: int = 256) -> float:

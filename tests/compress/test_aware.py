@@ -14,9 +14,10 @@ from torch import nn
 from compress.aware import tensor_ranges, train_aware
 from compress.candidate import Candidate, Context
 from compress.export import export_onnx
+from compress.onnx_file import OnnxFile
 from compress.quantize import CONVOLUTIONS, quantize_static
 from compress.steps import Quantize, QuantizeAware
-from compress.verify import OnnxFile, verify
+from compress.verify import verify
 from tests.compress.networks import EXAMPLE, images
 
 

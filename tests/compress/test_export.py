@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from compress.export import OPSET, export_onnx
-from compress.verify import OnnxFile, accuracy, verify
-from tests.compress.networks import EXAMPLE, images
+from compress.onnx_file import OnnxFile
+from compress.verify import accuracy, verify
+from tests.compress.networks import EXAMPLE, digits_network, images
 
 
 def test_the_file_equals_the_network_at_any_batch_size(float_file, network):
@@ -116,3 +117,28 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
     (tmp_path / "cut.onnx").write_bytes(b"\x08\x07 cut short")
     with pytest.raises(ValueError, match=r"cut\.onnx cannot be loaded by ONNX Runtime"):
         OnnxFile(tmp_path / "cut.onnx")
+
+
+def test_new_weights_go_into_an_old_file_where_they_fit(float_file, tmp_path, monkeypatch):
+    trained = digits_network()
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(0.01)
+    monkeypatch.setattr("compress.export.onnx_bytes", lambda *_: pytest.fail("the network was traced again"))
+    target = tmp_path / "model.onnx"
+    export_onnx(trained, EXAMPLE, target, like=float_file)
+    verify(target, trained, (images(30), np.zeros(30)), max_difference=1e-4)
+
+
+def test_where_they_do_not_fit_the_network_is_traced(float_file, tmp_path, monkeypatch):
+    traced = []
+    monkeypatch.setattr("compress.export.onnx_bytes", lambda *_: traced.append(True) or b"traced")
+    wider = digits_network(**{"stage0.width": 48})
+    same_weights_other_forward = nn.Sequential(*digits_network().children())
+    renamed = dict(zip(same_weights_other_forward._modules, digits_network()._modules, strict=True))
+    for old, new in renamed.items():
+        same_weights_other_forward._modules[new] = same_weights_other_forward._modules.pop(old)
+    same_weights_other_forward.add_module("negated", _Negated())
+    for network in (wider, same_weights_other_forward):
+        export_onnx(network.eval(), EXAMPLE, tmp_path / "model.onnx", like=float_file)
+    assert traced == [True, True]

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from compress.candidate import Candidate, Context
+from compress.onnx_file import OnnxFile
 from compress.passes import run_steps
 from compress.steps import Finetune, Prune, Quantize
 from compress.verdict import Trial, choose, is_faster, judge_accuracy, judge_speed
-from compress.verify import OnnxFile, verify
+from compress.verify import verify
 from results.files import read_lines
 from tests.compress.networks import EXAMPLE, digits_network, images
 

@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as hnp
 from onnx import numpy_helper
 
 from compress.integers import WeightScales, dequantize, quantize, weight_scales
+from compress.onnx_file import OnnxFile
 from compress.quantize import CONVOLUTIONS, quantize_static
-from compress.verify import OnnxFile, verify
+from compress.verify import verify
 from tests.compress.networks import images
 
 WEIGHTS = hnp.arrays(
