@@ -11,13 +11,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from runners.named import unknown_hardware, unknown_names
 from search_spaces.naming import unknown
 
 
 class Section(BaseModel):
     """A part of a recipe: fixed once read, and no key that is not declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        coerce_numbers_to_str=True,  # a folder may be called 2024
+    )
 
 
 class Data(Section):
@@ -79,26 +86,26 @@ class Profile(Section):
 
     hardware: str = "cpu-ort"
     """A hardware profile, by name or path."""
-    table_seconds: float = Field(default=300.0, gt=0)
-    """Time for measuring the layers."""
-    fit_networks: int = Field(default=20, ge=2)
-    """Whole networks measured to fit the correction."""
-    interval_networks: int = Field(default=40, ge=19)
-    """Whole networks measured to set the prediction interval."""
-    check_networks: int = Field(default=20, ge=2)
-    """Whole networks measured to state the error; they take no part in the fit or the interval."""
-    network_seconds: float = Field(default=120.0, gt=0)
-    """Time for measuring whole networks."""
+    fit_networks: int = Field(default=30, ge=5)
+    """Whole networks measured to fit the correction of the layer sums."""
+    check_networks: int = Field(default=30, ge=3)
+    """Whole networks measured to state the error; predicted before they are looked at."""
+    seconds_each: float = Field(default=0.4, gt=0)
+    """Time budget of a layer or network; a narrow interval ends it sooner."""
+    seed: int | None = Field(default=None, ge=0)
+    """Of this stage; the recipe's where none is given."""
 
 
 class Search(Section):
     """What is searched for, by whom, and how long."""
 
-    latency_ms: float = Field(gt=0)
-    """The limit, on one input batch of the profile."""
+    latency_ms: float | None = Field(default=None, gt=0)
+    """The limit, on one input batch of the profile. Give this or ``speedup``."""
+    speedup: float | None = Field(default=None, gt=1)
+    """The limit as a share of the largest network's measured latency: at least this many times faster."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """The limit is met by the upper end of the prediction at this confidence."""
-    searchers: tuple[str, ...] = ("nsga2", "optuna-tpe")
+    searchers: tuple[str, ...] = ("nsga2", "optuna_tpe")
     """Random search always runs beside them as the control."""
     budget: int = Field(default=200, ge=1)
     """Networks each searcher scores."""
@@ -108,6 +115,16 @@ class Search(Section):
     """Of a running Ray cluster; empty starts one on this machine."""
     calibration_images: int = Field(default=512, ge=1)
     """Training images for the BatchNorm statistics of each scored network."""
+    seed: int | None = Field(default=None, ge=0)
+    """Of this stage; the recipe's where none is given."""
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Search:
+        if (self.latency_ms is None) == (self.speedup is None):
+            raise ValueError(
+                "give either latency_ms (a number of milliseconds) or speedup (over the largest)"
+            )
+        return self
 
 
 class Compress(Section):
@@ -129,6 +146,8 @@ class Compress(Section):
     """Training images for the ranges of activations."""
     tolerance: float = Field(default=0.01, ge=0, lt=1)
     """How much accuracy compression may cost as a whole, as a fraction."""
+    seed: int | None = Field(default=None, ge=0)
+    """Of this stage; the recipe's where none is given."""
 
 
 class Recipe(Section):
@@ -172,7 +191,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), seed: int | No
         _override(values, override)
     if seed is not None:
         values["seed"] = seed
-    return validate(values, f"recipe {name_or_path}")
+    return _named(validate(values, f"recipe {name_or_path}"), f"recipe {name_or_path}")
 
 
 def validate(values: dict[str, Any], what: str) -> Recipe:
@@ -182,13 +201,32 @@ def validate(values: dict[str, Any], what: str) -> Recipe:
         ValueError: everything that is wrong with them, one line each.
     """
     try:
-        return Recipe.model_validate(values)
+        return _anchored(Recipe.model_validate(values))
     except ValidationError as error:
         problems = [f"  {_describe(problem)}" for problem in error.errors()]
         raise ValueError("\n".join([f"{what} is not valid:", *problems])) from None
 
 
-def revise(recipe: Recipe, overrides: Sequence[str], seed: int | None = None) -> Recipe:
+def _anchored(recipe: Recipe) -> Recipe:
+    """The recipe with its paths made absolute: a run goes on from any folder."""
+    source, module = Path(recipe.data.source).expanduser(), recipe.space.module
+    if source.exists() and recipe.data.source != "digits":
+        recipe = recipe.model_copy(
+            update={"data": recipe.data.model_copy(update={"source": str(source.resolve())})}
+        )
+    if module:
+        file, _, function = module.rpartition(":")
+        anchored = f"{Path(file).expanduser().resolve()}:{function}"
+        recipe = recipe.model_copy(update={"space": recipe.space.model_copy(update={"module": anchored})})
+    if recipe.profile.hardware.endswith(".toml"):
+        hardware = str(Path(recipe.profile.hardware).expanduser().resolve())
+        recipe = recipe.model_copy(
+            update={"profile": recipe.profile.model_copy(update={"hardware": hardware})}
+        )
+    return recipe
+
+
+def revise(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with ``key=value`` overrides applied.
 
     Raises:
@@ -197,9 +235,27 @@ def revise(recipe: Recipe, overrides: Sequence[str], seed: int | None = None) ->
     values = recipe.model_dump(mode="json")
     for override in overrides:
         _override(values, override)
-    if seed is not None:
-        values["seed"] = seed
-    return validate(values, f"recipe {recipe.name} with these changes")
+    what = f"recipe {recipe.name} with these changes"
+    return _named(validate(values, what), what)
+
+
+def _named(recipe: Recipe, what: str) -> Recipe:
+    """The recipe, if everything it names is there."""
+    problems = unknown_hardware(recipe.profile.hardware)
+    if not recipe.space.module:  # a user's module may register mixers and searchers of its own
+        problems += unknown_names(
+            preset=recipe.space.preset,
+            mixers=recipe.space.mixers,
+            activation=recipe.space.activation,
+            searchers=recipe.search.searchers,
+        )
+    if problems:
+        raise ValueError("\n".join([f"{what} is not valid:", *(f"  {problem}" for problem in problems)]))
+    return recipe
+
+
+# Keys of which a recipe gives one: setting it takes the place of the other.
+_EITHER = {"search.latency_ms": "speedup", "search.speedup": "latency_ms"}
 
 
 def _folder() -> Any:
@@ -207,18 +263,18 @@ def _folder() -> Any:
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
-    path = Path(name_or_path)
-    if path.suffix == ".toml" or path.exists():
-        if not path.is_file():
-            raise FileNotFoundError(f"no recipe at {path}. Recipes by name: {', '.join(recipe_names())}")
-        text = path.read_text()
-    elif name_or_path in recipe_names():
-        text = (_folder() / f"{name_or_path}.toml").read_text()
+    path = Path(name_or_path).expanduser()
+    if name_or_path in recipe_names():  # whatever else is called so in this folder
+        content = (_folder() / f"{name_or_path}.toml").read_bytes()
+    elif path.is_file():
+        content = path.read_bytes()
+    elif path.suffix == ".toml":
+        raise FileNotFoundError(f"no recipe at {path}. Recipes by name: {', '.join(recipe_names())}")
     else:
         raise ValueError(unknown("recipe", name_or_path, recipe_names()) + " A path ends in .toml.")
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{name_or_path} is not valid TOML: {error}") from None
 
 
@@ -230,12 +286,15 @@ def _override(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word, a path
+    excluded = _EITHER.get(key.strip())
     *sections, last = key.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise ValueError(f"--set {override!r}: {section!r} is a value, not a section")
     values[last] = value
+    if excluded:
+        values.pop(excluded, None)
 
 
 def _describe(problem: Any) -> str:
@@ -249,6 +308,12 @@ def _describe(problem: Any) -> str:
     if not path:
         return str(problem["msg"]).removeprefix("Value error, ")
     given = json.dumps(problem["input"], default=str)
+    if problem["type"] == "model_type":
+        return f"{key} = {given}: this is a section; set its keys, {', '.join(_keys(path))}"
+    if problem["type"] == "tuple_type":
+        return f'{key} = {given}: this is a list; write it as ["first", "second"]'
+    if len(path) == 1 and isinstance(problem["input"], dict):  # of a section as a whole
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{key} = {given}: {problem['msg'].removeprefix('Value error, ')}"
 
 

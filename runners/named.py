@@ -1,0 +1,42 @@
+"""Whether everything a recipe calls by name is there: known before work starts, not an hour into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from search_spaces.naming import unknown
+
+
+def unknown_hardware(name: str) -> list[str]:
+    """What is wrong with a hardware profile, by name or path; nothing if it can be read."""
+    from runners.devices.profile import load_profile
+
+    try:
+        load_profile(name)
+    except (ValueError, OSError) as error:
+        return [f"profile.hardware: {error}"]
+    return []
+
+
+def unknown_names(
+    *, preset: str, mixers: Sequence[str], activation: str, searchers: Sequence[str]
+) -> list[str]:
+    """A line for each name that stands for nothing, with its key in the recipe."""
+    # Imported here: presets bring PyTorch, and importing recipes should not.
+    from nas.search import registry, searcher
+    from search_spaces.mixers import MIXERS
+    from search_spaces.parts import ACTIVATIONS
+    from search_spaces.presets import PRESETS
+
+    assert registry  # imported for the searchers it registers
+    return [
+        *_unknown("space.preset", "preset", [preset], PRESETS),
+        *_unknown("space.mixers", "mixer", mixers, MIXERS),
+        *_unknown("space.activation", "activation", [activation], ACTIVATIONS),
+        *_unknown("search.searchers", "searcher", searchers, searcher.searchers()),
+    ]
+
+
+def _unknown(key: str, kind: str, names: Iterable[str], valid: Iterable[str]) -> list[str]:
+    known = list(valid)
+    return [f"{key}: {unknown(kind, name, known)}" for name in names if name not in known]
