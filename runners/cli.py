@@ -1,0 +1,182 @@
+"""The command line: ``quarry``. Everything heavy is imported when a command runs, so help is instant."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="quarry",
+    help="Train a supernet once, search it under latency limits measured on your device, compress what was "
+    "found, and export verified models.\n\nStart with: quarry run digits\n\n"
+    "Any command takes --debug, which shows the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
+Run = Annotated[Path, typer.Option("--out", help="The run's folder.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given again."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: the recipe's].")]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe by name, or the path of a TOML file.")
+]
+
+
+@app.command("run")
+def run_command(recipe: RecipeName, out: Out = None, set_: Set = None, seed: Seed = None) -> None:
+    """Do the whole job: train, profile, search, compress, export, report.
+
+    Stopped or killed, the same command goes on where it was; finished stages are not repeated.
+
+    Examples:
+        quarry run digits
+        quarry run cifar10 --set data.source=~/cifar10 --out runs/cifar
+        quarry run my.toml --set search.latency_ms=2.5 --seed 1
+    """
+    from runners.stages.sequence import start
+
+    start(recipe, out, set_ or [], seed)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Needed to start a run.")] = "",
+    out: Out = None,
+    set_: Set = None,
+    seed: Seed = None,
+) -> None:
+    """Train the supernet of a run, starting the run if there is none.
+
+    Examples:
+        quarry train digits --out runs/digits
+        quarry train --out runs/digits --set train.epochs=40
+    """
+    from runners.stages.sequence import stage, start
+
+    if recipe:
+        start(recipe, out, set_ or [], seed, last="train")
+    elif out is None:
+        raise ValueError("name a recipe to start a run, or --out to go on with one")
+    else:
+        stage("train", out, set_ or [], seed)
+
+
+@app.command()
+def profile(out: Run, set_: Set = None, seed: Seed = None) -> None:
+    """Measure the layers of the space on the device, and how well they predict whole networks.
+
+    Example:
+        quarry profile --out runs/digits --set profile.hardware=cpu-ort-all
+    """
+    from runners.stages.sequence import stage
+
+    stage("profile", out, set_ or [], seed)
+
+
+@app.command()
+def search(out: Run, set_: Set = None, seed: Seed = None) -> None:
+    """Search the trained supernet for the best networks under the latency limit.
+
+    Example:
+        quarry search --out runs/digits --set search.latency_ms=0.1
+    """
+    from runners.stages.sequence import stage
+
+    stage("search", out, set_ or [], seed)
+
+
+@app.command()
+def compress(out: Run, set_: Set = None, seed: Seed = None) -> None:
+    """Fine-tune, prune and quantize what the search found, keeping only what pays on the device.
+
+    Example:
+        quarry compress --out runs/digits --set compress.tolerance=0.005
+    """
+    from runners.stages.sequence import stage
+
+    stage("compress", out, set_ or [], seed)
+
+
+@app.command()
+def export(out: Run, set_: Set = None) -> None:
+    """Write the models with their cards, after running each on the whole test set in its own runtime.
+
+    Example:
+        quarry export --out runs/digits
+    """
+    from runners.stages.sequence import stage
+
+    stage("export", out, set_ or [])
+
+
+@app.command()
+def report(out: Run) -> None:
+    """Write report.html from the records of a run, finished or not.
+
+    Example:
+        quarry report --out runs/digits
+    """
+    from runners.stages.sequence import write_report_of
+
+    write_report_of(out)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what is missing for which feature."""
+    from runners.console import Console
+    from runners.doctor import doctor as examine
+
+    examine(Console())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("quarry-nas"))
+
+
+def main() -> None:
+    """Runs a command; errors become one message and a non-zero exit."""
+    debug = "--debug" in sys.argv
+    try:
+        app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print(f"\nstopped; go on with: {shlex.join(['quarry', *sys.argv[1:]])}", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {describe(error)}", file=sys.stderr)
+        sys.exit(2 if type(error).__module__.startswith("click") else 1)
+
+
+_DISK_FULL = "No space left on device"  # also inside the errors of libraries that write for us
+
+
+def describe(error: Exception) -> str:
+    """An error in words for the terminal."""
+    if hasattr(error, "format_message"):  # click's own: a wrong option, a missing argument
+        return f"{error.format_message()} See: quarry --help"
+    if _DISK_FULL in str(error):
+        filename = getattr(error, "filename", None)
+        where = f" while writing {filename}" if filename else ""
+        return f"no space left on the disk{where}; free some and run the same command again, nothing is lost"
+    if isinstance(error, (ValueError, OSError)):
+        return str(error)
+    return f"{type(error).__name__}: {error} (this looks like a bug; --debug shows where it comes from)"

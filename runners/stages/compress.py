@@ -1,0 +1,143 @@
+"""Stage 4: fine-tune, prune and quantize networks of the front; each step is kept only if it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from compress.candidate import Context, Step
+from compress.passes import Compressed, run_steps
+from compress.record import CompressionStep
+from compress.steps import Finetune, Prune, Quantize
+from compress.verify import accuracy as file_accuracy
+from nas.calibration import recalibrate
+from nas.costs.analytic import count
+from results.files import read_json
+from results.records import FrontEntry, SearchSummary
+from runners.devices.stopwatch import Timing
+from runners.finetuning import FinetuneSettings, finetune
+from runners.stages.job import Job
+from search_spaces.space import Arch
+
+_SECONDS_EACH = 1.5
+
+
+def run_compress(job: Job) -> None:
+    """Compresses the chosen networks; writes ``compress/steps.jsonl`` and each network's files."""
+    compressed_networks(job)
+
+
+def compressed_networks(job: Job) -> list[tuple[FrontEntry, Compressed]]:
+    """The chosen networks as compression left them; finished steps are read, not repeated."""
+    with job.console.progress("fine-tuning") as bar:
+        context = _context(job, lambda done, total: bar.update(done, total))
+        return [
+            (
+                entry,
+                run_steps(
+                    entry.name,
+                    calibrated(job, entry.arch),
+                    _steps(job),
+                    context,
+                    folder=job.path / "compress" / entry.name,
+                    log=job.path / "compress" / "steps.jsonl",
+                    progress=lambda record: _tell(job, record),
+                ),
+            )
+            for entry in chosen_from_front(job)
+        ]
+
+
+def chosen_from_front(job: Job) -> list[FrontEntry]:
+    """The most accurate network that meets the limit as measured, then others spread over faster ones.
+
+    Raises:
+        ValueError: none of the front meets the limit as measured.
+    """
+    summary = SearchSummary.from_json(read_json(job.path / "search" / "front.json"))
+    meeting = sorted((e for e in summary.front if e.meets_limit), key=lambda e: (-e.accuracy, e.measured_ms))
+    if not meeting:
+        fastest = min(summary.front, key=lambda entry: entry.measured_ms)
+        raise ValueError(
+            f"no network of the front measures under {summary.limit_ms:.4g} ms; the fastest takes "
+            f"{fastest.measured_ms:.4g} ms. The device may have been busy: profile and search again, "
+            f"or raise search.confidence"
+        )
+    best, rest = meeting[0], [entry for entry in meeting[1:] if entry.measured_ms < meeting[0].measured_ms]
+    rest.sort(key=lambda entry: -entry.accuracy)
+    step = max(1, len(rest) // job.recipe.compress.networks)
+    return [best, *rest[step - 1 :: step][: job.recipe.compress.networks - 1]]
+
+
+def calibrated(job: Job, arch: Arch) -> nn.Module:
+    """A network extracted from the supernet, its BatchNorm statistics set, in eval mode."""
+    return recalibrate(job.supernet.extract(arch), job.calibration)
+
+
+def measure_files(job: Job, files: Sequence[Path]) -> list[Timing]:
+    """Latency of exported files, measured side by side on the target."""
+    timings = job.target.measure([file.read_bytes() for file in files], budget_s=_SECONDS_EACH * len(files))
+    for file, timing in zip(files, timings, strict=True):
+        if timing.status != "measured":
+            raise ValueError(f"{file} does not run on {job.target.profile.name}: {timing.reason}")
+    return timings
+
+
+def _steps(job: Job) -> list[Step]:
+    recipe = job.recipe.compress
+    steps: list[Step] = []
+    if recipe.finetune_epochs:
+        steps.append(Finetune())
+    if recipe.prune_ratio:
+        steps.append(Prune(keep=(1 - recipe.prune_ratio,), counts=recipe.channel_step))
+    if recipe.quantize and "int8" in job.target.profile.precisions:
+        steps.append(Quantize())
+    return steps
+
+
+def _context(job: Job, on_step: Callable[[int, int], None]) -> Context:
+    recipe, train = job.recipe.compress, job.splits.train
+    validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
+    teacher = calibrated(job, job.space.largest()).to(job.device)
+    settings = FinetuneSettings(
+        epochs=recipe.finetune_epochs,
+        batch_size=job.recipe.train.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=job.recipe.train.weight_decay,
+        teacher_weight=recipe.teacher_weight,
+        temperature=recipe.temperature,
+        gradient_clip=job.recipe.train.gradient_clip,
+    )
+
+    def trained(network: nn.Module, seed: int) -> nn.Module:
+        images, labels = train.images.to(job.device), train.labels.to(job.device)
+        tuned = finetune(
+            network.to(job.device),
+            teacher,
+            images,
+            labels,
+            job.prepare,
+            settings,
+            seed=seed,
+            on_step=on_step,
+        )
+        return tuned.cpu()
+
+    shape = job.splits.input_shape
+    return Context(
+        example=job.images(job.splits.val, 2),
+        finetune=trained,
+        accuracy=lambda file: file_accuracy(file, validation),
+        latency_ms=lambda files: measure_files(job, files),
+        macs=lambda network: count(network, shape).macs,
+        calibration=job.training_images(recipe.calibration_images).numpy(),
+        tolerance=recipe.tolerance,
+        seed=job.recipe.seed if recipe.seed is None else recipe.seed,
+    )
+
+
+def _tell(job: Job, record: CompressionStep) -> None:
+    verdict = "kept" if record.kept else "undone"
+    job.console.say(f"{record.network}, {record.step}: {verdict}; {record.reason} ({record.seconds:.0f} s)")

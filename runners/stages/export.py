@@ -1,0 +1,129 @@
+"""Stage 5: the files, each run on the whole test set in its own runtime, measured, and given a card."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.export import export_onnx
+from compress.passes import Compressed
+from compress.verify import OnnxFile, Verification, verify
+from nas.costs.analytic import count
+from results.files import read_json, write_atomic, write_json
+from results.records import (
+    Agreement,
+    Card,
+    CardAccuracy,
+    CardInput,
+    CardLatency,
+    FrontEntry,
+    Limit,
+    Reference,
+    SearchSummary,
+)
+from runners.devices.stopwatch import Timing
+from runners.stages.compress import calibrated, compressed_networks, measure_files
+from runners.stages.job import Job
+
+MODEL = "model.onnx"
+_LARGEST = Path("compress") / "largest.onnx"
+_MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and ONNX Runtime in float32
+
+
+def run_export(job: Job) -> None:
+    """Writes ``artifacts/NAME/`` with the model, its card, and a README for each compressed network."""
+    found = compressed_networks(job)
+    test = (job.images(job.splits.test).numpy(), job.splits.test.labels.numpy())
+    largest = calibrated(job, job.space.largest())
+    largest_file = job.path / _LARGEST
+    export_onnx(largest, job.images(job.splits.val, 2), largest_file)
+    timings = measure_files(job, [*(compressed.file for _, compressed in found), largest_file])
+    reference = Reference(
+        name="largest",
+        latency_ms=timings[-1].median_ms,
+        exported_test=verify(largest_file, largest, test).accuracy_file,
+        size_bytes=largest_file.stat().st_size,
+        speedup=1.0,
+    )
+    for (entry, compressed), timing in zip(found, timings[:-1], strict=True):
+        int8 = any(step.kept and step.step == "quantize" for step in compressed.steps)
+        job.console.say(f"running {entry.name} on {len(job.splits.test)} test images")
+        checked = verify(
+            compressed.file,
+            compressed.network,
+            test,
+            max_difference=None if int8 else _MAX_FLOAT_DIFFERENCE,
+        )
+        card = _card(job, entry, compressed, timing, checked, reference, int8=int8)
+        folder = job.path / "artifacts" / entry.name
+        write_atomic(folder / MODEL, compressed.file.read_bytes())
+        write_atomic(folder / "README.md", card.to_markdown())
+        write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
+
+
+def _card(
+    job: Job,
+    entry: FrontEntry,
+    compressed: Compressed,
+    timing: Timing,
+    checked: Verification,
+    reference: Reference,
+    *,
+    int8: bool,
+) -> Card:
+    content = compressed.file.read_bytes()
+    limit_ms = SearchSummary.from_json(read_json(job.path / "search" / "front.json")).limit_ms
+    validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
+    counts = count(compressed.network, job.splits.input_shape)
+    identity = job.target.identity()
+    return Card(
+        name=entry.name,
+        file=MODEL,
+        sha256=hashlib.sha256(content).hexdigest(),
+        arch=entry.arch,
+        input=_input(job, compressed.file),
+        classes=job.splits.classes,
+        preprocessing=job.splits.preprocessing.to_json(),
+        accuracy=CardAccuracy(
+            validation=verify(compressed.file, compressed.network, validation).accuracy_file,
+            float_test=checked.accuracy_network,
+            exported_test=checked.accuracy_file,
+            test_images=checked.images,
+        ),
+        agreement=Agreement(
+            max_difference=checked.max_difference, same_predictions=checked.equal_predictions
+        ),
+        latency=CardLatency(
+            predicted_ms=entry.predicted_ms,
+            upper_ms=entry.upper_ms,
+            measured_ms=timing.median_ms,
+            low_ms=timing.low_ms,
+            high_ms=timing.high_ms,
+            profile=job.target.profile.name,
+            runtime=f"{identity.runtime} {identity.runtime_version}",
+            threads=identity.threads,
+            batch=job.target.profile.batch,
+        ),
+        size_bytes=len(content),
+        macs=counts.macs,
+        params=counts.params,
+        precision="int8" if int8 else "fp32",
+        steps_kept=tuple(step.step for step in compressed.steps if step.kept),
+        limit=Limit(latency_ms=limit_ms, met=timing.median_ms <= limit_ms),
+        reference=replace(reference, speedup=reference.latency_ms / timing.median_ms),
+        provenance=_provenance(job),
+    )
+
+
+def _input(job: Job, file: Path) -> CardInput:
+    shape = (job.target.profile.batch, *job.splits.input_shape)
+    return CardInput(name=OnnxFile(file).input_name, shape=shape, dtype=np.dtype(np.float32).name)
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    recorded = dict(read_json(job.path / "provenance.json"))
+    return {"recipe": job.recipe.model_dump(mode="json"), **recorded}

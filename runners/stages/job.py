@@ -1,0 +1,188 @@
+"""What the stages of one run share: its data, space, device and supernet, each made when first asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.costs.profiling import Profiled, ProfilePlan
+from nas.supernet import Supernet
+from runners.console import Console
+from runners.data.load import load_data
+from runners.data.splits import Prepare, Split, Splits
+from runners.devices.device import Device, open_device
+from runners.devices.profile import load_profile
+from runners.devices.profiling import profile_on
+from runners.evaluator import SubnetEvaluator
+from runners.recipe import Recipe, Space
+from runners.run_directory import RunDirectory
+from search_spaces.presets import preset
+from search_spaces.space import SearchSpace, Shape
+
+
+class Job:
+    """One run at work.
+
+    Args:
+        run: its folder.
+        console: where it speaks.
+    """
+
+    def __init__(self, run: RunDirectory, console: Console) -> None:
+        self.run, self.console = run, console
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the run does."""
+        return self.run.recipe
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.run.path
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data, checked."""
+        self.console.say(f"reading {self.recipe.data.source}")
+        splits = load_data(self.recipe.data, self.recipe.seed)
+        self.console.say(
+            f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test images, "
+            f"{len(splits.classes)} classes"
+        )
+        return splits
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space for the data."""
+        return make_space(
+            self.recipe.space, classes=len(self.splits.classes), input_shape=self.splits.input_shape
+        )
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where training runs."""
+        name = self.recipe.train.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"train.device = {name!r} cannot be used: {str(error).splitlines()[0]}"
+            ) from None
+
+    @cached_property
+    def prepare(self) -> Prepare:
+        """Stored images to network input, with the recipe's augmentation."""
+        data = self.recipe.data
+        return Prepare(
+            preprocessing=self.splits.preprocessing, crop_padding=data.crop_padding, flip=data.flip
+        )
+
+    @property
+    def supernet_path(self) -> Path:
+        """Of the trained supernet."""
+        return self.path / "train" / "supernet.safetensors"
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The trained supernet, on the CPU."""
+        return Supernet.load(self.supernet_path, self.space)
+
+    @cached_property
+    def target(self) -> Device:
+        """The device that is measured."""
+        return open_device(load_profile(self.recipe.profile.hardware))
+
+    def profiled(self, progress: Callable[[int, int, float], None]) -> Profiled:
+        """Table, latency model and check; measures what is not measured yet."""
+        recipe = self.recipe.profile
+        return profile_on(
+            self.target,
+            self.space,
+            self.path / "profile" / "table.parquet",
+            plan=ProfilePlan(
+                fit_networks=recipe.fit_networks,
+                check_networks=recipe.check_networks,
+                seconds_each=recipe.seconds_each,
+                confidence=self.recipe.search.confidence,
+                seed=self.recipe.seed if recipe.seed is None else recipe.seed,
+            ),
+            progress=progress,
+        )
+
+    def images(self, split: Split, n: int | None = None) -> Tensor:
+        """The first n images of a split as network input, without augmentation."""
+        return self.prepare(split.images[:n], None)
+
+    def training_images(self, n: int) -> Tensor:
+        """n training images as network input, evenly spread over the split, whatever its order."""
+        images = self.splits.train.images
+        chosen = torch.linspace(0, len(images) - 1, min(n, len(images))).long()
+        return self.prepare(images[chosen], None)
+
+    @cached_property
+    def calibration(self) -> Tensor:
+        """Fixed training images for the BatchNorm statistics of scored networks."""
+        return self.training_images(self.recipe.search.calibration_images)
+
+    def evaluator(self, supernet: Supernet) -> SubnetEvaluator:
+        """Scores subnets on the validation images."""
+        return SubnetEvaluator(
+            supernet=supernet,
+            calibration=self.calibration.to(supernet.device),
+            images=self.images(self.splits.val).to(supernet.device),
+            labels=self.splits.val.labels.to(supernet.device),
+        )
+
+
+def make_space(recipe: Space, *, classes: int, input_shape: Shape) -> SearchSpace:
+    """The space a recipe names, for a data set.
+
+    Raises:
+        ValueError: an unknown preset or mixer, or a user's module that gives no space.
+        FileNotFoundError: a user's file that is not there.
+    """
+    if recipe.module:
+        return _from_file(recipe.module)(classes=classes, input_shape=input_shape)
+    return preset(
+        recipe.preset,
+        classes=classes,
+        input_shape=input_shape,
+        mixers=recipe.mixers,
+        activation=recipe.activation,
+    )
+
+
+def _from_file(module: str) -> Callable[..., SearchSpace]:
+    file, colon, name = module.rpartition(":")
+    if not colon:
+        raise ValueError(f"space.module = {module!r}: write it as path/to/file.py:function")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"space.module: there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(loaded)
+    except Exception as error:  # whatever a user's file raises while it is read
+        raise ValueError(f"space.module: {path} fails: {type(error).__name__}: {error}") from error
+    function = getattr(loaded, name, None)
+    if not callable(function):
+        raise ValueError(f"space.module: {path} has no function {name!r}")
+
+    def build(*, classes: int, input_shape: Shape) -> SearchSpace:
+        space = function(classes=classes, input_shape=input_shape)
+        if not isinstance(space, SearchSpace):
+            raise ValueError(f"space.module: {module} gave a {type(space).__name__}, not a SearchSpace")
+        return space
+
+    return build

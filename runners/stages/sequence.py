@@ -1,0 +1,80 @@
+"""Which stages run, in order, on an opened run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from runners.console import Console
+from runners.recipe import Recipe, load_recipe, revise
+from runners.run_directory import STAGES, RunDirectory
+from runners.stages.job import Job
+
+_TITLES = {
+    "train": "Training the supernet",
+    "profile": "Measuring the device",
+    "search": "Searching",
+    "compress": "Compressing",
+    "export": "Exporting and verifying",
+    "report": "Writing the report",
+}
+
+
+def start(
+    recipe_name: str, out: Path | None, overrides: Sequence[str], seed: int | None, *, last: str = "report"
+) -> None:
+    """Starts a run, or goes on with it, up to and including a stage."""
+    recipe = load_recipe(recipe_name, overrides, seed)
+    with _opened(out or Path("runs") / recipe.name, recipe) as job:
+        for name in STAGES[: STAGES.index(last) + 1]:
+            if name in job.run.finished:
+                job.console.say(f"{_TITLES[name]}: done before ({job.run.finished[name]:.0f} s)")
+            else:
+                _do(job, name)
+        if last == "report":
+            _summary(job)
+
+
+def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
+    """Does one stage of a run again, or for the first time; what it made before is put aside."""
+    with _opened(out, None) as job:
+        if seed is not None:  # the run's own seed belongs to its training
+            overrides = [*overrides, f"seed={seed}" if name == "train" else f"{name}.seed={seed}"]
+        job.run.revise(revise(job.recipe, overrides), name)
+        job.run.require(name)
+        if name in job.run.finished:
+            job.run.put_aside(name)
+        _do(job, name)
+
+
+def write_report_of(out: Path) -> None:
+    """Writes the report of a run, whatever it has so far."""
+    with _opened(out, None) as job:
+        _do(job, "report")
+
+
+@contextmanager
+def _opened(path: Path, recipe: Recipe | None) -> Iterator[Job]:
+    run = RunDirectory(path, recipe, shlex.join(["quarry", *sys.argv[1:]]))
+    try:
+        yield Job(run, Console(path / "log.txt"))
+    finally:
+        run.close()
+
+
+def _do(job: Job, name: str) -> None:
+    job.console.stage(_TITLES[name])
+    # Imported when it runs: a stage should not wait for what only the others need.
+    work: Callable[[Job], None] = getattr(import_module(f"runners.stages.{name}"), f"run_{name}")
+    with job.run.stage(name):
+        work(job)
+
+
+def _summary(job: Job) -> None:
+    from runners.stages.summary import print_summary
+
+    print_summary(job)

@@ -1,0 +1,51 @@
+"""The last words of a run: what was chosen, how good, how fast, how big, and where the files are."""
+
+from __future__ import annotations
+
+from results.files import read_json
+from results.records import Card
+from runners.stages.job import Job
+
+
+def print_summary(job: Job) -> None:
+    """A table of the artifacts, the chosen one first, and the largest network beside them."""
+    cards = sorted(
+        (Card.from_json(read_json(file)) for file in (job.path / "artifacts").glob("*/card.json")),
+        key=lambda card: (not card.limit.met, -card.accuracy.validation, card.latency.measured_ms),
+    )
+    rows = [_row(card) for card in cards]
+    other = cards[0].reference
+    rows.append(
+        [
+            other.name,
+            f"{other.exported_test:.2%}",
+            "",
+            f"{other.latency_ms:.3f}",
+            f"{other.size_bytes / 1000:.0f} kB",
+            "1.0",
+            "",
+        ]
+    )
+    console = job.console
+    columns = ["network", "test accuracy", "predicted ms", "measured ms", "size", "speed-up", "precision"]
+    console.table("Chosen networks, as exported and run", columns, rows)
+    best = cards[0]
+    verdict = "meets" if best.limit.met else "DOES NOT meet"
+    console.say(
+        f"{best.name} {verdict} the limit of {best.limit.latency_ms:.4g} ms on {best.latency.profile} "
+        f"({best.latency.measured_ms:.3f} ms measured)."
+    )
+    console.say(f"files:  {job.path / 'artifacts' / best.name / best.file}")
+    console.say(f"report: {job.path / 'report.html'}")
+
+
+def _row(card: Card) -> list[str]:
+    return [
+        card.name,
+        f"{card.accuracy.exported_test:.2%}",
+        f"{card.latency.predicted_ms:.3f}",
+        f"{card.latency.measured_ms:.3f}",
+        f"{card.size_bytes / 1000:.0f} kB",
+        f"{card.reference.speedup:.1f}",
+        card.precision,
+    ]

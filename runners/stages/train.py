@@ -1,0 +1,110 @@
+"""Stage 1: train the supernet."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from nas.rules.sandwich import sandwich
+from nas.supernet import Supernet
+from results.files import append_line, read_lines
+from results.records import EpochRecord
+from runners.console import Bar
+from runners.stages.job import Job
+from runners.training import EpochSummary, TrainSettings, train_supernet
+from search_spaces.space import Arch
+
+_WATCHED_RANDOM = 2
+
+
+def run_train(job: Job) -> None:
+    """Trains the supernet of the run; writes ``train/supernet.safetensors`` and ``train/history.jsonl``."""
+    recipe, space = job.recipe.train, job.space
+    job.console.say(
+        f"training a supernet over {space.size:.2g} networks ({space.name}) for {recipe.epochs} epochs "
+        f"on {job.device}"
+    )
+    supernet = Supernet(space, seed=job.recipe.seed, device=job.device)
+    with job.console.progress("training") as bar:
+        watch = _Watch(job, bar)
+        trained = train_supernet(
+            supernet,
+            job.splits.train.images.to(job.device),
+            job.splits.train.labels.to(job.device),
+            job.prepare,
+            partial(sandwich, random_subnets=recipe.random_subnets),
+            TrainSettings(
+                epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                learning_rate=recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                warmup_epochs=recipe.warmup_epochs,
+                label_smoothing=recipe.label_smoothing,
+                gradient_clip=recipe.gradient_clip,
+                average_decay=recipe.average_decay,
+                precision=recipe.precision,
+            ),
+            seed=job.recipe.seed,
+            checkpoint=job.path / "train" / "checkpoint.safetensors",
+            on_step=watch.step,
+            on_epoch=watch.epoch,
+        )
+    trained.save(job.supernet_path)
+
+
+class _Watch:
+    """Follows a training: the largest, the smallest and a few random subnets are scored each epoch."""
+
+    def __init__(self, job: Job, bar: Bar) -> None:
+        self._job, self._bar, self._note = job, bar, ""
+        space = job.space
+        self._archs: dict[str, Arch] = {"largest": space.largest(), "smallest": space.smallest()}
+        rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([job.recipe.seed, 1]))
+        self._archs |= {f"random{i}": space.to_arch(row) for i, row in enumerate(rows)}
+        self._history = job.path / "train" / "history.jsonl"
+        self._known = {int(record["epoch"]) for record in read_lines(self._history)}
+
+    def step(self, done: int, total: int) -> None:
+        self._bar.update(done, total, self._note)
+
+    def epoch(self, summary: EpochSummary, supernet: Supernet) -> None:
+        evaluator = self._job.evaluator(supernet)
+        watched = {name: evaluator(arch)["accuracy"] for name, arch in self._archs.items()}
+        self._note = f"loss {summary.loss:.3f}, " + ", ".join(
+            f"{name} {watched[name]:.1%}" for name in ("largest", "smallest")
+        )
+        alarms = bigger_is_worse(watched, len(self._job.splits.val))
+        for alarm in alarms:
+            self._job.console.warn(f"epoch {summary.epoch}: {alarm}")
+        if summary.epoch in self._known:  # killed after the line was written and before the checkpoint was
+            return
+        record = EpochRecord(
+            epoch=summary.epoch,
+            step=summary.step,
+            loss=summary.loss,
+            learning_rate=summary.learning_rate,
+            seconds=summary.seconds,
+            images_per_second=summary.images_per_second,
+            watched=watched,
+            alarms=alarms,
+        )
+        append_line(self._history, record.to_json())
+
+
+def bigger_is_worse(watched: dict[str, float], n_images: int) -> tuple[str, ...]:
+    """What is alarming: the largest subnet clearly worse than a smaller one.
+
+    Clearly is by more than two standard errors of the difference of two shares of ``n_images``.
+    """
+    largest = watched["largest"]
+    alarms = []
+    for name, accuracy in watched.items():
+        error = math.sqrt((largest * (1 - largest) + accuracy * (1 - accuracy)) / n_images)
+        if accuracy - largest > 2 * error:
+            alarms.append(
+                f"the largest subnet ({largest:.1%}) does worse than the {name} ({accuracy:.1%}); "
+                f"train longer or lower the learning rate"
+            )
+    return tuple(alarms)
