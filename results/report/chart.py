@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from results.report.markup import Html, html
 
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 42  # margins around the plot, in units of the drawing
+LEFT, RIGHT, TOP, BOTTOM = 64, 14, 12, 42  # margins around the plot, in units of the drawing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +37,25 @@ class Axis:
         return (value - low) / (high - low)
 
     def ticks(self) -> list[float]:
-        """Four to eight round values between the ends."""
+        """Round values between the ends, four to ten."""
         if self.log and self.high / self.low > 6:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             values = [step * 10.0**power for power in powers for step in (1, 2, 5)]
             values = [value for value in values if self.low <= value <= self.high]
             return values if len(values) <= 9 else [v for v in values if f"{v:e}".startswith("1")]
-        step = _round_step((self.high - self.low) / 5)
+        step = _round_step((self.high - self.low) / 4)
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
 def _round_step(rough: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)
+    return next(step * power for step in (5, 2, 1) if step * power <= rough * 1.001)
+
+
+def plain(value: float) -> str:
+    """A tick as short as it can be written: 0.05, 0.1, 12."""
+    return f"{value:.6g}"
 
 
 def axis(

@@ -35,49 +35,47 @@ def compression(run: Sources) -> Html:
         parts += [tag("h3", network), _path(steps), table(_HEAD, [_row(step) for step in steps], words=2)]
     parts.append(
         paragraph(
-            "A step is kept only where its exported file is measured faster than the one before it and the "
-            "accuracy lost on validation data stays within the recipe's tolerance. Before and after were "
-            "measured "
-            "in turns.",
+            "A step is kept only where its exported file is measured faster than the one before it and "
+            "the accuracy lost on validation data stays within the recipe's tolerance. Before and after "
+            "were measured in turns.",
             kind="note",
         )
     )
     return join(parts)
 
 
-_HEAD: list[Piece] = ["step", "verdict", "accuracy", "latency", "size", "MACs", "parameters", "took"]
+_HEAD: list[Piece] = ["step", "verdict", "accuracy", "latency", "size", "MACs", "parameters"]
 
 
 def _row(step: Json) -> list[Piece]:
     kept = bool(step.get("kept"))
     name = str(step.get("step", ""))
-    proposal = str(step.get("proposal") or "")
-    verdict = tag(
-        "span",
-        tag("span", "kept" if kept else "undone", class_=f"badge {'yes' if kept else 'no'}"),
-        tag("small", str(step.get("reason", "")), class_="reason"),
-    )
+    about = [str(step.get("proposal") or "").replace(name, ""), duration(float(step.get("seconds") or 0.0))]
     return [
-        join([tag("strong", name), tag("small", proposal) if proposal and proposal != name else ""]),
-        verdict,
-        _change(step, "accuracy", percent, difference=True),
+        join([tag("strong", name), tag("small", "; ".join(part for part in about if part))]),
+        join(
+            [
+                tag("span", "kept" if kept else "undone", class_=f"badge {'yes' if kept else 'no'}"),
+                tag("small", str(step.get("reason", "")), class_="reason"),
+            ]
+        ),
+        _change(step, "accuracy", percent),
         _change(step, "latency_ms", milliseconds),
         _change(step, "size_bytes", size),
         _change(step, "macs", count),
         _change(step, "params", count),
-        duration(float(step.get("seconds") or 0.0)),
     ]
 
 
-def _change(step: Json, name: str, words: Callable[[float], str], *, difference: bool = False) -> Piece:
-    """Before and after of one number, with the difference or the ratio below."""
+def _change(step: Json, name: str, words: Callable[[float], str]) -> Piece:
+    """The number after the step, and below it what it was before."""
     before, after = step.get(f"{name}_before"), step.get(f"{name}_after")
     if before is None:
         return ""
-    if after is None:
-        return words(before)
-    change = points(after - before) if difference else _ratio(before, after)
-    return join([f"{words(before)} \u2192 {words(after)}", tag("small", change)])
+    if after is None or after == before:
+        return join([words(before), tag("small", "unchanged")])
+    change = points(after - before) if name == "accuracy" else _ratio(before, after)
+    return join([words(after), tag("small", f"from {words(before)}"), tag("small", change)])
 
 
 def _ratio(before: float, after: float) -> str:

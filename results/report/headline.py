@@ -13,11 +13,11 @@ from results.report.markup import (
     milliseconds,
     paragraph,
     percent,
-    points,
     significant,
     size,
     table,
     tag,
+    tiny,
 )
 from results.report.sources import Sources
 
@@ -27,8 +27,7 @@ def headline(run: Sources) -> Html:
     if not run.cards:
         return absent(
             "No network has been exported yet, so there is nothing to hand over. The sections below show "
-            "what the "
-            "finished stages found."
+            "what the finished stages found."
         )
     cards = sorted(run.cards, key=lambda card: card.latency.measured_ms)
     return join([_verdict(cards), _cards(cards), _explanation(cards[0])])
@@ -50,10 +49,16 @@ def _verdict(cards: list[Card]) -> Html:
         f" classifies {percent(best.accuracy.exported_test)} of {best.accuracy.test_images:,} test images "
         f"correctly in {milliseconds(best.latency.measured_ms)} a call, within the limit of {limit}: "
         f"{significant(best.reference.speedup, 2)} times faster than the {best.reference.name} network of "
-        f"the "
-        f"space at {points(difference)} of its accuracy.",
+        f"the space and {_compared(difference)}.",
         kind="lead",
     )
+
+
+def _compared(difference: float) -> str:
+    rounded = round(100 * difference, 1)
+    if rounded == 0:
+        return "as accurate"
+    return f"{abs(rounded):.1f} points {'more' if rounded > 0 else 'less'} accurate"
 
 
 def _cards(cards: list[Card]) -> Html:
@@ -115,16 +120,14 @@ def _explanation(card: Card) -> Html:
     latency, agreement = card.latency, card.agreement
     return paragraph(
         f"Accuracy is that of the exported file, run in {latency.runtime} on the "
-        f"{card.accuracy.test_images:,} test "
-        "images, which nothing before had seen. Latency is the median of one call with a batch of "
-        f"{latency.batch} on {latency.threads} thread{'s' if latency.threads != 1 else ''} (profile "
-        f"{latency.profile}), with the interval of that median; the prediction is the cost model's for the "
-        f"network "
-        "before compression, with its upper bound. The file of ",
+        f"{card.accuracy.test_images:,} test images, which nothing before had seen. Latency is the median "
+        f"of one call with a batch of {latency.batch} on {latency.threads} "
+        f"thread{'s' if latency.threads != 1 else ''} (profile {latency.profile}), with the interval of "
+        "that median; the prediction is the cost model's for the network before compression, with its "
+        "upper bound. The file of ",
         tag("strong", card.name),
         f" predicts the same class as its PyTorch network on {percent(agreement.same_predictions)} of the "
-        f"images; "
-        f"no output differs by more than {significant(agreement.max_difference, 2)}.",
+        f"images; no output differs by more than {tiny(agreement.max_difference)}.",
         kind="note",
     )
 

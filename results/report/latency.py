@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from results.report.chart import Chart, axis
+from results.report.chart import Chart, axis, plain
 from results.report.markup import (
     Html,
     absent,
@@ -14,7 +14,6 @@ from results.report.markup import (
     milliseconds,
     paragraph,
     percent,
-    significant,
     tag,
 )
 from results.report.sources import Json, Sources
@@ -52,8 +51,8 @@ def _chart(check: Json, predicted: list[float], measured: list[float]) -> Chart:
     log = min(everything) > 0
     chart = Chart(
         "Predicted against measured latency of networks the model has not seen",
-        axis("measured, ms", everything, lambda v: significant(v, 2), log=log),
-        axis("predicted, ms", everything, lambda v: significant(v, 2), log=log),
+        axis("measured, ms", everything, plain, log=log),
+        axis("predicted, ms", everything, plain, log=log),
         height=380,
     )
     low, high = chart.x.low, chart.x.high
@@ -90,7 +89,7 @@ def _facts(check: Json) -> Html:
             ("mean error", share("mape", 1)),
             ("noise of the machine", share("noise_floor", 1)),
             ("within 5 %", share("within_5_percent")),
-            ("a perfect model at this noise", share("ceiling_within_5_percent")),
+            ("a perfect model: within 5 %", share("ceiling_within_5_percent")),
             ("within 10 %", share("within_10_percent")),
             ("rank correlation (Spearman)", f"{rank:.3f}" if isinstance(rank, float | int) else "not known"),
             (f"inside the {confidence} interval", share("coverage")),
@@ -103,8 +102,7 @@ def _explanation(check: Json) -> Html:
     noise: Any = check.get("noise_floor")
     words = (
         f"The machine itself repeats a measurement to {percent(noise)} on average, and no model can do "
-        f"better; "
-        "differences below that are not ranked. "
+        "better; differences below that are not ranked. "
         if isinstance(noise, float | int)
         else "The networks were measured once, so the noise of the machine is not known. "
     )

@@ -118,6 +118,24 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
+def tiny(value: float) -> str:
+    """0.0000032 as 3.2·10⁻⁶."""
+    if value == 0 or abs(value) >= 1e-3:
+        return significant(value, 2)
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}\u00b710{str(int(power)).translate(_RAISED)}"
+
+
+_RAISED = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
+
+def brief(latency_ms: float) -> str:
+    """A layer's time: 0.00812 as 8.12 µs."""
+    if 0 < latency_ms < 0.1:
+        return f"{significant(1000 * latency_ms)}\u00a0µs"
+    return milliseconds(latency_ms)
+
+
 def milliseconds(value: float) -> str:
     """0.12345 as 0.123 ms."""
     return f"{significant(value)}\u00a0ms"

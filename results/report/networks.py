@@ -11,6 +11,7 @@ from results.records import FrontEntry, LayerRecord
 from results.report.markup import (
     Html,
     absent,
+    brief,
     count,
     facts,
     html,
@@ -44,10 +45,8 @@ def networks(run: Sources) -> Html:
         parts += [
             paragraph(
                 f"Each layer is as wide as {'its measured time' if timed else 'any other'} and as high as "
-                f"its "
-                "channels; all networks are drawn to the same scale, so a shorter one is a faster one. "
-                "These are "
-                "the networks as found, before compression."
+                "its channels; all networks are drawn to the same scale, so a shorter one is a faster "
+                "one. These are the networks as found, before compression."
                 + ("" if timed else " Layers without a measured time are why widths are equal."),
             ),
             legend(("band", colours[kind], kind) for kind in kinds),
@@ -97,7 +96,7 @@ def _silhouette(entry: FrontEntry, colours: Mapping[str, str], longest: float, t
         tall = height * max(0.1, math.sqrt(channels / most))
         tip = f"{layer.name}: {_words(layer)}, {_shape(layer)}"
         if layer.latency_ms is not None:
-            tip += f", {milliseconds(layer.latency_ms)}"
+            tip += f", {brief(layer.latency_ms)}"
         bars.append(
             f'<rect class="block {colours[layer.kind]}" x="{at:.1f}" y="{(height - tall) / 2:.1f}" '
             f'width="{max(width - 1.5, 0.5):.1f}" height="{tall:.1f}" '
@@ -118,7 +117,7 @@ def _stage(layers: list[LayerRecord], colours: Mapping[str, str], timed: bool) -
             "li",
             tag("b", layer.kind),
             tag("span", _sizes(layer)),
-            tag("i", milliseconds(layer.latency_ms)) if timed and layer.latency_ms is not None else "",
+            tag("i", brief(layer.latency_ms)) if timed and layer.latency_ms is not None else "",
             class_=colours[layer.kind],
         )
         for layer in layers
@@ -153,7 +152,6 @@ def _sum(entry: FrontEntry) -> Html:
     return paragraph(
         f"Its layers alone take {milliseconds(total)} together; corrected, the prediction is "
         f"{significant(entry.predicted_ms)} ms, and {milliseconds(entry.measured_ms)} were measured. The "
-        f"slowest layer "
-        f"is {slowest.name} with {percent(share, 0)} of the sum.",
+        f"slowest layer is {slowest.name} with {percent(share, 0)} of the sum.",
         kind="note",
     )

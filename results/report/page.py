@@ -54,7 +54,13 @@ def page(run: Sources) -> str:
         for anchor, heading, show in SECTIONS
     ]
     contents = tag("nav", *(tag("a", heading, href=f"#{anchor}") for anchor, heading, _ in SECTIONS))
-    header = tag("header", tag("h1", title(run)), tag("p", subtitle(run), class_="sub"), contents)
+    header = tag(
+        "header",
+        tag("p", "Quarry run", class_="brand"),
+        tag("h1", title(run)),
+        tag("p", subtitle(run), class_="sub"),
+        contents,
+    )
     body = join([header, _state(run), tag("main", *sections)])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

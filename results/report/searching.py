@@ -9,7 +9,7 @@ import numpy as np
 
 from results.front import hypervolume_curve
 from results.records import SearchSummary
-from results.report.chart import Chart, axis, both_widths
+from results.report.chart import Chart, axis, both_widths, plain
 from results.report.markup import Html, Piece, absent, join, legend, paragraph, percent, table
 from results.report.series import CONTROL, colours
 from results.report.sources import Json, Sources
@@ -74,13 +74,11 @@ def searching(run: Sources) -> Html:
             ),
             _table(found),
             paragraph(
-                f"Hypervolume is the share of the box between the reference (accuracy "
-                f"{percent(summary.reference[0])}, "
-                f"{summary.reference[1]:g} ms) and a perfect network that takes no time which the trials so "
-                f"far "
-                "dominate, with predicted latencies. All searchers had the same evaluator and the same "
-                "budget. One "
-                "run of each is one sample: a small difference between two of them says little.",
+                "Hypervolume is the share of the box between the reference (accuracy "
+                f"{percent(summary.reference[0])}, {summary.reference[1]:g} ms) and a perfect network that "
+                "takes no time which the trials so far dominate, with predicted latencies. All searchers "
+                "had the same evaluator and the same budget. One run of each is one sample: a small "
+                "difference between two of them says little.",
                 kind="note",
             ),
         ]
@@ -93,14 +91,18 @@ def _chart(found: list[Progress], palette: dict[str, str], width: int) -> Chart:
     low = min(settled)
     chart = Chart(
         "Hypervolume against evaluations for each searcher",
-        axis("evaluations", [0, longest], lambda v: f"{v:.0f}", zero=True),
+        axis("evaluations", [0, longest], plain, zero=True),
         axis("hypervolume", settled, lambda v: percent(v, 0 if max(settled) - low > 0.05 else 1), most=1.0),
         width=width,
         height=340 if width > 500 else 280,
     )
     for way in sorted(found, key=lambda way: way.name != CONTROL):
         start = next((i for i, value in enumerate(way.curve) if value >= chart.y.low), len(way.curve))
-        chart.line(range(start + 1, len(way.curve) + 1), way.curve[start:], palette[way.name], stairs=True)
+        seen = list(enumerate(way.curve[start:], start + 1))
+        rise = [(start + 1, chart.y.low)] if start and seen else []  # it comes into the frame from below
+        chart.line(
+            [at for at, _ in rise + seen], [value for _, value in rise + seen], palette[way.name], stairs=True
+        )
     return chart
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from results.records import FrontEntry, SearchSummary
-from results.report.chart import Chart, axis, both_widths
+from results.report.chart import Chart, axis, both_widths, plain
 from results.report.markup import (
     Html,
     Piece,
@@ -89,7 +89,7 @@ def _chart(
     measured = [*summary.front, summary.largest] if summary else []
     chart = Chart(
         "Accuracy on validation data against latency: all trials and the measured front",
-        axis("latency, ms", _latencies(trials, measured, summary), lambda v: significant(v, 2), zero=True),
+        axis("latency, ms", _latencies(trials, measured, summary), plain, zero=True),
         axis(
             "accuracy on validation data",
             [*(dot.accuracy for dot in trials), *(entry.accuracy for entry in measured)],
@@ -126,8 +126,7 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
         tip = (
             f"{entry.name}, found by {entry.searcher}: {percent(entry.accuracy)}, measured "
             f"{milliseconds(entry.measured_ms)} ({significant(entry.low_ms)} to "
-            f"{significant(entry.high_ms)}), "
-            f"predicted {milliseconds(entry.predicted_ms)}"
+            f"{significant(entry.high_ms)}), predicted {milliseconds(entry.predicted_ms)}"
         )
         picked = entry.name in chosen and series == "front"
         chart.point(entry.measured_ms, entry.accuracy, series, tip=tip, radius=5.5 if picked else 4)
@@ -191,11 +190,10 @@ def _table(summary: SearchSummary, chosen: set[str]) -> Html:
         [
             table(head, rows, words=2),
             paragraph(
-                "Accuracy is on validation data with the supernet's weights, before fine-tuning. A network "
-                "was "
-                f"proposed only where the upper bound of its predicted latency, at "
-                f"{percent(summary.confidence, 0)} "
-                "confidence, is within the limit; the limit is judged by the measurement.",
+                "Accuracy is on validation data with the supernet's weights, before fine-tuning. A "
+                "network was proposed only where the upper bound of its predicted latency, at "
+                f"{percent(summary.confidence, 0)} confidence, is within the limit; the limit is judged by "
+                "the measurement.",
                 kind="note",
             ),
         ]

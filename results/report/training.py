@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results.records import EpochRecord
-from results.report.chart import Chart, axis
+from results.report.chart import Chart, axis, plain
 from results.report.markup import (
     Html,
     absent,
@@ -56,8 +56,8 @@ def _loss(epochs: list[EpochRecord]) -> Chart:
     losses = [epoch.loss for epoch in epochs]
     chart = Chart(
         "Training loss by epoch",
-        axis("epoch", [0, *numbers], lambda v: f"{v:.0f}", zero=True),
-        axis("loss", losses, lambda v: significant(v, 2)),
+        axis("epoch", [0, *numbers], plain, zero=True),
+        axis("loss", losses, plain),
     )
     chart.line(numbers, losses, "c0")
     for number, epoch in zip(numbers, epochs, strict=True):
@@ -70,7 +70,7 @@ def _watched(epochs: list[EpochRecord], names: list[str]) -> Chart:
     values = [value for epoch in epochs for value in epoch.watched.values()]
     chart = Chart(
         "Validation accuracy of watched subnets by epoch",
-        axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], lambda v: f"{v:.0f}", zero=True),
+        axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], plain, zero=True),
         axis("accuracy on validation data", values, lambda v: percent(v, 0), most=1.0),
     )
     for name in sorted(names, key=lambda name: _series(name) != "control"):

@@ -1,0 +1,151 @@
+"""Rank correlation, medians, paired tests and intervals: what a claim needs to be more than one number.
+
+scipy does the work and is imported where it is needed, for it takes its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Statistic = Callable[..., float]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with the interval that holds the true value at some confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def kendall(first: ArrayLike, second: ArrayLike) -> float:
+    """Kendall's tau-b, which corrects for ties; NaN where either is constant.
+
+    "The treatment of ties in ranking problems" (Kendall, 1945).
+
+    Raises:
+        ValueError: different lengths, fewer than two pairs, or a number that is not finite.
+    """
+    from scipy import stats
+
+    a, b = _pairs(first, second)
+    return float(stats.kendalltau(a, b).statistic)
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's rank correlation, ties by their mean rank; NaN where either is constant.
+
+    Raises:
+        ValueError: as ``kendall``.
+    """
+    from scipy import stats
+
+    a, b = _pairs(first, second)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def bootstrap(
+    statistic: Statistic, *samples: ArrayLike, seed: int, resamples: int = 2000, confidence: float = 0.95
+) -> Interval:
+    """The percentile bootstrap interval of a statistic; samples of equal length are drawn as pairs.
+
+    "An Introduction to the Bootstrap" (Efron and Tibshirani, 1993), chapter 13. Resamples on which the
+    statistic is NaN (a constant one has no rank correlation) are left out.
+
+    Args:
+        statistic: takes the samples, gives a number.
+        samples: each (n,), at least two observations.
+        seed: of the resampling.
+        resamples: how many.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: samples of different lengths or fewer than two observations, a confidence outside
+            (0, 1), or a statistic that is NaN on every resample.
+    """
+    arrays = [np.asarray(sample, dtype=np.float64).reshape(-1) for sample in samples]
+    if len({len(array) for array in arrays}) != 1 or len(arrays[0]) < 2:
+        raise ValueError(
+            f"the bootstrap needs samples of one length, at least 2; got {[len(array) for array in arrays]}"
+        )
+    _check_confidence(confidence)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(arrays[0]), size=(resamples, len(arrays[0])))
+    values = np.array([statistic(*(array[rows] for array in arrays)) for rows in drawn])
+    values = values[~np.isnan(values)]
+    if not len(values):
+        raise ValueError("the statistic is not a number on any resample; are the observations all equal?")
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(statistic(*arrays)), float(low), float(high))
+
+
+def wilcoxon(first: ArrayLike, second: ArrayLike) -> float:
+    """The two-sided p-value of Wilcoxon's signed-rank test that paired numbers do not differ.
+
+    Exact for few pairs without ties. Pairs without a difference say nothing; where there are no others
+    the value is 1.
+
+    Raises:
+        ValueError: as ``kendall``.
+    """
+    from scipy import stats
+
+    a, b = _pairs(first, second)
+    if np.array_equal(a, b):
+        return 1.0
+    return float(stats.wilcoxon(a, b, zero_method="wilcox").pvalue)
+
+
+def median_interval(sample: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The median and an interval from two order statistics, whatever the distribution.
+
+    The count of observations below the true median is binomial, so the k-th smallest and largest hold it
+    with a probability that can be counted ("Order Statistics", David and Nagaraja, 2003, section 7.1).
+    Where there are too few observations for the confidence the interval is the whole range.
+
+    Args:
+        sample: (n,), finite, at least one.
+        confidence: at least this, in (0, 1).
+
+    Raises:
+        ValueError: no observations, one that is not finite, or a confidence outside (0, 1).
+    """
+    from scipy import stats
+
+    ordered = np.sort(np.asarray(sample, dtype=np.float64).reshape(-1))
+    if not len(ordered) or not np.isfinite(ordered).all():
+        raise ValueError("the median needs at least one observation, all of them finite")
+    _check_confidence(confidence)
+    n = len(ordered)
+    # The largest k for which fewer than k of n fall on one side with a probability of at most (1 - c) / 2.
+    k = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5))
+    if stats.binom.cdf(k, n, 0.5) > (1 - confidence) / 2:
+        k -= 1
+    k = max(k, 0)
+    return Interval(float(np.median(ordered)), float(ordered[k]), float(ordered[n - 1 - k]))
+
+
+def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
+    a = np.asarray(first, dtype=np.float64).reshape(-1)
+    b = np.asarray(second, dtype=np.float64).reshape(-1)
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"pairs are needed, at least 2; got {len(a)} numbers and {len(b)}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("pairs must be finite numbers; leave out those that are not")
+    return a, b
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence lies between 0 and 1, such as 0.95; got {confidence}")

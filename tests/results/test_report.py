@@ -1,0 +1,205 @@
+"""The report shows what a run has recorded and says what it has not, and nothing gets out of hand."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from results.files import append_line, read_json, write_json
+from results.records import SearchSummary
+from results.report import write_report
+from results.report.searching import progress
+from tests.results.finished_run import write_finished_run
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Balance(HTMLParser):
+    """Checks that elements are closed in order, and gathers text and addresses."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.addresses, self.tags = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, _):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+def read(path):
+    page = Balance()
+    page.feed(path.read_text())
+    assert page.open == []
+    return page, re.sub(r"\s+", " ", "".join(page.text).replace("\u00a0", " "))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_finished_run(tmp_path / "run")
+
+
+def test_finished_run_is_told_in_full(run):
+    path = write_report(run)
+    assert path == run / "report.html"
+    _, text = read(path)
+    for words in (
+        "n5 classifies 97.8 % of 360 test images correctly in 0.0973 ms",
+        "4.2 times faster than the largest network",
+        "0.3 points less accurate",
+        "random, the control",
+        "44 trials below",
+        "Together 1.47 times faster",
+        "not faster: 0.118 ms against 0.112 ms",
+        "Epoch 3: random0 is 3.1 points behind smallest",
+        "quarry run digits --out run --set train.epochs=24",
+        "changes to that commit that were not committed",
+        "noise of the machine2.1 %",
+    ):
+        assert words in text
+    assert "not finished" not in text
+    assert "cannot be shown" not in text
+
+
+def test_page_needs_nothing_else(run):
+    page, _ = read(write_report(run))
+    assert all(address.startswith("#") for address in page.addresses)
+    source = (run / "report.html").read_text()
+    assert not re.search(r"https?://|@import|url\(", source)
+    assert len(source) < 400_000
+
+
+def test_drawings_are_well_formed(run):
+    drawings = re.findall(r"<svg.*?</svg>", write_report(run).read_text(), flags=re.S)
+    assert len(drawings) > 8
+    for drawing in drawings:
+        for element in ElementTree.fromstring(drawing).iter():
+            assert "nan" not in " ".join(element.attrib.values())
+
+
+def test_chosen_networks_are_as_wide_as_their_time(run):
+    drawings = re.findall(r'<svg class="silhouette".*?</svg>', write_report(run).read_text(), flags=re.S)
+    ends = [
+        max(float(bar.get("x")) + float(bar.get("width")) for bar in ElementTree.fromstring(drawing))
+        for drawing in drawings
+    ]
+    summary = SearchSummary.from_json(read_json(run / "search" / "front.json"))
+    times = [summary.front[3].measured_ms, summary.front[5].measured_ms, summary.largest.measured_ms]
+    assert [end / ends[-1] for end in ends] == pytest.approx([t / times[-1] for t in times], rel=0.01)
+
+
+PARTS = [
+    "artifacts",
+    "compress",
+    "search/front.json",
+    "search",
+    "profile",
+    "train",
+    "stages.json",
+    "recipe.json",
+]
+
+
+@pytest.mark.parametrize("gone", range(1, len(PARTS) + 1))
+def test_unfinished_run_has_a_report(run, gone):
+    for part in PARTS[:gone]:
+        shutil.rmtree(run / part) if (run / part).is_dir() else (run / part).unlink()
+    _, text = read(write_report(run))
+    assert "No network has been exported yet" in text
+    assert ("No network has been compressed yet" in text) == (gone >= 2)
+    assert ("no common reference yet" in text) == (gone == 3)
+    assert ("The search has not run" in text) == (gone >= 4)
+    assert ("not been profiled" in text) == (gone >= 5)
+    assert ("has not been trained" in text) == (gone >= 6)
+    assert ("This run is not finished" in text) == (gone >= 7)
+    assert "cannot be shown" not in text
+
+
+@pytest.mark.parametrize("part", [*PARTS, "provenance.json", "profile/check.json"])
+def test_any_part_may_be_missing(run, part):
+    shutil.rmtree(run / part) if (run / part).is_dir() else (run / part).unlink()
+    _, text = read(write_report(run))
+    assert "cannot be shown" not in text
+
+
+def test_empty_folder_has_a_report_and_none_has_not(tmp_path):
+    _, text = read(write_report(tmp_path))
+    assert "Still to come: train, profile, search, compress, export" in text
+    with pytest.raises(ValueError, match="not a folder"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_text_of_a_run_stays_text(run):
+    evil = '<script>alert("&")</script>'
+    write_json(run / "recipe.json", {"name": evil, "space": {"module": f"'{evil}"}})
+    summary = read_json(run / "search" / "front.json")
+    summary["front"][3]["searcher"] = evil
+    summary["front"][3]["layers"][0]["kind"] = evil
+    write_json(run / "search" / "front.json", summary)
+    step = {"network": evil, "step": evil, "kept": False, "reason": evil, "proposal": evil, "seconds": 1.0}
+    append_line(run / "compress" / "steps.jsonl", step)
+    page, text = read(write_report(run))
+    assert page.tags.count("script") == 1
+    assert evil in text
+
+
+def test_broken_record_is_named_and_the_rest_is_shown(run):
+    (run / "search" / "front.json").write_text('{"limit_ms": 0.1')
+    card = read_json(run / "artifacts" / "n5" / "card.json")
+    del card["latency"]["measured_ms"]
+    write_json(run / "artifacts" / "n5" / "card.json", card)
+    _, text = read(write_report(run))
+    assert "search/front.json" in text
+    assert "artifacts/n5/card.json: Card.latency lacks measured_ms" in text
+    assert "n3 classifies" in text
+
+
+def test_record_of_an_odd_form_costs_its_section_alone(run):
+    append_line(run / "compress" / "steps.jsonl", {"network": "n9", "seconds": "long"})
+    _, text = read(write_report(run))
+    assert "Compression cannot be shown" in text
+    assert "n5 classifies" in text
+
+
+def test_hypervolume_is_a_share_of_its_box():
+    trials = [
+        {"scores": {"accuracy": 0.75}, "costs": {"latency_ms": 0.5, "latency_ms_upper": 0.6}},
+        {"scores": None, "costs": {"latency_ms": 0.1}},
+        {"scores": {"accuracy": 1.0}, "costs": {"latency_ms": 0.9, "latency_ms_upper": 1.1}},
+        {"scores": {"accuracy": 1.0}, "costs": {"latency_ms": 0.75}},
+    ]
+    entry = _entry()
+    summary = SearchSummary(limit_ms=1.0, confidence=0.95, reference=(0.5, 1.0), front=(), largest=entry)
+    found = progress("nsga2", trials, summary)
+    assert found.curve == pytest.approx([0.25, 0.25, 0.25, 0.25 + 0.5 * 0.25])
+    assert (found.failed, found.best) == (1, 1.0)
+
+
+def _entry():
+    from tests.results.test_records import ENTRY
+
+    return ENTRY
+
+
+def test_report_imports_nothing_heavy():
+    code = (
+        "import sys, results.report; "
+        "sys.exit(bool({'torch', 'pandas', 'scipy', 'plotly', 'pyarrow'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,104 @@
+"""Statistics against closed forms, brute force and their own promises."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from results.statistics import bootstrap, kendall, median_interval, spearman, wilcoxon
+
+few = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12)
+
+
+@given(few)
+@settings(max_examples=60, deadline=None)
+def test_kendall_is_tau_b_by_its_definition(pairs):
+    a, b = np.array(pairs, dtype=float).T
+    signs = [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i in range(len(a)) for j in range(i)]
+    untied = math.sqrt(sum(x != 0 for x, _ in signs) * sum(y != 0 for _, y in signs))
+    if not untied:
+        assert math.isnan(kendall(a, b))
+    else:
+        assert kendall(a, b) == pytest.approx(sum(x * y for x, y in signs) / untied)
+
+
+def test_spearman_has_its_closed_form_without_ties():
+    order = np.random.default_rng(0).permutation(30)
+    squares = np.sum((order - np.arange(30)) ** 2)
+    assert spearman(np.arange(30), order) == pytest.approx(1 - 6 * squares / (30 * (30**2 - 1)))
+
+
+def test_rank_correlations_see_only_the_order():
+    x = np.random.default_rng(1).normal(size=40)
+    assert kendall(x, np.exp(x)) == pytest.approx(1)
+    assert spearman(x, -(x**3)) == pytest.approx(-1)
+    assert math.isnan(spearman(x, np.ones(40)))
+
+
+@pytest.mark.parametrize("function", [kendall, spearman, wilcoxon])
+def test_pairs_are_checked(function):
+    with pytest.raises(ValueError, match="got 3 numbers and 2"):
+        function([1, 2, 3], [1, 2])
+    with pytest.raises(ValueError, match="finite"):
+        function([1.0, math.nan], [1.0, 2.0])
+
+
+def test_wilcoxon_is_exact_on_few_pairs():
+    assert wilcoxon([1, 2, 3, 4, 5], [0, 0, 0, 0, 0]) == pytest.approx(2 / 2**5)
+    assert wilcoxon([1, 2, 3], [1, 2, 3]) == 1.0
+
+
+def test_bootstrap_repeats_itself_and_holds_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    held = 0
+    for trial in range(150):
+        sample = rng.normal(5.0, 2.0, 40)
+        found = bootstrap(lambda x: float(np.mean(x)), sample, seed=trial, resamples=300)
+        held += found.low <= 5.0 <= found.high
+    assert 0.87 <= held / 150 <= 0.99
+    again = [bootstrap(lambda x: float(np.mean(x)), sample, seed=1) for _ in range(2)]
+    assert again[0] == again[1]
+    assert again[0] != bootstrap(lambda x: float(np.mean(x)), sample, seed=2)
+
+
+def test_bootstrap_draws_pairs_together():
+    x = np.random.default_rng(3).normal(size=30)
+    found = bootstrap(kendall, x, 2 * x, seed=0, resamples=100)
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_bootstrap_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match=r"got \[3, 2\]"):
+        bootstrap(kendall, [1, 2, 3], [1, 2], seed=0)
+    with pytest.raises(ValueError, match="got 95"):
+        bootstrap(kendall, [1, 2, 3], [1, 2, 3], seed=0, confidence=95)
+    with pytest.raises(ValueError, match="all equal"):
+        bootstrap(kendall, [1, 1, 1], [1, 2, 3], seed=0, resamples=20)
+
+
+@pytest.mark.parametrize("n", [6, 9, 20, 51])
+def test_median_interval_covers_at_least_as_often_as_promised(n):
+    samples = np.random.default_rng(n).exponential(size=(600, n))
+    found = [median_interval(sample) for sample in samples]
+    covered = np.mean([one.low <= math.log(2) <= one.high for one in found])
+    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 600)
+    assert all(one.low <= one.value <= one.high for one in found)
+
+
+def test_median_interval_is_not_wider_than_it_must_be():
+    # Of 20, the 6th and the 15th hold the median with 0.9586; the 7th and the 14th with 0.8847.
+    found = median_interval(np.arange(1, 21))
+    assert (found.low, found.value, found.high) == (6, 10.5, 15)
+    # Five are too few for 95 %: 1 - 2 / 2**5 is 0.9375, so the whole range is all there is.
+    assert (median_interval(np.arange(5)).low, median_interval(np.arange(5)).high) == (0, 4)
+    with pytest.raises(ValueError, match="at least one"):
+        median_interval([])
+
+
+def test_import_leaves_scipy_alone():
+    code = "import sys, results.statistics; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
