@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.export import INPUT_NAME
 from results.records import Record
 
 
@@ -57,7 +56,7 @@ def operator_times(
         try:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             for _ in range(2 * runs):
-                session.run(None, {INPUT_NAME: images})
+                session.run(None, {session.get_inputs()[0].name: images})
         except Exception as error:  # the runtime's exception classes share no base but Exception
             raise ValueError(f"{path} cannot be profiled in ONNX Runtime: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text())

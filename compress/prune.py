@@ -10,15 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.channels import (
-    ChannelGroup,
-    Cut,
-    Refused,
-    channel_groups,
-    cut_channels,
-    dependency_graph,
-    why_not,
-)
+from compress.channels import Cut, cut_channels, dependency_graph
+from compress.groups import ChannelGroup, Refused, channel_groups, why_not
 from compress.importance import NEEDS_GRADIENTS, Importance, criterion
 
 Loss = Callable[[nn.Module], Tensor]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from compress.channels import ChannelGroup, Cut, channel_groups, cut_channels, mask_channels, why_not
+from compress.channels import Cut, cut_channels, mask_channels
+from compress.groups import ChannelGroup, channel_groups, why_not
 from tests.compress.networks import EXAMPLE, Concatenated, FixedReshape, digits_network, randomise_norms
 
 NETWORKS = {

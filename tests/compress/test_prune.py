@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.channels import ChannelGroup
+from compress.groups import ChannelGroup
 from compress.importance import CRITERIA
 from compress.prune import nearest_count, prune
 from tests.compress.networks import EXAMPLE, Concatenated, digits_network

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import numpy_helper
 
-from compress.integers import WeightScales, dequantize, quantize, weight_scales
 from compress.onnx_file import OnnxFile
 from compress.quantize import CONVOLUTIONS, quantize_static
 from compress.verify import verify
+from tests.compress.integers import WeightScales, dequantize, quantize, weight_scales
 from tests.compress.networks import images
 
 WEIGHTS = hnp.arrays(
@@ -71,6 +71,7 @@ def test_the_files_weights_are_ours(float_file, int8_files):
             integers = stored[f"{weight_name}_quantized"]
             assert np.abs(dequantize(integers, scales) - weight).max() <= scale.max() / 2 * (1 + 1e-5)
             assert np.allclose(scale, weight_scales(weight, per_channel=per_channel).scale, rtol=1e-5)
+            assert np.array_equal(integers, quantize(weight, scales))
             checked += 1
         assert checked > 10
 
