@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+_PART = ".part"
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Writes a file so that readers see the old content or the new, never a part.
@@ -32,7 +34,7 @@ def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
         OSError: as ``write`` raised it; the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -45,6 +47,17 @@ def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is what a kill left of an atomic write."""
+    return path.name.startswith(".") and path.name.endswith(_PART)
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what kills left of atomic writes in a folder and below; nobody may be writing there."""
+    for path in folder.rglob(f".*{_PART}"):
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

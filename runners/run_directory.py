@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from results.files import read_json, write_json
+from results.files import is_part, read_json, remove_parts, write_json
 from runners.provenance import provenance
 from runners.recipe import Recipe, validate
 
@@ -60,24 +61,45 @@ class RunDirectory:
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file; --out names a folder")
         if not file.exists():
-            if path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+            if path.exists() and any(map(_foreign, path.iterdir())):
                 raise ValueError(f"{path} is not empty and holds no run; choose another --out")
             if recipe is None:
                 raise ValueError(f"there is no run in {path}; start one with: quarry run RECIPE --out {path}")
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
+        try:
+            self.recipe = self._open(recipe, command)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, recipe: Recipe | None, command: str) -> Recipe:
+        path = self.path
+        file = path / "recipe.json"
+        remove_parts(path)
         if not file.exists():
             assert recipe is not None
             write_json(path / "provenance.json", provenance(recipe.seed, command))
             write_json(file, recipe.model_dump(mode="json"))
-        found = read_json(file)
-        self.recipe = validate(found, f"the recipe of the run in {path}")
-        if recipe is not None and recipe != self.recipe:
-            changed = ", ".join(_differences(self.recipe, recipe))
+        try:
+            found = validate(json.loads(file.read_bytes()), f"the recipe of the run in {path}")
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{file} is damaged ({error}), so this run cannot go on; put back a copy of it, or start "
+                "another run with another --out"
+            ) from error
+        if recipe is not None and recipe != found:
+            if not any((path / output).exists() for outputs in _OUTPUTS.values() for output in outputs):
+                # Nothing was made under the old one: it was refused for what this one may have mended.
+                write_json(path / "provenance.json", provenance(recipe.seed, command))
+                write_json(file, recipe.model_dump(mode="json"))
+                return recipe
+            changed = ", ".join(_differences(found, recipe))
             raise ValueError(
                 f"{path} holds a run of another recipe; it differs in {changed}. Choose another --out, or "
                 f"change a stage of this run with: quarry STAGE --out {path} --set key=value"
             )
+        return found
 
     def close(self) -> None:
         """Lets another process open the run."""
@@ -89,7 +111,12 @@ class RunDirectory:
     def finished(self) -> dict[str, float]:
         """The finished stages and the seconds each took in the process that finished it."""
         file = self.path / "stages.json"
-        return dict(read_json(file)) if file.exists() else {}
+        found = read_json(file) if file.exists() else {}
+        if not isinstance(found, dict) or not all(
+            name in STAGES and isinstance(seconds, int | float) for name, seconds in found.items()
+        ):
+            raise ValueError(f"{file} does not list finished stages; delete it to have them done again")
+        return found
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -145,6 +172,11 @@ class RunDirectory:
         place.mkdir(parents=True)
         for path in present:
             shutil.move(path, place / path.name)
+
+
+def _foreign(entry: Path) -> bool:
+    """Whether something in a folder is not what a run leaves that was killed while it was started."""
+    return entry.name not in (".lock", "provenance.json") and not is_part(entry)
 
 
 def _lock(path: Path) -> int:

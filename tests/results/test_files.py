@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from results.files import (
 def killed(script: str, folder: Path, seconds: float) -> None:
     """Runs a script that writes without end and kills it in the middle."""
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{script}", str(folder)],
+        [sys.executable, "-c", script, str(folder)],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
     )
@@ -100,13 +99,33 @@ def test_a_line_cut_short_costs_only_itself(tmp_path: Path, cut: int) -> None:
     assert before[0] == {"n": 1}
 
 
-def test_a_number_cut_short_is_not_taken_for_a_line(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    append_line(log, 1234)
-    log.write_bytes(b"1234\n12")  # of 1299, whose digits the kill took
-    assert list(read_lines(log)) == [1234]
-    append_line(log, 5)
-    assert list(read_lines(log))[-1] == 5
+def test_a_write_that_runs_out_of_room_halfway_leaves_nothing_half_written(tmp_path: Path) -> None:
+    script = """
+import resource, sys
+from pathlib import Path
+from results.files import append_line, write_json
+folder = Path(sys.argv[1])
+write_json(folder / "file.json", "old")
+append_line(folder / "log.jsonl", {"n": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # stands for a full disk: a write ends early
+for write, path in ((write_json, folder / "file.json"), (append_line, folder / "log.jsonl")):
+    try:
+        write(path, {"text": "x" * 20_000})
+    except OSError as error:
+        print("refused")
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "refused\nrefused\n"
+    assert read_json(tmp_path / "file.json") == "old"
+    append_line(tmp_path / "log.jsonl", {"n": 2})
+    assert list(read_lines(tmp_path / "log.jsonl")) == [{"n": 1}, {"n": 2}]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.json", "log.jsonl"]
 
 
 def test_no_log_has_no_lines(tmp_path: Path) -> None:
@@ -154,4 +173,3 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(ValueError, match=r"file\.json is not readable as JSON .*delete it to have it made"):
         read_json(file)
-    assert isinstance(json.loads('{"a": 1}'), dict)

@@ -16,7 +16,7 @@ def written(folder: Path, text: str) -> str:
 
 
 def refused(recipe: str, *overrides: str) -> str:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=".") as caught:
         load_recipe(recipe, overrides)
     return str(caught.value)
 
