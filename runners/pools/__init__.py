@@ -1,0 +1,1 @@
+"""Pools: where archs are evaluated. The searcher never sees which one."""

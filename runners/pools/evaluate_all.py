@@ -1,0 +1,41 @@
+"""Evaluates a fixed list of archs on a pool, for jobs that are no search (an audit, a re-scoring)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from nas.search.pool import Outcome, Pool
+from search_spaces.space import Arch
+
+
+def evaluate_all(
+    pool: Pool, archs: Iterable[tuple[int, Arch]], on_done: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """Evaluates every arch, keeping the pool full and never much fuller.
+
+    To resume, leave out the tickets that were already done.
+
+    Args:
+        pool: serial or Ray; left open.
+        archs: (ticket, arch) pairs, read as they are needed.
+        on_done: called with each outcome as it comes, in order of finishing (write it down here).
+
+    Returns:
+        The outcomes in the order of ``archs``.
+    """
+    order: list[int] = []
+    outcomes: dict[int, Outcome] = {}
+
+    def take() -> None:
+        outcome = pool.next()
+        outcomes[outcome.ticket] = outcome
+        on_done(outcome)
+
+    for ticket, arch in archs:
+        if len(order) - len(outcomes) >= pool.capacity:
+            take()
+        order.append(ticket)
+        pool.submit(ticket, arch)
+    while len(outcomes) < len(order):
+        take()
+    return [outcomes[ticket] for ticket in order]
