@@ -217,7 +217,11 @@ best = scores.argmax(axis=1)
 
 
 def _origin(card: Card) -> str:
-    lines = [f"- {name}: {_words(value)}" for name, value in card.provenance.items()]
+    known = dict(card.provenance)
+    recipe = known.get("recipe")
+    if isinstance(recipe, dict) and "name" in recipe:  # as a whole it stands in card.json
+        known["recipe"] = recipe["name"]
+    lines = [f"- {name}: {_words(value)}" for name, value in known.items()]
     arch = ", ".join(f"{name}={value}" for name, value in card.arch.items())
     return "\n".join(
         ["## Provenance", "", *lines, f"- sha256 of the file: `{card.sha256}`", "", f"Arch: {arch}"]

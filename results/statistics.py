@@ -5,8 +5,10 @@ scipy does the work and is imported where it is needed, for it takes its time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,6 +107,29 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> float:
     if np.array_equal(a, b):
         return 1.0
     return float(stats.wilcoxon(a, b, zero_method="wilcox").pvalue)
+
+
+def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
+    """A share, such as an accuracy, and its Wilson score interval.
+
+    "Probable inference, the law of succession, and statistical inference" (Wilson, 1927).
+
+    Args:
+        hits: of n.
+        n: at least 1.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: hits that are not between 0 and n, or a confidence outside (0, 1).
+    """
+    if not 0 <= hits <= n or n < 1:
+        raise ValueError(f"a share is 0 to n hits of at least 1, got {hits} of {n}")
+    _check_confidence(confidence)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = hits / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    room = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return Interval(share, max(0.0, middle - room), min(1.0, middle + room))
 
 
 def median_interval(sample: ArrayLike, confidence: float = 0.95) -> Interval:

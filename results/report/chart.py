@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from results.report.markup import Html, html
 
-LEFT, RIGHT, TOP, BOTTOM = 64, 14, 12, 42  # margins around the plot, in units of the drawing
+LEFT, RIGHT, TOP, BOTTOM = 68, 14, 12, 42  # margins around the plot, in units of the drawing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ class Axis:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             values = [step * 10.0**power for power in powers for step in (1, 2, 5)]
             values = [value for value in values if self.low <= value <= self.high]
-            return values if len(values) <= 9 else [v for v in values if f"{v:e}".startswith("1")]
+            if len(values) > 3:
+                return values if len(values) <= 9 else [v for v in values if f"{v:e}".startswith("1")]
         step = _round_step((self.high - self.low) / 4)
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
@@ -56,6 +57,11 @@ def _round_step(rough: float) -> float:
 def plain(value: float) -> str:
     """A tick as short as it can be written: 0.05, 0.1, 12."""
     return f"{value:.6g}"
+
+
+def plain_percent(value: float) -> str:
+    """The tick of a share: 97.5 %."""
+    return f"{100 * value:.6g}\u00a0%"
 
 
 def axis(
@@ -204,7 +210,7 @@ class Chart:
         parts.append(
             f'<text class="label" x="{(LEFT + right) / 2}" y="{self.height - 6}" text-anchor="middle">'
             f"{html(self.x.label)}</text>"
-            f'<text class="label" transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">'
+            f'<text class="label" transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">'
             f"{html(self.y.label)}</text>"
         )
         return "".join(parts)

@@ -35,9 +35,10 @@ def compression(run: Sources) -> Html:
         parts += [tag("h3", network), _path(steps), table(_HEAD, [_row(step) for step in steps], words=2)]
     parts.append(
         paragraph(
-            "A step is kept only where its exported file is measured faster than the one before it and "
-            "the accuracy lost on validation data stays within the recipe's tolerance. Before and after "
-            "were measured in turns.",
+            "A step for speed is kept only where its exported file is measured faster than the one before "
+            "it, in turns and beyond the noise, and the accuracy lost on validation data stays within the "
+            "recipe's tolerance; a step for accuracy only where there is more of it. The numbers of an "
+            "undone step are those it would have led to.",
             kind="note",
         )
     )

@@ -101,8 +101,8 @@ def _facts(check: Json) -> Html:
 def _explanation(check: Json) -> Html:
     noise: Any = check.get("noise_floor")
     words = (
-        f"The machine itself repeats a measurement to {percent(noise)} on average, and no model can do "
-        "better; differences below that are not ranked. "
+        f"The machine itself repeats a measurement to {percent(noise)} on average: no model can do "
+        "better, and smaller differences mean nothing. "
         if isinstance(noise, float | int)
         else "The networks were measured once, so the noise of the machine is not known. "
     )

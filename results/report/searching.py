@@ -9,7 +9,7 @@ import numpy as np
 
 from results.front import hypervolume_curve
 from results.records import SearchSummary
-from results.report.chart import Chart, axis, both_widths, plain
+from results.report.chart import Chart, axis, both_widths, plain, plain_percent
 from results.report.markup import Html, Piece, absent, join, legend, paragraph, percent, table
 from results.report.series import CONTROL, colours
 from results.report.sources import Json, Sources
@@ -76,23 +76,26 @@ def searching(run: Sources) -> Html:
             paragraph(
                 "Hypervolume is the share of the box between the reference (accuracy "
                 f"{percent(summary.reference[0])}, {summary.reference[1]:g} ms) and a perfect network that "
-                "takes no time which the trials so far dominate, with predicted latencies. All searchers "
-                "had the same evaluator and the same budget. One run of each is one sample: a small "
-                "difference between two of them says little.",
+                "takes no time which the trials so far dominate, with predicted latencies. ",
+                "" if _same_budget(found) else "The searchers have not had the same number of evaluations. ",
+                "One run of each is one sample: a small difference between two of them says little.",
                 kind="note",
             ),
         ]
     )
 
 
+def _same_budget(found: list[Progress]) -> bool:
+    return len({len(way.curve) for way in found}) == 1
+
+
 def _chart(found: list[Progress], palette: dict[str, str], width: int) -> Chart:
     longest = max(len(way.curve) for way in found)
     settled = [value for way in found for value in way.curve[min(9, len(way.curve) // 4) :]]
-    low = min(settled)
     chart = Chart(
         "Hypervolume against evaluations for each searcher",
         axis("evaluations", [0, longest], plain, zero=True),
-        axis("hypervolume", settled, lambda v: percent(v, 0 if max(settled) - low > 0.05 else 1), most=1.0),
+        axis("hypervolume", settled, plain_percent, most=1.0),
         width=width,
         height=340 if width > 500 else 280,
     )

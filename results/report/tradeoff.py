@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from results.records import FrontEntry, SearchSummary
-from results.report.chart import Chart, axis, both_widths, plain
+from results.report.chart import Chart, axis, both_widths, plain, plain_percent
 from results.report.markup import (
     Html,
     Piece,
@@ -93,7 +93,7 @@ def _chart(
         axis(
             "accuracy on validation data",
             [*(dot.accuracy for dot in trials), *(entry.accuracy for entry in measured)],
-            lambda v: percent(v, 0) if width < 500 else percent(v),
+            plain_percent,
             most=1.0,
         ),
         width=width,

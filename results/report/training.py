@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results.records import EpochRecord
-from results.report.chart import Chart, axis, plain
+from results.report.chart import Chart, axis, plain, plain_percent
 from results.report.markup import (
     Html,
     absent,
@@ -71,7 +71,7 @@ def _watched(epochs: list[EpochRecord], names: list[str]) -> Chart:
     chart = Chart(
         "Validation accuracy of watched subnets by epoch",
         axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], plain, zero=True),
-        axis("accuracy on validation data", values, lambda v: percent(v, 0), most=1.0),
+        axis("accuracy on validation data", values, plain_percent, most=1.0),
     )
     for name in sorted(names, key=lambda name: _series(name) != "control"):
         seen = [(epoch.epoch + 1, epoch.watched[name]) for epoch in epochs if name in epoch.watched]

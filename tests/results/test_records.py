@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -140,3 +141,5 @@ def test_card_as_text_says_what_matters():
         assert words in text
     assert "model.onnx" in text
     assert CARD.sha256 in text
+    recipe = {"name": "digits", "train": {"epochs": 24}}
+    assert "- recipe: digits\n" in replace(CARD, provenance={"recipe": recipe}).to_markdown()

@@ -77,6 +77,24 @@ def test_finished_run_is_told_in_full(run):
     assert "cannot be shown" not in text
 
 
+def test_network_is_chosen_without_the_test_data(run):
+    path = run / "artifacts" / "n3" / "card.json"
+    card = read_json(path)
+    card["accuracy"]["exported_test"] = 0.999
+    write_json(path, card)
+    assert "n5 classifies" in read(write_report(run))[1]
+    card["accuracy"]["validation"] = 0.999
+    write_json(path, card)
+    assert "n3 classifies" in read(write_report(run))[1]
+
+
+def test_missed_limit_is_said_first(run):
+    for name in ("n3", "n5"):
+        path = run / "artifacts" / name / "card.json"
+        write_json(path, read_json(path) | {"limit": {"latency_ms": 0.01, "met": False}})
+    assert "None of the exported networks meets the limit" in read(write_report(run))[1]
+
+
 def test_page_needs_nothing_else(run):
     page, _ = read(write_report(run))
     assert all(address.startswith("#") for address in page.addresses)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.statistics import bootstrap, kendall, median_interval, spearman, wilcoxon
+from results.statistics import bootstrap, kendall, median_interval, share_interval, spearman, wilcoxon
 
 few = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12)
 
@@ -97,6 +97,17 @@ def test_median_interval_is_not_wider_than_it_must_be():
     assert (median_interval(np.arange(5)).low, median_interval(np.arange(5)).high) == (0, 4)
     with pytest.raises(ValueError, match="at least one"):
         median_interval([])
+
+
+def test_share_interval_solves_its_equation():
+    # The ends are the shares from which the observed one is z standard deviations away.
+    found = share_interval(352, 360)
+    for end in (found.low, found.high):
+        assert abs(found.value - end) / math.sqrt(end * (1 - end) / 360) == pytest.approx(1.959964, rel=1e-5)
+    assert share_interval(0, 10).low == pytest.approx(0, abs=1e-12)
+    assert share_interval(10, 10).high == pytest.approx(1)
+    with pytest.raises(ValueError, match="11 of 10"):
+        share_interval(11, 10)
 
 
 def test_import_leaves_scipy_alone():
