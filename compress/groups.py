@@ -130,7 +130,7 @@ class _Trial:
         )
 
     def normalises(self, group: ChannelGroup) -> bool:
-        """Whether a norm averages over the channels: it sees the zeros of a mask, so a cut rightly differs."""
+        """Whether a norm averages over the channels: it sees a mask's zeros, so a cut rightly differs."""
         return self._normalises([_middle_run(group)])
 
     def problem(self, cuts: Sequence[Cut]) -> str:

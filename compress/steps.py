@@ -9,7 +9,7 @@ from pathlib import Path
 from compress.aware import tensor_ranges, train_aware
 from compress.candidate import Candidate, Context
 from compress.export import export_onnx
-from compress.prune import prune
+from compress.prune import COUNTS, prune
 from compress.quantize import CONVOLUTIONS, EVERY_OPERATOR, PRODUCTS, RangeMethod, quantize_static
 
 
@@ -40,7 +40,7 @@ class Prune:
     """
 
     keep: tuple[float, ...] = (0.5,)
-    counts: int | tuple[int, ...] = 8
+    counts: int | tuple[int, ...] = COUNTS
     importance: str = "l2"
     across_layers: bool = False
     name: str = "prune"

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from compress.profile import OperatorTime, operator_times
+from compress.prune import COUNTS
 from results.records import Record
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
@@ -37,7 +38,7 @@ class Explanation(Record):
 
 
 def explain(
-    before: Path, after: Path, images: NDArray[np.float32], *, channel_step: int = 8, threads: int = 1
+    before: Path, after: Path, images: NDArray[np.float32], *, channel_step: int = COUNTS, threads: int = 1
 ) -> Explanation:
     """Profiles two files on this machine and says in words what eats the gain.
 

@@ -109,8 +109,8 @@ def figures(name: str, network: nn.Module, folder: Path) -> Figures:
     paths = [whole, *(path for path, _, _ in halves.values()), *files.values()]
     before, *after = latencies_ms(paths, images[:1])
     pruning = [
-        f"| {name} | {step} | {fewer:.2f}x fewer | {before:.3f} to {time_ms:.3f} ms, {before / time_ms:.2f}x | "
-        f"{before / time_ms / fewer:.2f} | {export_s:.1f} | {prune_s:.1f} |"
+        f"| {name} | {step} | {fewer:.2f}x fewer | {before:.3f} to {time_ms:.3f} ms, "
+        f"{before / time_ms:.2f}x | {before / time_ms / fewer:.2f} | {export_s:.1f} | {prune_s:.1f} |"
         for (step, (_, fewer, prune_s)), time_ms in zip(halves.items(), after, strict=False)
     ]
     int8 = after[len(halves) :]

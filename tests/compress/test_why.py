@@ -70,7 +70,7 @@ def test_odd_channel_counts_are_named_in_float_and_in_int8(tmp_path):
         network = nn.Sequential(nn.Conv2d(1, 20, 3), nn.ReLU(), nn.Conv2d(20, 16, 3), nn.Flatten())
     export_onnx(network, EXAMPLE, tmp_path / "float.onnx")
     quantize_static(tmp_path / "float.onnx", images(16), tmp_path / "int8.onnx")
-    expected = "1 convolutions have channel counts that are not multiples of 8: 1 with 20"
+    expected = "1 convolutions have channel counts that are not multiples of 16: 1 with 20"
     for name in ("float", "int8"):
         path = tmp_path / f"{name}.onnx"
         assert expected in explain(path, path, images(1)).sentences
