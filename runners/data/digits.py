@@ -16,7 +16,7 @@ def read_digits(*, height: int, width: int, channels: int) -> Raw:
     data = load_digits()
     grey = np.round(data.images * (255 / 16)).astype(np.uint8)
     pixels = decode_all(
-        grey,
+        len(grey),
         lambda i: Image.fromarray(grey[i]),
         lambda i: f"digits #{i}",
         height=height,

@@ -16,7 +16,7 @@ _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": (
 
 def is_image_folder(path: Path) -> bool:
     """Whether this looks like ``train/CLASS/...`` and not like a folder of parquet files."""
-    return path.is_dir() and not list(path.glob("*.parquet"))
+    return path.is_dir() and (bool(_classes(path / "train")) or not any(path.rglob("*.parquet")))
 
 
 def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
@@ -32,8 +32,11 @@ def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
     }
     train = places["train"]
     if train is None:
-        raise ValueError(f"{path} has no folder train/ with one folder of images a class")
-    classes = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
+        raise ValueError(
+            f"{path} has no folder train/ with one folder of images a class ({path}/train/CLASS/*.jpg), and "
+            "no parquet files"
+        )
+    classes = _classes(train)
     if len(classes) < 2:
         raise ValueError(
             f"{train} holds {len(classes)} class folder(s); at least two are needed: {train}/CLASS/*.jpg"
@@ -43,7 +46,7 @@ def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
         if place is not None:
             files, labels = _files(place, classes, complete=split == "train")
             pixels = decode_all(
-                files,
+                len(files),
                 lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
                 lambda i, files=files: str(files[i]),  # type: ignore[misc]
                 height=height,
@@ -54,20 +57,27 @@ def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
     return Raw(splits, tuple(classes))
 
 
+def _classes(place: Path) -> list[str]:
+    """The class folders of a split, sorted; not those that programs hide (``.ipynb_checkpoints``)."""
+    if not place.is_dir():
+        return []
+    return sorted(entry.name for entry in place.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and file.name[0] != "."
+
+
 def _files(place: Path, classes: list[str], *, complete: bool) -> tuple[list[Path], list[int]]:
     """The image files of one split with their labels, sorted by name."""
-    strangers = sorted(
-        entry.name for entry in place.iterdir() if entry.is_dir() and entry.name not in classes
-    )
+    strangers = [name for name in _classes(place) if name not in classes]
     if strangers:
         raise ValueError(f"{place} has classes that train/ has not: {', '.join(strangers)}")
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         folder = place / name
-        found = (
-            sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-        )
+        found = sorted(file for file in folder.rglob("*") if _is_image(file)) if folder.is_dir() else []
         if not found and complete:
             raise ValueError(
                 f"class {name!r} has no image in {folder}; add some or remove the folder. "

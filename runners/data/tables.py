@@ -1,10 +1,8 @@
-"""Parquet files and data sets of the hub, through the ``datasets`` library."""
+"""Tables of labelled images, from parquet files or elsewhere, through the ``datasets`` library."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +15,15 @@ from runners.data.raw import Raw, RawSplit
 from search_spaces.naming import unknown
 
 if TYPE_CHECKING:  # `datasets` takes a second to import; only runs that read with it pay
+    import pyarrow as pa
     from datasets import Dataset
 
 _LABELS = ("label", "labels", "fine_label", "class", "target")
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def split_of(name: str) -> str:
+    """The split that a file, folder or hub split of this name belongs to; empty for others."""
+    return next((split for split in ("train", "val", "test") if name.lower().startswith(split)), "")
 
 
 def read_parquet(
@@ -28,69 +31,44 @@ def read_parquet(
 ) -> Raw:
     """The labelled images of a parquet file, or of a folder with ``train*``, ``val*`` and ``test*`` files.
 
+    The files may also lie in folders called so, as the hub lays them out.
+
     Raises:
         ValueError: no such files, columns that are missing or ambiguous, damaged files or images.
     """
     import datasets
 
-    files: dict[str, list[str]] = {}
+    files: dict[str, list[Path]] = {}
     if path.is_file():
-        files["train"] = [str(path)]
+        files["train"] = [path]
     else:
-        for file in sorted(path.glob("*.parquet")):
-            split = next((s for prefix, s in _SPLITS.items() if file.name.startswith(prefix)), "")
+        for file in sorted(path.rglob("*.parquet")):
+            split = next(filter(None, map(split_of, file.relative_to(path).parts)), "")
             if split:
-                files.setdefault(split, []).append(str(file))
+                files.setdefault(split, []).append(file)
     if "train" not in files:
         raise ValueError(f"{path} has no train*.parquet")
-    tables = {}
-    for split, names in files.items():
+    tables = {split: datasets.Dataset(_table(names)) for split, names in files.items()}
+    return read_tables(tables, str(path), image_column, label_column, height, width, channels)
+
+
+def _table(files: list[Path]) -> pa.Table:
+    """The rows of several files, read by pyarrow: the library would first write a copy into its cache."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = []
+    for file in files:
         try:
-            with _quiet():
-                tables[split] = datasets.Dataset.from_parquet(names, keep_in_memory=True)
-        except Exception as error:  # pyarrow's and the library's own errors for damaged files
-            raise ValueError(f"{', '.join(names)} cannot be read as parquet: {error}") from error
-    return _read(tables, str(path), image_column, label_column, height, width, channels)
+            tables.append(pq.ParquetFile(file).read())
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{file} cannot be read as parquet: {error}") from error
+        if tables[-1].schema != tables[0].schema:
+            raise ValueError(f"{file} has other columns or types than {files[0]}")
+    return pa.concat_tables(tables)
 
 
-def read_hub(
-    name: str, *, image_column: str, label_column: str, height: int, width: int, channels: int
-) -> Raw:
-    """A data set of the hub, or of the local cache.
-
-    Raises:
-        ValueError: it cannot be had, or has no images with labels.
-    """
-    import datasets
-
-    try:
-        found = datasets.load_dataset(name)
-    except Exception as error:  # offline, misspelled, gated: the library raises many kinds
-        raise ValueError(
-            f"data.source {name!r} is neither 'digits', nor a folder or parquet file that exists, nor a data "
-            f"set that the hub gives ({type(error).__name__}: {str(error).splitlines()[0]})"
-        ) from error
-    tables = {_SPLITS[split]: table for split, table in found.items() if split in _SPLITS}
-    if "train" not in tables:
-        raise ValueError(f"data set {name!r} has no train split, only {', '.join(found)}")
-    return _read(tables, name, image_column, label_column, height, width, channels)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the library's own progress bars out of ours."""
-    import datasets
-
-    disabled = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not disabled:
-            datasets.enable_progress_bars()
-
-
-def _read(
+def read_tables(
     tables: dict[str, Dataset],
     source: str,
     image_column: str,
@@ -99,21 +77,40 @@ def _read(
     width: int,
     channels: int,
 ) -> Raw:
-    import datasets
+    """The labelled images of tables by split.
 
+    Args:
+        tables: ``train``, and ``val`` and ``test`` where there are such.
+        source: for messages.
+        image_column: empty to find it.
+        label_column: empty to find it.
+        height: of the input.
+        width: of the input.
+        channels: of the input.
+
+    Raises:
+        ValueError: columns that are missing, ambiguous or of the wrong type; labels that are missing or
+            unknown to training; images that cannot be read.
+    """
     columns = tables["train"].column_names
     image_column = image_column or _image_column(tables["train"], source)
     label_column = label_column or next((name for name in _LABELS if name in columns), "")
-    for what, column in (("image_column", image_column), ("label_column", label_column)):
-        if column not in columns:
-            raise ValueError(f"data.{what} of {source}: {unknown('column', column, columns)}")
+    if not label_column:
+        raise ValueError(
+            f"{source}: none of its columns is called {', '.join(_LABELS)}; set data.label_column to one of "
+            f"{', '.join(columns)}"
+        )
+    for split, table in tables.items():
+        for what, column in (("image_column", image_column), ("label_column", label_column)):
+            if column not in table.column_names:
+                where = f"the {split} split of {source}"
+                raise ValueError(f"data.{what}: {where} has {unknown('column', column, table.column_names)}")
     names, numbers = _classes(tables, label_column, source)
     splits = {}
     for split, table in tables.items():
-        # A whole column at once: asked for one by one, rows cost a millisecond each.
-        images = table.cast_column(image_column, datasets.Image(decode=False))[image_column][:]
+        images = _cells(table, image_column, source)
         pixels = decode_all(
-            images,
+            len(images),
             lambda i, images=images: _open(images[i]),  # type: ignore[misc]
             lambda i, split=split: f"{split} #{i} of {source}",  # type: ignore[misc]
             height=height,
@@ -124,7 +121,23 @@ def _read(
     return Raw(splits, names)
 
 
+def _cells(table: Dataset, column: str, source: str) -> list[Any]:
+    """The encoded images of a column: dictionaries with ``bytes`` or ``path``."""
+    import datasets
+
+    try:
+        # A whole column at once: asked for one by one, rows cost a millisecond each.
+        return list(table.cast_column(column, datasets.Image(decode=False))[column][:])
+    except Exception as error:  # pyarrow's and the library's own, for a column of something else
+        raise ValueError(
+            f"data.image_column: column {column!r} of {source} ({table.features[column]}) does not hold "
+            "encoded images; right are bytes, or a struct with bytes"
+        ) from error
+
+
 def _open(cell: Any) -> Image.Image:
+    if cell is None:
+        raise ValueError("the cell is empty")
     if cell.get("bytes"):
         return Image.open(io.BytesIO(cell["bytes"]))
     if cell.get("path"):
@@ -150,22 +163,29 @@ def _classes(
     tables: dict[str, Dataset], column: str, source: str
 ) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
     """Class names, and the labels of each split as numbers from 0."""
-    labels = {split: np.asarray(table[column]) for split, table in tables.items()}
+    labels = {split: list(table[column][:]) for split, table in tables.items()}
     for split, values in labels.items():
-        missing = [i for i, value in enumerate(values.tolist()) if value is None or value != value]
-        if missing:
-            raise ValueError(
-                f"{split} #{missing[0]} of {source} has no label (NaN or empty) in column {column!r}"
-            )
-    known = sorted(set(labels["train"].tolist()))
+        for index, value in enumerate(values):
+            if value is None or value != value:
+                raise ValueError(
+                    f"{split} #{index} of {source} has no label (NaN or empty) in column {column!r}"
+                )
+            if not isinstance(value, int | float | str):
+                raise ValueError(
+                    f"data.label_column: column {column!r} of {source} holds {type(value).__name__}s; right "
+                    "is one number or word for each image"
+                )
+    names = getattr(tables["train"].features[column], "names", None)
+    known = sorted(set(labels["train"])) if names is None else list(range(len(names)))
     for split, values in labels.items():
-        strange = sorted(set(values.tolist()) - set(known))
+        strange = sorted(set(values) - set(known))
         if strange:
-            raise ValueError(f"the {split} split of {source} has labels that train has not: {strange[:5]}")
+            raise ValueError(
+                f"the {split} split of {source} has labels that are no class of its train split: "
+                f"{', '.join(map(str, strange[:5]))}"
+            )
     number = {value: index for index, value in enumerate(known)}
-    given = getattr(tables["train"].features[column], "names", None)
-    names = [given[int(value)] if given else str(value) for value in known]
-    return tuple(names), {
-        split: np.array([number[v] for v in values.tolist()], dtype=np.int64)
+    return tuple(names or map(str, known)), {
+        split: np.array([number[value] for value in values], dtype=np.int64)
         for split, values in labels.items()
     }
