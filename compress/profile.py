@@ -30,7 +30,12 @@ class OperatorTime(Record):
 
 
 def operator_times(
-    path: Path, images: NDArray[np.float32], *, runs: int = 50, threads: int = 1
+    path: Path,
+    images: NDArray[np.float32],
+    *,
+    runs: int = 100,
+    budget_s: float = 2.0,
+    threads: int = 1,
 ) -> tuple[OperatorTime, ...]:
     """Time by type of operator, longest first.
 
@@ -39,7 +44,8 @@ def operator_times(
     Args:
         path: the file.
         images: one call's input, float32 (B, ...).
-        runs: over which the median of each node is taken; as many before them warm up.
+        runs: at most; the first half of them warms up and is not counted.
+        budget_s: no run is begun after this.
         threads: given to the runtime.
 
     Raises:

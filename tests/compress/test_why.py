@@ -22,7 +22,7 @@ def explanation(float_file, tmp_path_factory):
 
 
 def test_every_node_is_counted_once_and_the_longest_comes_first(float_file):
-    times = operator_times(float_file, images(1), runs=20)
+    times = operator_times(float_file, images(1), runs=40)
     convolutions = sum(entry.nodes for entry in times if "Conv" in entry.operator)
     assert convolutions == sum(node.op_type == "Conv" for node in onnx.load(float_file).graph.node)
     latencies = [entry.latency_ms for entry in times]
