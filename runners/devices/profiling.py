@@ -7,16 +7,20 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from nas.costs.build import Measure, Progress
-from nas.costs.layer_sums import SlotSums
-from nas.costs.probes import layer_probes
+from nas.costs.layer_sums import LayerSums, SlotSums
+from nas.costs.probes import Probe, layer_probes
 from nas.costs.profiling import Profiled, ProfilePlan, profile_space
 from nas.costs.table import TableHeader
+from nas.costs.tracing import TracedSums
 from runners.devices.device import Device
 from search_spaces.naming import unknown
 from search_spaces.space import SearchSpace
+
+TRACED_ARCHS = 300  # of a space that only builds, to learn its layers from; some 3 ms each
 
 
 def table_header(device: Device, space: SearchSpace, precision: str = "fp32") -> TableHeader:
@@ -45,6 +49,21 @@ def table_header(device: Device, space: SearchSpace, precision: str = "fp32") ->
 def exporter(device: Device, precision: str = "fp32") -> Callable[[nn.Module, tuple[int, ...]], bytes]:
     """The device's export at one precision, as table builders take it."""
     return partial(device.export, precision=precision)
+
+
+def layers_of(space: SearchSpace, seed: int = 0) -> tuple[LayerSums, list[Probe]]:
+    """A space's layers as cost models read them, and ready to be measured.
+
+    Those of a space that only builds are traced on the ends of the space, on every choice moved alone from
+    either, and on random archs.
+    """
+    if space.slots:
+        return SlotSums(space), layer_probes(space)
+    ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
+    rows = [ends, *(space.neighbours(end) for end in ends)]
+    drawn = space.sample(TRACED_ARCHS, np.random.default_rng(seed))
+    traced = TracedSums(space, np.unique(np.vstack([*rows, drawn]), axis=0))
+    return traced, traced.probes
 
 
 def profile_on(
@@ -78,10 +97,11 @@ def profile_on(
         raise ValueError(
             f"profile {device.profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
         )
+    layers, probes = layers_of(space, (plan or ProfilePlan()).seed)
     return profile_space(
         space,
-        SlotSums(space),
-        layer_probes(space),
+        layers,
+        probes,
         table_header(device, space, precision),
         plan or ProfilePlan(),
         export=exporter(device, precision),

@@ -1,14 +1,15 @@
 """How long models take, measured side by side: the one piece of code that times anything here.
 
 This file needs Python, numpy and, for ONNX files, onnxruntime; nothing else, and nothing of this project.
-It runs as a script too (``python stopwatch.py JOB.json RESULT.json``): the ONNX Runtime backend starts it in
-a process of its own, and a kit for another device carries it along. So a kit measures as we measure.
+It runs as a script too: the ONNX Runtime backend starts it in a process of its own (``stopwatch.py JOB.json
+RESULT.json``), and a kit for another device carries it along. So a kit measures as we measure.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ WARM_RUNS = 3  # after another model has run, weights come back into the caches 
 BLOCK_RUNS = 5  # the least runs of a block, whatever it lasts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)  # no slots, so that Python 3.9 on a device takes it
 class Timing:
     """The latency of one model.
 
@@ -205,8 +206,47 @@ def measure_files(job: dict[str, Any]) -> list[Timing]:
     return [next(measured) if timing is None else timing for timing in timings]
 
 
+def measure_kit(folder: Path, group: int = 12) -> None:
+    """Times the models of a kit and writes each group down before the next; goes on where it was stopped."""
+    import onnxruntime
+
+    kit = json.loads((folder / "kit.json").read_text())
+    result = folder / "measured.jsonl"
+    lines = result.read_text().splitlines() if result.exists() else []
+    done = {json.loads(line)["index"] for line in lines[1:] if line.endswith("}")}
+    todo = [i for i, model in enumerate(kit["models"]) if "file" in model and i not in done]
+    with result.open("a") as file:
+        if not lines:
+            about = {
+                "runtime": "onnxruntime",
+                "runtime_version": onnxruntime.__version__,
+                "threads": kit["threads"] or os.cpu_count() or 1,
+                "machine": f"{platform.processor() or platform.machine()} x{os.cpu_count()} "
+                f"{platform.machine()} {platform.system()}",
+            }
+            file.write(json.dumps(about) + "\n")
+        for start in range(0, len(todo), group):
+            chosen = todo[start : start + group]
+            job = {
+                **{name: kit[name] for name in ("threads", "batch", "config")},
+                "models": [str(folder / kit["models"][i]["file"]) for i in chosen],
+                "cores": [],
+                "budget_s": kit["seconds_each"] * len(chosen),
+                "precision": 0.01,
+            }
+            for i, timing in zip(chosen, measure_files(job)):  # noqa: B905 - Python 3.9 has no strict
+                entry = {name: None if value != value else value for name, value in asdict(timing).items()}
+                file.write(json.dumps({"index": i, **entry}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            print(f"{start + len(chosen)} of {len(todo)} measured", flush=True)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Reads a job, writes its timings."""
+    """Reads a job and writes its timings; without arguments, measures the kit this file lies in."""
+    if not arguments:
+        measure_kit(Path(__file__).resolve().parent)
+        return
     job_path, result_path = arguments
     timings = measure_files(json.loads(Path(job_path).read_text()))
     Path(result_path).write_text(json.dumps([asdict(timing) for timing in timings]))

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from torch import nn
 
+from nas.costs.analytic import AnalyticCosts
+from nas.costs.layer_sums import SlotSums
 from nas.costs.table import TableHeader
 from search_spaces.presets import preset
 from search_spaces.space import SearchSpace
@@ -13,8 +16,20 @@ from search_spaces.space import SearchSpace
 CALL_MS, SLOPE = 0.005, 0.8
 
 
+@cache
 def space() -> SearchSpace:
     return preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity", "pooling", "depthwise"))
+
+
+@cache
+def analytic() -> AnalyticCosts:
+    """Counted once for all tests."""
+    return AnalyticCosts(space())
+
+
+def layers() -> SlotSums:
+    """The layers of ``space()``."""
+    return SlotSums(space(), analytic())
 
 
 def header(of: SearchSpace) -> TableHeader:

@@ -1,0 +1,90 @@
+"""Commands: latency of any model, staircases, tables in and out."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from runners.devices.commands import check_table, export_table, import_table, latency, merge, staircase
+from runners.devices.device import open_device
+from runners.devices.onnx_format import onnx_bytes
+from runners.devices.profile import load_profile
+from runners.devices.profiling import ProfilePlan, profile_on
+from search_spaces.choice import Choice
+from search_spaces.space import SearchSpace
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8 * 49, 10))
+
+
+def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(network(), (3, 16, 16)))
+    lines: list[str] = []
+    report = latency(str(path), seconds=0.2, say=lines.append)
+    assert report.timing.median_ms > 0
+    assert any("Conv" in entry.operator for entry in report.operators)
+    assert "ms on cpu-ort" in lines[0]
+    assert any("mean nothing here" in line for line in lines)
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(4, 4)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert latency("mine:make", input_shape="4", seconds=0.1, say=lines.append).timing.repeats >= 4
+    assert "mine" in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "message"),
+    [
+        ("none.onnx", "", "there is no model at none.onnx"),
+        ("nothing", "", "neither a path that ends in .onnx nor module:function"),
+        ("torch.nn:ReLU", "", "--input"),
+        ("torch.nn:ReLU", "3y3", "written like 3x224x224"),
+        ("torch.nn:Rellu", "3x3", "cannot be loaded"),
+        ("torch:get_num_threads", "3x3", "has to return an nn.Module"),
+    ],
+)
+def test_a_model_that_cannot_be_measured_says_why(spec: str, shape: str, message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=r".+") as caught:
+        latency(spec, input_shape=shape)
+    assert message in str(caught.value)
+
+
+def test_a_staircase_is_printed_with_its_steps() -> None:
+    lines: list[str] = []
+    found = staircase(channels=(8, 16, 64), size=4, say=lines.append)
+    assert found.channels == (8, 16, 64)
+    assert 64 in found.steps
+    assert "widths on this device" in lines[-1]
+
+
+def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> None:
+    def build(arch: object) -> nn.Module:
+        assert isinstance(arch, dict)
+        width = arch["width"]
+        blocks = [nn.Conv2d(width, width, 3, padding=1) for _ in range(arch["depth"])]
+        return nn.Sequential(nn.Conv2d(3, width, 3), *blocks)
+
+    choices = [Choice("width", (4, 8, 16, 32)), Choice("depth", (1, 2, 3))]
+    space = SearchSpace("own", choices, build=build, input_shape=(3, 8, 8))
+    device = open_device(load_profile("cpu-ort"))
+    path = tmp_path / "table.parquet"
+    plan = ProfilePlan(fit_networks=6, check_networks=4, seconds_each=0.02)
+    told: list[int] = []
+    profiled = profile_on(
+        device, space, path, plan=plan, progress=lambda done, _all, _left: told.append(done)
+    )
+    rows = space.enumerate()
+    latencies, upper = profiled.model.predict(rows)
+    assert (upper > latencies).all()
+    assert latencies[-1] > latencies[0]
+    assert told[-1] > 0
+    export_table(path, tmp_path / "table.csv", say=lambda _: None)
+    import_table(tmp_path / "table.csv", tmp_path / "back.parquet", say=lambda _: None)
+    merged = merge([path, tmp_path / "back.parquet"], tmp_path / "merged.parquet", say=lambda _: None)
+    assert len(merged.rows) == len(profiled.table.rows)
+    lines: list[str] = []
+    drift = check_table(path, space, say=lines.append)
+    assert drift.layers >= 5
+    assert "measured again" in lines[-1]

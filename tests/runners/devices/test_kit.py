@@ -1,0 +1,67 @@
+"""The kit: what another device needs, run there with nothing of ours, comes back as a table."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.costs.probes import layer_probes, network_probes
+from runners.devices.commands import import_table, show
+from runners.devices.device import open_device
+from runners.devices.kit import read_kit, write_kit
+from runners.devices.profile import load_profile
+from runners.devices.profiling import exporter, table_header
+from search_spaces.presets import preset
+
+# Finds only the three packages a device has, and nothing of ours: any other import fails.
+GUARD = """
+import sys, importlib.abc
+class OnlyRuntime(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        ours = {"nas", "runners", "search_spaces", "results", "compress"}
+        if top in ours | {"torch", "onnx", "pandas", "pyarrow"}:
+            raise ImportError(f"the kit imports {name}")
+sys.meta_path.insert(0, OnlyRuntime())
+import runpy
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_path: Path) -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8))
+    device = open_device(load_profile("cpu-ort"))
+    rows = space.sample(2, np.random.default_rng(0))
+    probes = [*layer_probes(space)[:14], *network_probes(space, rows)]
+    kit = write_kit(
+        tmp_path / "kit",
+        probes,
+        table_header(device, space),
+        device.profile,
+        export=exporter(device),
+        seconds_each=0.02,
+    )
+    with pytest.raises(FileNotFoundError, match=r"run measure\.py of this kit"):
+        read_kit(kit)
+    guard = tmp_path / "guard.py"
+    guard.write_text(GUARD)
+    # -I: neither this folder nor PYTHONPATH can lend it a module; the guard refuses the rest of ours.
+    command = [sys.executable, "-I", str(guard), str(kit / "measure.py")]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "measured" not in again.stdout  # nothing was left to do
+    table = import_table(kit, tmp_path / "table.parquet", space=space, say=lambda _: None)
+    assert set(table.rows.status) == {"measured"}
+    assert sorted(table.rows.key) == sorted(probe.key for probe in probes)
+    lines: list[str] = []
+    show(tmp_path / "table.parquet", say=lines.append)
+    assert any("14 x layer measured" in line for line in lines)
+    other = preset("digits", classes=9, input_shape=(1, 8, 8))
+    with pytest.raises(ValueError, match="was measured for space"):
+        import_table(kit, tmp_path / "t.parquet", space=other)
+    with pytest.raises(ValueError, match="is not empty"):
+        write_kit(kit, probes, table.header, device.profile, export=exporter(device))
