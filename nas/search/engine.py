@@ -23,7 +23,7 @@ from search_spaces.space import Rows, SearchSpace
 
 TRIES = 50
 HOPELESS = 10
-DEFAULT = "nsga2"
+DEFAULT = "guided"
 OnTrial = Callable[[int, int, Trial, Sequence[Trial]], None]
 
 

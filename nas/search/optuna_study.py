@@ -24,8 +24,8 @@ from search_spaces.space import Rows
 if TYPE_CHECKING:
     import optuna
 
-TRIES = {"gp": 4}  # a proposal of the Gaussian process takes tenths of a second
-USUAL_TRIES = 40
+TRIES = {"gp": 1}  # a proposal of its Gaussian process takes seconds, so an arch over a limit is repaired
+USUAL_TRIES = 8
 SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "cmaes")
 CONSTRAINT = "over the limits"
 

@@ -1,0 +1,43 @@
+"""Nested prefixes: the search-free baseline of "SortedNet" (Valipour et al., 2023).
+
+All choices grow together, from the smallest network to the largest; the networks on that line that meet
+the limits are scored, the largest first. Any searcher has to beat what they give.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.search.feasible import Feasible, Proposals
+from nas.search.objectives import Scores
+from nas.search.problem import Problem
+from search_spaces.space import Rows
+
+STEPS = 1000
+
+
+class Nested:
+    """The diagonal of the space, from the largest network to the smallest. The seed changes nothing."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        space = problem.space
+        feasible = Feasible(problem, seed=0)
+        share = np.linspace(1.0, 0.0, STEPS)[:, None]
+        line = space.canonical(np.rint(share * (space.n_values - 1)).astype(np.int64))
+        _, first = np.unique(line, axis=0, return_index=True)
+        line = line[np.sort(first)]
+        good = line[problem.admits(line)]
+        if not len(good):  # nothing on the line itself meets the limits: what is nearest to its small end
+            good = feasible.repair(line[-1:], np.random.default_rng(0))
+        self._proposals = Proposals(feasible)
+        self._left = good
+        _ = seed
+
+    def ask(self, n: int) -> Rows:
+        asked, self._left = self._left[:n], self._left[n:]
+        asked = asked[self._proposals.unseen(asked)]
+        self._proposals.mark(asked)
+        return asked
+
+    def tell(self, rows: Rows, scores: Scores) -> None:  # noqa: ARG002  (the line does not depend on scores)
+        self._proposals.mark(rows)

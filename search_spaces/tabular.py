@@ -1,0 +1,168 @@
+"""A space that is a table: archs with their scores, so that searchers can be judged without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.choice import Choice, Value
+from search_spaces.naming import unknown
+from search_spaces.space import Arch, Rows, SearchSpace
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class TabularSpace(SearchSpace):
+    """The archs of a table. Combinations that the table lacks are not in the space.
+
+    Args:
+        name: stands in files and messages.
+        choices: one for each column that describes the arch.
+        rows: the archs of the table, (n, n choices), no two the same.
+        scores: the table's numbers, name to (n,).
+
+    Raises:
+        ValueError: two rows are the same arch.
+    """
+
+    def __init__(
+        self, name: str, choices: Sequence[Choice], rows: Rows, scores: Mapping[str, NDArray[np.float64]]
+    ) -> None:
+        super().__init__(name, choices, _no_network)
+        self.scores = dict(scores)
+        self._strides = np.append(np.cumprod(self.n_values[::-1])[::-1][1:], 1).astype(np.int64)
+        keys = rows @ self._strides
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        self._rows = rows
+        twice = np.flatnonzero(np.diff(self._keys) == 0)
+        if len(twice):
+            first, second = self._order[twice[0]], self._order[twice[0] + 1]
+            raise ValueError(
+                f"rows {first} and {second} of the table are the same arch, {self.to_arch(rows[first])}; "
+                "keep one, or average them first"
+            )
+
+    @classmethod
+    def from_table(
+        cls,
+        frame: pandas.DataFrame,
+        *,
+        choices: Sequence[str],
+        objectives: Sequence[str],
+        name: str = "table",
+    ) -> TabularSpace:
+        """A space from a data frame: numbers become ordered values, anything else categories.
+
+        Args:
+            frame: one row an arch.
+            choices: the columns that say which arch it is.
+            objectives: the columns with its scores and costs, in the frame's units.
+            name: of the space.
+
+        Raises:
+            ValueError: an unknown column, an empty table, a missing value, a score that is not a number,
+                or an arch that comes twice.
+        """
+        for column in [*choices, *objectives]:
+            if column not in frame.columns:
+                raise ValueError(unknown("column", column, frame.columns))
+        if not len(frame) or not choices or not objectives:
+            raise ValueError("a tabular space needs rows, columns of choices and columns of objectives")
+        made, columns = [], []
+        for column in choices:
+            choice, indices = _choice(column, frame[column].tolist())
+            made.append(choice)
+            columns.append(indices)
+        scores = {column: _numbers(column, frame[column].tolist()) for column in objectives}
+        return cls(name, made, np.stack(columns, axis=1).astype(np.int64), scores)
+
+    # -- the table -------------------------------------------------------------------------------
+
+    def position(self, rows: Rows) -> Rows:
+        """Where each arch stands in the table, (n,); -1 where it does not."""
+        keys = rows @ self._strides
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, self._order[at], -1)
+
+    def costs(self, *names: str) -> Callable[[Rows], dict[str, NDArray[np.float64]]]:
+        """Those columns as costs that a search knows without an evaluation."""
+        columns = {name: self._column(name) for name in names}
+
+        def look_up(rows: Rows) -> dict[str, NDArray[np.float64]]:
+            at = self.position(rows)
+            return {name: np.where(at < 0, np.nan, column[at]) for name, column in columns.items()}
+
+        return look_up
+
+    def evaluator(self, *names: str) -> Callable[[Arch], dict[str, float]]:
+        """Those columns as what an evaluation gives."""
+        columns = {name: self._column(name) for name in names}
+
+        def look_up(arch: Arch) -> dict[str, float]:
+            at = int(self.position(self.to_row(arch)[None])[0])
+            if at < 0:
+                raise ValueError(f"the table has no row for {dict(arch)}")
+            return {name: float(column[at]) for name, column in columns.items()}
+
+        return look_up
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        if name not in self.scores:
+            raise ValueError(unknown("column of scores", name, self.scores))
+        return self.scores[name]
+
+    # -- the space -------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many archs the table has."""
+        return len(self._rows)
+
+    def enumerate(self, limit: int = 1_000_000) -> Rows:
+        """Every arch of the table, in its order, (size, n choices)."""
+        if self.size > limit:
+            raise ValueError(f"space {self.name!r} holds {self.size:.3g} archs; enumerating stops at {limit}")
+        return self._rows.copy()
+
+    def sample(self, n: int, rng: np.random.Generator) -> Rows:
+        """n archs of the table, each as likely as any other."""
+        return self._rows[rng.integers(len(self._rows), size=n)]
+
+    def valid(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which rows the table has, (n,)."""
+        inside = super().valid(rows)
+        return np.asarray(inside & (self.position(np.where(inside[:, None], rows, 0)) >= 0))
+
+
+def _no_network(arch: Arch) -> NoReturn:  # noqa: ARG001
+    raise ValueError("a tabular space has scores and no networks to build")
+
+
+def _choice(name: str, column: list[object]) -> tuple[Choice, Rows]:
+    """The choice of a column, and the index of the value in every row."""
+    cells: list[Value] = []
+    for index, cell in enumerate(column):
+        if cell is None or cell != cell:
+            raise ValueError(f"column {name!r} has nothing in row {index}")
+        cells.append(cell if isinstance(cell, bool | int | float | str) else str(cell))
+    distinct = list(dict.fromkeys(cells))
+    if not any(isinstance(value, str) for value in distinct):
+        distinct.sort()
+    index_of = {value: index for index, value in enumerate(distinct)}
+    return Choice(name, tuple(distinct)), np.array([index_of[cell] for cell in cells], dtype=np.int64)
+
+
+def _numbers(name: str, column: list[object]) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(column, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {name!r} is an objective but not all numbers: {error}") from error
+    missing = np.flatnonzero(np.isnan(numbers))
+    if len(missing):
+        raise ValueError(f"column {name!r} has no number in row {missing[0]} ({len(missing)} in all)")
+    return numbers

@@ -1,0 +1,194 @@
+"""Regret of every searcher to the constrained optimum, at equal evaluations, on generated tables.
+
+    python -m tests.benchmarks.search_regret --seeds 20 --out build/search_regret.jsonl
+    python -m tests.benchmarks.search_regret --table --out build/search_regret.jsonl
+
+All searchers see the same limit before an evaluation is spent. A run that has found the optimum is over: its
+regret stays zero. Finished runs are kept in the file, so the command continues where it was stopped.
+pymoo is compared where it is installed (pip install pymoo).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from nas.search.evolution import Evolution
+from nas.search.guided import Guided
+from nas.search.local_search import LocalSearch
+from nas.search.nsga2 import Nsga2
+from nas.search.optuna_study import OptunaSearch
+from nas.search.problem import Problem
+from nas.search.random_search import RandomSearch
+from results.files import append_line, read_lines
+from search_spaces.tabular import TabularSpace
+from tests.benchmarks.search_problems import PROBLEMS
+
+BUDGETS = (50, 100, 200, 500)
+QUANTILES = (0.25, 0.5, 0.75)
+OURS: dict[str, Callable] = {
+    "guided": Guided,
+    "random": RandomSearch,
+    "evolution": Evolution,
+    "nsga2": Nsga2,
+    "local": LocalSearch,
+    "optuna_nsga2": partial(OptunaSearch, sampler="nsga2"),
+    "optuna_tpe": partial(OptunaSearch, sampler="tpe"),
+}
+
+
+class Done(Exception):
+    """The budget is spent or the optimum found."""
+
+
+class Account:
+    """Accuracies paid for so far."""
+
+    def __init__(self, space: TabularSpace, optimum: float) -> None:
+        self._evaluate = space.evaluator("accuracy")
+        self._space, self._optimum = space, optimum
+        self.best: list[float] = []
+
+    def pay(self, row: np.ndarray) -> float:
+        accuracy = self._evaluate(self._space.to_arch(row))["accuracy"]
+        self.best.append(max(accuracy, *self.best[-1:]) if self.best else accuracy)
+        return accuracy
+
+    def check(self) -> None:
+        if len(self.best) >= max(BUDGETS) or self.best[-1] >= self._optimum:
+            raise Done
+
+
+def run_ours(make: Callable, problem: Problem, account: Account, seed: int) -> None:
+    searcher = make(problem, seed)
+    while len(rows := searcher.ask(1)):
+        scores = np.array([[-account.pay(rows[0])]])
+        account.check()
+        searcher.tell(rows, scores)
+
+
+def run_pymoo(problem: Problem, account: Account, seed: int) -> None:
+    """pymoo's NSGA-II for mixed variables; archs over the limit cost nothing and are told so."""
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.core.evaluator import Evaluator
+    from pymoo.core.mixed import MixedVariableDuplicateElimination, MixedVariableMating, MixedVariableSampling
+    from pymoo.core.problem import Problem as PymooProblem
+    from pymoo.core.variable import Choice, Integer
+    from pymoo.problems.static import StaticProblem
+
+    space = problem.space
+    variables = {
+        choice.name: Choice(options=list(range(n))) if choice.categorical else Integer(bounds=(0, n - 1))
+        for choice, n in zip(space.choices, space.n_values.tolist(), strict=True)
+    }
+    described = PymooProblem(vars=variables, n_obj=1, n_ieq_constr=1)
+    algorithm = NSGA2(
+        pop_size=20,
+        sampling=MixedVariableSampling(),
+        mating=MixedVariableMating(eliminate_duplicates=MixedVariableDuplicateElimination()),
+        eliminate_duplicates=MixedVariableDuplicateElimination(),
+    )
+    algorithm.setup(described, termination=("n_gen", 3000), seed=seed, verbose=False)
+    paid: dict[bytes, float] = {}
+    idle = 0
+    while algorithm.has_next() and idle < 300:
+        asked, before = algorithm.ask(), len(paid)
+        rows = np.array([[int(x[name]) for name in space.names] for x in asked.get("X")], dtype=np.int64)
+        over = np.where(space.valid(rows), problem.violation(rows), 10.0)
+        scores = np.ones((len(rows), 1))
+        for index in np.flatnonzero(over == 0):
+            key = rows[index].tobytes()
+            if key not in paid:
+                paid[key] = -account.pay(rows[index])
+                account.check()
+            scores[index] = paid[key]
+        idle = 0 if len(paid) > before else idle + 1
+        Evaluator().eval(StaticProblem(described, F=scores, G=over[:, None]), asked)
+        algorithm.tell(infills=asked)
+
+
+def regrets(name: str, kind: str, quantile: float, seed: int) -> dict:
+    space = PROBLEMS[kind](seed % 4)
+    latency = space.scores["latency_ms"]
+    limit = float(np.quantile(latency, quantile))
+    optimum = float(space.scores["accuracy"][latency <= limit].max())
+    problem = Problem(space, {"accuracy": "max"}, {"latency_ms": limit}, space.costs("latency_ms"))
+    account = Account(space, optimum)
+    start = time.perf_counter()
+    try:
+        if name == "pymoo_nsga2":
+            run_pymoo(problem, account, seed)
+        else:
+            run_ours(OURS[name], problem, account, seed)
+    except Done:
+        pass
+    seconds = time.perf_counter() - start
+    found = [optimum - account.best[min(budget, len(account.best)) - 1] for budget in BUDGETS]
+    return {
+        "searcher": name,
+        "problem": kind,
+        "quantile": quantile,
+        "seed": seed,
+        "regret": found,
+        "evaluations": len(account.best),
+        "seconds": seconds,
+    }
+
+
+def table(path: Path) -> str:
+    """Mean regret in points of accuracy, and a paired test of the default against each other searcher.
+
+    A pair is the same problem, limit and seed; the test is Wilcoxon's signed-rank test, one-sided.
+    """
+    from scipy.stats import wilcoxon
+
+    runs = {(r["searcher"], r["problem"], r["quantile"], r["seed"]): r["regret"] for r in read_lines(path)}
+    names = [name for name in [*OURS, "pymoo_nsga2"] if any(key[0] == name for key in runs)]
+    pairs = sorted(set.intersection(*[{key[1:] for key in runs if key[0] == name} for name in names]))
+    lines = [
+        "| problem | searcher | " + " | ".join(map(str, BUDGETS)) + " |",
+        "|---" * (len(BUDGETS) + 2) + "|",
+    ]
+    for kind in [*PROBLEMS, "all"]:
+        here = [pair for pair in pairs if kind in (pair[0], "all")]
+        values = {name: np.array([runs[(name, *pair)] for pair in here]) * 100 for name in names}
+        for name in names:
+            cells = []
+            for column in range(len(BUDGETS)):
+                gap = values[name][:, column] - values["guided"][:, column]
+                p = wilcoxon(gap, alternative="greater").pvalue if gap.any() else 1.0
+                cells.append(f"{values[name][:, column].mean():.3f}" + (" *" if p < 0.05 else ""))
+            lines.append(f"| {kind} | {name} | " + " | ".join(cells) + " |")
+    runs_each = len(pairs)
+    lines.append(f"\n{runs_each} paired runs each; * guided is better, p < 0.05.")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=Path("build/search_regret.jsonl"))
+    parser.add_argument("--table", action="store_true", help="only print what was measured")
+    arguments = parser.parse_args()
+    names = [*OURS] + (["pymoo_nsga2"] if importlib.util.find_spec("pymoo") else [])
+    done = {(r["searcher"], r["problem"], r["quantile"], r["seed"]) for r in read_lines(arguments.out)}
+    for seed in range(0 if not arguments.table else arguments.seeds, arguments.seeds):
+        for kind in PROBLEMS:
+            for quantile in QUANTILES:
+                for name in names:
+                    if (name, kind, quantile, seed) not in done:
+                        append_line(arguments.out, regrets(name, kind, quantile, seed))
+    print(table(arguments.out))
+
+
+if __name__ == "__main__":
+    main()
