@@ -20,7 +20,6 @@ from results.report.markup import (
     milliseconds,
     paragraph,
     percent,
-    significant,
     tag,
 )
 from results.report.sources import Sources
@@ -150,8 +149,9 @@ def _sum(entry: FrontEntry) -> Html:
     slowest = max(entry.layers, key=lambda layer: layer.latency_ms or 0.0)
     share = (slowest.latency_ms or 0.0) / total if total else 0.0
     return paragraph(
-        f"Its layers alone take {milliseconds(total)} together; corrected, the prediction is "
-        f"{significant(entry.predicted_ms)} ms, and {milliseconds(entry.measured_ms)} were measured. The "
-        f"slowest layer is {slowest.name} with {percent(share, 0)} of the sum.",
+        f"Its layers take {milliseconds(total)} when each is called alone. A network pays what a call "
+        f"costs only once, so the corrected prediction is {milliseconds(entry.predicted_ms)}; "
+        f"{milliseconds(entry.measured_ms)} were measured. The slowest layer is {slowest.name} with "
+        f"{percent(share, 0)} of the sum.",
         kind="note",
     )

@@ -15,7 +15,7 @@ def origin(run: Sources) -> Html:
     if run.provenance is None:
         parts.append(absent("The run's provenance is not there, so how it was made is not known."))
     else:
-        parts += [tag("h3", "To make it again"), _commands(run.provenance), *_machine(run.provenance)]
+        parts += [tag("h3", "To make it again"), _commands(run), *_machine(run.provenance)]
     if run.stages:
         rows = [(name, duration(float(seconds))) for name, seconds in run.stages.items()]
         total = sum(float(seconds) for seconds in run.stages.values())
@@ -25,13 +25,26 @@ def origin(run: Sources) -> Html:
     return join(parts)
 
 
-def _commands(made: dict[str, Any]) -> Html:
+def _commands(run: Sources) -> Html:
+    made = run.provenance or {}
     commit = str(made.get("commit") or "")
     lines = [f"git checkout {commit.rstrip('+')}"] if commit else []
     if made.get("command"):
         lines.append(str(made["command"]))
-    note = paragraph("The run was made with changes to that commit that were not committed.", kind="alarm")
-    return join([tag("pre", "\n".join(lines)), note if commit.endswith("+") else ""])
+    parts = [tag("pre", "\n".join(lines))]
+    began = str(made.get("command") or "").split()[1:2]  # quarry STAGE or quarry run
+    others = [stage for stage in run.stages if stage not in began]
+    if began and began[0] in run.stages and others:
+        parts.append(
+            paragraph(
+                f"That command began the run. The stages {', '.join(others)} followed with commands of "
+                "their own: quarry STAGE --out with the same folder."
+            )
+        )
+    if commit.endswith("+"):
+        text = "The run was made with changes to that commit that were not committed."
+        parts.append(paragraph(text, kind="alarm"))
+    return join(parts)
 
 
 def _machine(made: dict[str, Any]) -> Iterator[Html]:

@@ -29,7 +29,7 @@ class Sources:
         epochs: of the supernet's training.
         trials: by searcher, in the order they ended.
         steps: compression steps in the form ``compress.record`` writes.
-        cards: of the artifacts, by name.
+        cards: of the artifacts, the chosen one first.
         unreadable: what could not be read and why, in words.
     """
 
@@ -75,6 +75,10 @@ def read_run(folder: Path) -> Sources:
         card = _file(found, folder, str(path.relative_to(folder)), Card.from_json)
         if card is not None:
             found.cards.append(card)
+    # The best first, judged by validation accuracy: the test data are there to report, not to choose by.
+    found.cards.sort(
+        key=lambda card: (not card.limit.met, -card.accuracy.validation, card.latency.measured_ms)
+    )
     return found
 
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from results.front import non_dominated
 from results.records import FrontEntry, SearchSummary
 from results.report.chart import Chart, axis, both_widths, plain, plain_percent
 from results.report.markup import (
@@ -119,12 +122,15 @@ def _latencies(
 
 def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
     front = sorted(summary.front, key=lambda entry: entry.measured_ms)
-    chart.line([e.measured_ms for e in front], [e.accuracy for e in front], "front", stairs=True)
+    # Measured again, a network that was predicted to be on the front may be dominated by another.
+    points = np.array([(entry.measured_ms, -entry.accuracy) for entry in front]).reshape(-1, 2)
+    steps = [front[i] for i in np.flatnonzero(non_dominated(points))]
+    chart.line([e.measured_ms for e in steps], [e.accuracy for e in steps], "front", stairs=True)
     for entry in (*front, summary.largest):
         series = "largest" if entry is summary.largest else "front"
         chart.across(entry.accuracy, entry.low_ms, entry.high_ms, series)
         tip = (
-            f"{entry.name}, found by {entry.searcher}: {percent(entry.accuracy)}, measured "
+            f"{entry.name}{_finder(entry, ', found by ')}: {percent(entry.accuracy)}, measured "
             f"{milliseconds(entry.measured_ms)} ({significant(entry.low_ms)} to "
             f"{significant(entry.high_ms)}), predicted {milliseconds(entry.predicted_ms)}"
         )
@@ -140,6 +146,11 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
         dx=-9,
         dy=16,
     )
+
+
+def _finder(entry: FrontEntry, before: str = "") -> str:
+    """Who found a network; nobody had to find the largest."""
+    return f"{before}{entry.searcher}" if entry.searcher and entry.searcher != entry.name else ""
 
 
 def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str]) -> Html:
@@ -172,7 +183,7 @@ def _table(summary: SearchSummary, chosen: set[str]) -> Html:
     rows: list[list[Piece]] = [
         [
             tag("strong", entry.name) if entry.name in chosen else entry.name,
-            entry.searcher,
+            _finder(entry),
             percent(entry.accuracy),
             milliseconds(entry.measured_ms),
             f"{significant(entry.low_ms)}\u2013{significant(entry.high_ms)}",

@@ -157,7 +157,7 @@ def _entry(name: str, latency: float, accuracy: float, *, depth: int, width: int
     return FrontEntry(
         name=name,
         arch={"stage0.width": width, "stage0.depth": depth, "stage1.width": 2 * width, "stage1.depth": depth},
-        searcher="" if name == "largest" else ("nsga2", "optuna-tpe")[int(name[1:]) % 2],
+        searcher=name if name == "largest" else ("nsga2", "optuna-tpe")[int(name[1:]) % 2],
         accuracy=accuracy,
         predicted_ms=latency * 1.02,
         upper_ms=latency * 1.08,

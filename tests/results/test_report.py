@@ -75,6 +75,7 @@ def test_finished_run_is_told_in_full(run):
         assert words in text
     assert "not finished" not in text
     assert "cannot be shown" not in text
+    assert "followed with commands of their own" not in text
 
 
 def test_network_is_chosen_without_the_test_data(run):
@@ -86,6 +87,12 @@ def test_network_is_chosen_without_the_test_data(run):
     card["accuracy"]["validation"] = 0.999
     write_json(path, card)
     assert "n3 classifies" in read(write_report(run))[1]
+
+
+def test_run_made_stage_by_stage_says_so(run):
+    made = read_json(run / "provenance.json") | {"command": "quarry train digits --out run"}
+    write_json(run / "provenance.json", made)
+    assert "The stages profile, search, compress, export followed" in read(write_report(run))[1]
 
 
 def test_missed_limit_is_said_first(run):
@@ -118,7 +125,7 @@ def test_chosen_networks_are_as_wide_as_their_time(run):
         for drawing in drawings
     ]
     summary = SearchSummary.from_json(read_json(run / "search" / "front.json"))
-    times = [summary.front[3].measured_ms, summary.front[5].measured_ms, summary.largest.measured_ms]
+    times = [summary.front[5].measured_ms, summary.front[3].measured_ms, summary.largest.measured_ms]
     assert [end / ends[-1] for end in ends] == pytest.approx([t / times[-1] for t in times], rel=0.01)
 
 
