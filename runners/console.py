@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 _PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
@@ -37,7 +38,9 @@ class Bar:
         self._last = now
         speed = (done - self._first) / max(now - self._began, 1e-9)
         left = f", {(total - done) / speed:.0f} s left" if speed > 0 else ""
-        self._console.say(f"{self._description}: {done / total:.0%}{left}{'; ' + note if note else ''}")
+        self._console.say(
+            f"{self._description}: {done / max(total, 1e-9):.0%}{left}{'; ' + note if note else ''}"
+        )
 
 
 class Console:
@@ -48,7 +51,7 @@ class Console:
     """
 
     def __init__(self, log: Path | None = None) -> None:
-        self._rich = RichConsole(highlight=False, soft_wrap=True)
+        self._rich = RichConsole(highlight=False, soft_wrap=True, emoji=False)
         self.log = log
 
     def say(self, text: str, style: str = "") -> None:
@@ -64,13 +67,17 @@ class Console:
         """The heading of a stage."""
         self.say(title, style="bold")
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A small table; the first column is left-aligned, the others right."""
-        table = Table(title=title, title_justify="left", title_style="bold")
+    def table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False
+    ) -> None:
+        """A small table; the first column is left-aligned, the others right unless they hold words."""
+        table = Table(title=Text(title), title_justify="left", title_style="bold")
         for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+            table.add_column(
+                Text(column), justify="left" if index == 0 or words else "right", overflow="fold"
+            )
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))  # as text: what stands in brackets is no mark-up
         self._rich.print(table)
         for row in [columns, *rows]:
             self._write(" | ".join(row))
@@ -82,11 +89,11 @@ class Console:
             yield Bar(description, None, self)
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self._rich, transient=True) as progress:
             yield Bar(description, progress, self)
