@@ -43,7 +43,8 @@ class Context:
         finetune: trains the network it is given on training data and returns it; gets a seed. The
             network may be trained in place. This is where distillation comes in.
         accuracy: of an exported file, run in the target runtime on validation data, in [0, 1].
-        latency_ms: measures files on the target, interleaved, so that they can be compared.
+        latency_ms: measures files on the target, interleaved, so that they can be compared. A ValueError
+            (the target does not run a file) undoes the step that proposed the file.
         macs: multiply-accumulates of a network for one input.
         calibration: preprocessed training images, float32 (N, ...), for the ranges of activations.
         tolerance: how much accuracy compression as a whole may cost, counted from the most accurate

@@ -155,9 +155,10 @@ def _measure(
     """Proposals, the latency of what is there, a trial of each proposal, or why there is none."""
     try:
         proposals, problem = step.propose(current, context, folder), ""
-    except ValueError as error:
+        before, *others = context.latency_ms([current.file, *(proposal.file for proposal in proposals)])
+    except ValueError as error:  # nothing to propose, or a file that the device does not run
         proposals, problem = [], str(error)
-    before, *others = context.latency_ms([current.file, *(proposal.file for proposal in proposals)])
+        before, *others = context.latency_ms([current.file])
     trials = [
         Trial(
             before=before,

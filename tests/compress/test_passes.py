@@ -183,6 +183,23 @@ def test_what_does_not_pay_is_undone_with_its_reason(begun, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["0_start", "1_better", "4_good"]
 
 
+def test_a_file_that_the_device_does_not_run_undoes_its_step(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+
+    def latency(paths):
+        if len(paths) > 1:
+            raise ValueError("int8 is not among the precisions of this device")
+        return [around(1.0)]
+
+    (record,) = run_steps(
+        "net", network, STEPS[3:], scripted_context(latency_ms=latency), folder=folder, log=log
+    ).steps
+    assert not record.kept
+    assert record.reason == "int8 is not among the precisions of this device"
+    assert record.latency_ms_before == 1.0
+    assert record.latency_ms_after is None
+
+
 @pytest.mark.parametrize("killed_after", [0, 1, 2, 3, 4])
 def test_a_killed_run_ends_as_it_would_have(begun, tmp_path, killed_after):
     folder, network, log = _copy(begun, tmp_path)
