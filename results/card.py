@@ -159,9 +159,9 @@ def _heading(card: Card) -> str:
         f"# {card.name}\n\n"
         f"`{card.file}` ({card.precision}, {card.size_bytes / 1000:.1f} kB) classifies an image into "
         f"{len(card.classes)} classes: {card.accuracy.exported_test:.2%} right on "
-        f"{card.accuracy.test_images} test images, {latency.measured_ms:.3f} ms a call of {latency.batch} on "
+        f"{card.accuracy.test_images} test images, {latency.measured_ms:.4g} ms a call of {latency.batch} on "
         f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}. It {met} the "
-        f"limit of {card.limit.latency_ms:g} ms.\n\nCompression steps kept: {kept}."
+        f"limit of {card.limit.latency_ms:.4g} ms.\n\nCompression steps kept: {kept}."
     )
 
 
@@ -175,18 +175,18 @@ def _numbers(card: Card) -> str:
         ("largest difference of an output", f"{card.agreement.max_difference:.2g}"),
         (
             "latency, measured on the file",
-            f"{latency.measured_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f})",
+            f"{latency.measured_ms:.4g} ms ({latency.low_ms:.4g} to {latency.high_ms:.4g})",
         ),
         (
             "latency, predicted before compression",
-            f"{latency.predicted_ms:.3f} ms (at most {latency.upper_ms:.3f})",
+            f"{latency.predicted_ms:.4g} ms (at most {latency.upper_ms:.4g})",
         ),
         ("multiply-accumulates", f"{card.macs:,}"),
         ("parameters", f"{card.params:,}"),
         ("size of the file", f"{card.size_bytes:,} bytes"),
         (
             f"the {other.name} network",
-            f"{other.exported_test:.2%}, {other.latency_ms:.3f} ms, {other.size_bytes:,} bytes",
+            f"{other.exported_test:.2%}, {other.latency_ms:.4g} ms, {other.size_bytes:,} bytes",
         ),
         ("faster than that", f"{other.speedup:.2f} times"),
     ]

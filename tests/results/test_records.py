@@ -133,7 +133,7 @@ def test_card_as_text_says_what_matters():
     for words in (
         "# a",
         "97.25%",
-        "0.100 ms",
+        "0.1 ms a call",
         "meets the limit of 0.3 ms",
         "5.00 times",
         "prune, then quantize",
