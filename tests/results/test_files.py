@@ -112,7 +112,7 @@ for write, path in ((write_json, folder / "file.json"), (append_line, folder / "
     try:
         write(path, {"text": "x" * 20_000})
     except OSError as error:
-        print("refused")
+        print("refused", Path(error.filename).name)
 """
     said = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
@@ -121,7 +121,7 @@ for write, path in ((write_json, folder / "file.json"), (append_line, folder / "
         text=True,
         check=True,
     )
-    assert said.stdout == "refused\nrefused\n"
+    assert said.stdout == "refused file.json\nrefused log.jsonl\n"
     assert read_json(tmp_path / "file.json") == "old"
     append_line(tmp_path / "log.jsonl", {"n": 2})
     assert list(read_lines(tmp_path / "log.jsonl")) == [{"n": 1}, {"n": 2}]
@@ -143,6 +143,15 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     monkeypatch.undo()
     assert read_json(tmp_path / "file.json") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_full_disk_in_a_librarys_own_words_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    def save(path: Path) -> None:
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(OSError, match="No space left on device: '.*weights'"):
+        replace_atomic(tmp_path / "weights", save)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
