@@ -115,7 +115,10 @@ def pruning_group(graph: Any, network: nn.Module, cut: Cut) -> Any:
 def mask(group: Any) -> None:
     """Zeroes, in place, what cutting the group would remove."""
     for dependency, indices in group:
-        _zero(dependency, torch.as_tensor(indices))
+        module = dependency.target.module
+        parameter = module if isinstance(module, nn.Parameter) else next(module.parameters(), None)
+        if parameter is not None:
+            _zero(dependency, torch.as_tensor(indices, device=parameter.device))
 
 
 def _zero(dependency: Any, indices: Tensor) -> None:
