@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nas.costs.conformal import lower_ratio, upper_ratio
 from nas.costs.correction import Correction, fit_correction
@@ -122,9 +123,14 @@ def fit_latency(
         layers=layers,
         layer_ms=lone,
         correction=correction,
-        ratios=tuple(float(ratio) for ratio in measured_ms / left_out),
+        ratios=tuple(float(ratio) for ratio in (measured_ms / left_out)[_interior(sums)]),
         confidence=confidence,
     )
+
+
+def _interior(sums: Floats) -> NDArray[np.bool_]:
+    """All but the ends of the range, where leaving one out makes an extrapolation as no prediction is."""
+    return (sums > sums.min()) & (sums < sums.max())
 
 
 def _is(kinds: Collection[str], kind: str) -> Floats:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from search_spaces.space import Rows, SearchSpace
+
+DRAWS = 50  # where a device can run few archs of a space, so many batches are looked through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,30 @@ def network_probes(space: SearchSpace, rows: Rows, *, occasion: int = 0) -> list
     return [probe(row) for row in space.canonical(rows)]
 
 
-def sample_networks(space: SearchSpace, n: int, rng: np.random.Generator) -> Rows:
-    """n different archs (fewer where the space is smaller), the smallest and the largest network first.
+def sample_networks(
+    space: SearchSpace,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    runs: Callable[[Rows], NDArray[np.bool_]] = lambda rows: np.ones(len(rows), dtype=bool),
+) -> Rows:
+    """n different archs (fewer where there are fewer), the smallest and the largest network first.
 
     The ends of the range come first because a correction that has seen them never extrapolates.
+
+    Args:
+        space: to draw from.
+        n: how many.
+        rng: of the draw.
+        runs: which archs the device can run, (n,); others are passed over.
     """
-    ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
-    drawn = np.vstack([ends, space.sample(4 * n + 16, rng)])
-    _, first = np.unique(drawn, axis=0, return_index=True)
-    return drawn[np.sort(first)[:n]]
+    found = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
+    found = found[runs(found)]
+    for _ in range(DRAWS):
+        drawn = space.sample(4 * n + 16, rng)
+        found = np.vstack([found, drawn[runs(drawn)]])
+        _, first = np.unique(found, axis=0, return_index=True)
+        found = found[np.sort(first)]
+        if len(found) >= n:
+            break
+    return found[:n]

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.costs.build import Export, Measure, Progress, build_table
 from nas.costs.check import LatencyCheck, check_latency
-from nas.costs.latency import LatencyModel, fit_latency, measured_networks
+from nas.costs.latency import LatencyModel, fit_latency, lone_latencies, measured_networks
 from nas.costs.layer_sums import Floats, LayerSums
 from nas.costs.probes import Probe, network_probes, rows_of, sample_networks
 from nas.costs.table import LatencyTable, TableHeader
@@ -81,26 +81,38 @@ def profile_space(
         ValueError: a table of something else at ``path``, or too few networks that the device can run.
         OSError: the device went away; the same call resumes.
     """
-    rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))
+    networks = plan.fit_networks + 2 * plan.check_networks
+    total = len(layer_probes) + networks
+
+    def build(probes: Sequence[Probe], before: int) -> LatencyTable:
+        return build_table(
+            probes,
+            header,
+            export=export,
+            measurers=measurers,
+            path=path,
+            seconds_each=plan.seconds_each,
+            progress=lambda done, all_, left: progress(
+                before + done, total, left + plan.seconds_each * (total - before - all_)
+            ),
+        )
+
+    lone = lone_latencies(layers, build(layer_probes, 0))
+    rows = sample_networks(
+        space,
+        plan.fit_networks + plan.check_networks,
+        np.random.default_rng(plan.seed),
+        runs=lambda rows: np.isfinite(layers.sum(rows, lone)),
+    )
     if len(rows) < plan.fit_networks + 3:
         raise ValueError(
-            f"space {space.name!r} holds {len(rows)} networks; a profile that fits on {plan.fit_networks} "
-            "and checks on 3 or more does not go into it, ask for fewer"
+            f"space {space.name!r} has {len(rows)} networks that {header.profile!r} can run; a profile that "
+            f"fits on {plan.fit_networks} and checks on 3 or more needs more of them: ask for fewer, or see "
+            "with quarry profile show which layers do not run"
         )
     checked = rows[plan.fit_networks :]
-    probes = [
-        *layer_probes,
-        *network_probes(space, rows),
-        *network_probes(space, checked, occasion=1),
-    ]
-    table = build_table(
-        probes,
-        header,
-        export=export,
-        measurers=measurers,
-        path=path,
-        seconds_each=plan.seconds_each,
-        progress=progress,
+    table = build(
+        [*network_probes(space, rows), *network_probes(space, checked, occasion=1)], len(layer_probes)
     )
     return fit_and_check(table, layers, rows[: plan.fit_networks], plan.confidence)
 

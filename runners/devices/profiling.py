@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from nas.costs.profiling import Profiled, ProfilePlan, profile_space
 from nas.costs.table import TableHeader
 from nas.costs.tracing import TracedSums
 from runners.devices.device import Device
+from runners.devices.profile import HardwareProfile
 from search_spaces.naming import unknown
 from search_spaces.space import SearchSpace
 
@@ -66,6 +68,18 @@ def layers_of(space: SearchSpace, seed: int = 0) -> tuple[LayerSums, list[Probe]
     return traced, traced.probes
 
 
+def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
+    """The probe; one that fails at once where it is a mixer that the profile says cannot run."""
+    kind = probe.key.split("(", 1)[0]
+    if kind not in profile.unsupported_mixers:
+        return probe
+
+    def refuse() -> nn.Module:
+        raise ValueError(f"profile {profile.name!r} rules out {kind}")
+
+    return replace(probe, make=refuse)
+
+
 def profile_on(
     device: Device,
     space: SearchSpace,
@@ -98,6 +112,7 @@ def profile_on(
             f"profile {device.profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
         )
     layers, probes = layers_of(space, (plan or ProfilePlan()).seed)
+    probes = [_unless_ruled_out(probe, device.profile) for probe in probes]
     return profile_space(
         space,
         layers,
