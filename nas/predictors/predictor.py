@@ -20,6 +20,9 @@ class Predictor(Protocol):
     def fit(self, features: Features, targets: Targets) -> None:
         """Learns from scored archs, (n, n features) and (n,)."""
 
+    def mean(self, features: Features) -> Targets:
+        """The expected number, (n,)."""
+
     def predict(self, features: Features) -> tuple[Targets, Targets]:
         """The expected number and its standard error, (n,) each."""
 

@@ -59,8 +59,7 @@ class Process:
         self._inputs = self._weigh(features)
         covariance = self._kernel(self._inputs, self._inputs)
         covariance[np.diag_indices_from(covariance)] += np.exp(self._learnt[-1]) + 1e-8
-        self._factor = np.linalg.cholesky(covariance)
-        self._inverse = np.linalg.inv(self._factor)
+        self._inverse = _triangular_inverse(np.linalg.cholesky(covariance))
         standard = (targets - self._mean) / self._unit
         self._dual = self._inverse.T @ (self._inverse @ standard)
         precision = (self._inverse**2).sum(axis=0)
@@ -68,6 +67,9 @@ class Process:
         self.left_out = targets - self._unit * self._dual / precision
         off = self._dual / np.sqrt(precision)
         self._calibration = float(np.clip(np.sqrt(np.mean(off**2)), 1.0, 3.0))
+
+    def mean(self, features: Features) -> Targets:
+        return self._mean + self._unit * (self._kernel(self._weigh(features), self._inputs) @ self._dual)
 
     def predict(self, features: Features) -> tuple[Targets, Targets]:
         inputs = self._weigh(features)
@@ -110,6 +112,12 @@ class Process:
         return np.asarray(found.x)
 
 
+def _triangular_inverse(factor: NDArray[np.floating]) -> Matrix:
+    from scipy.linalg.lapack import dtrtri
+
+    return np.asarray(dtrtri(factor, lower=1)[0])
+
+
 def _scale(targets: Targets) -> tuple[float, float]:
     return float(targets.mean()), float(targets.std()) or 1.0
 
@@ -133,7 +141,7 @@ def _misfit(
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         return 1e10, np.zeros_like(logs)
-    inverse_factor = np.linalg.inv(factor)
+    inverse_factor = _triangular_inverse(factor)
     inverse = inverse_factor.T @ inverse_factor
     dual = inverse @ standard
     slope = 0.5 * (inverse - np.outer(dual, dual))  # of the misfit in the covariance

@@ -29,6 +29,9 @@ class Ridge:
         self._weights = vt.T @ (s / (s**2 + chosen) * projected)
         self._error = np.sqrt(best)
 
+    def mean(self, features: Features) -> Targets:
+        return np.asarray(self._mean + (features - self._centre) @ self._weights)
+
     def predict(self, features: Features) -> tuple[Targets, Targets]:
-        mean = self._mean + (features - self._centre) @ self._weights
+        mean = self.mean(features)
         return mean, np.full(len(mean), self._error)

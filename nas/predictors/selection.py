@@ -35,6 +35,9 @@ class Ensemble:
         for member in self._members:
             member.fit(features, targets)
 
+    def mean(self, features: Features) -> Targets:
+        return np.asarray(np.mean([member.mean(features) for member in self._members], axis=0))
+
     def predict(self, features: Features) -> tuple[Targets, Targets]:
         told = [member.predict(features) for member in self._members]
         means = np.array([mean for mean, _ in told])

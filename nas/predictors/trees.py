@@ -33,6 +33,9 @@ class Trees:
         )
         return model.fit(features, targets)
 
+    def mean(self, features: Features) -> Targets:
+        return np.asarray(self._model.predict(features))
+
     def predict(self, features: Features) -> tuple[Targets, Targets]:
-        mean = self._model.predict(features)
+        mean = self.mean(features)
         return mean, np.full(len(mean), self._error)

@@ -114,8 +114,8 @@ def one_objective_will_do(make: MakeSearcher, folder: Path) -> None:  # noqa: AR
 
 def respects_the_budget(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
     """No more is evaluated than was paid for."""
-    found = _search(make, budget=17)
-    assert len(found.trials) <= 17, f"{len(found.trials)} trials of a budget of 17"
+    found = _search(make, budget=37)
+    assert len(found.trials) <= 37, f"{len(found.trials)} trials of a budget of 37"
 
 
 def ends_when_nothing_is_left(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
@@ -153,7 +153,7 @@ def stands_failures(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
             raise RuntimeError("out of luck")
         return small_accuracy(arch)
 
-    found = _search(make, budget=20, evaluate=evaluate)
+    found = _search(make, budget=36, evaluate=evaluate)
     failed = found.trials[found.trials["status"] == "failed"]
     assert len(failed) or len(found.trials) < 3, "failed trials are missing"
     assert (failed["error"] == "RuntimeError: out of luck").all(), "the reason of a failure is lost"
@@ -162,7 +162,7 @@ def stands_failures(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
 def takes_outcomes_in_any_order(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
     """Four evaluations are under way, and the last submitted ends first."""
     pool = LastFirst(small_accuracy, capacity=4)
-    found = _search(make, budget=30, pool=pool)
+    found = _search(make, budget=40, pool=pool)
     assert len(set(found.trials["trial"])) == len(found.trials) == pool.evaluated, (
         "a trial is lost or repeated"
     )
@@ -170,9 +170,9 @@ def takes_outcomes_in_any_order(make: MakeSearcher, folder: Path) -> None:  # no
 
 def resumes_to_the_same_end(make: MakeSearcher, folder: Path) -> None:
     """Stopped after some trials and continued, the search ends as if it had not stopped."""
-    whole = _search(make, budget=30, log=folder / "whole.jsonl")
-    _search(make, budget=11, log=folder / "parts.jsonl")
-    parts = _search(make, budget=30, log=folder / "parts.jsonl")
+    whole = _search(make, budget=45, log=folder / "whole.jsonl")
+    _search(make, budget=31, log=folder / "parts.jsonl")
+    parts = _search(make, budget=45, log=folder / "parts.jsonl")
     differing = [name for name in whole.trials if name not in ("seconds", "worker")]
     assert whole.trials[differing].equals(parts.trials[differing]), "the resumed search went another way"
     assert whole.archs == parts.archs, "the resumed search ended in another front"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,13 @@ def search(
     problem = Problem(space, objectives, constraints, costs, log=log)
     name, make = (searcher, _named(searcher)) if isinstance(searcher, str) else (_name_of(searcher), searcher)
     journal = TrialLog(log, _identity(problem, name, seed))
-    run = _Run(problem, make(problem, seed), budget, seed)
+    made = make(problem, seed)
+    if budget < min(population := getattr(made, "population", 1), space.size):
+        raise ValueError(
+            f"a budget of {budget} is under the population of {name!r}, {population}: it would end before it "
+            f"has learnt anything. Give at least {population} evaluations, or use another searcher."
+        )
+    run = _Run(problem, made, budget, seed)
     for trial in journal.trials:
         run.replay(trial)
     pool = pool if pool is not None else SerialPool(evaluate)  # type: ignore[arg-type]
@@ -83,7 +90,7 @@ def search(
         _evaluate(run, pool, journal, on_trial)
     finally:
         pool.close()
-    return result_of(problem, journal.trials)
+    return result_of(problem, journal.trials, rounds=tuple(getattr(made, "rounds", ())))
 
 
 def _named(name: str) -> MakeSearcher:
@@ -93,7 +100,11 @@ def _named(name: str) -> MakeSearcher:
 
 
 def _name_of(make: MakeSearcher) -> str:
-    return getattr(make, "__name__", type(make).__name__)
+    """What tells a searcher's log from another's: its class, and its options where it is a partial."""
+    if isinstance(make, partial):
+        options = ", ".join(f"{key}={value!r}" for key, value in sorted(make.keywords.items()))
+        return f"{_name_of(make.func)}({options})"
+    return str(getattr(make, "__name__", type(make).__name__))
 
 
 def _identity(problem: Problem, name: str, seed: int) -> dict[str, object]:

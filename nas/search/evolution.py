@@ -27,7 +27,7 @@ class Evolution:
     Args:
         problem: what is searched.
         seed: of all chance.
-        population: archs alive.
+        population: archs alive; the least budget.
         tournament: archs that a parent is the best of.
     """
 
@@ -39,6 +39,7 @@ class Evolution:
         self._feasible = Feasible(problem)
         self._proposals = Proposals(self._feasible)
         self._size, self._tournament = population, tournament
+        self.population = population
         self._alive: deque[tuple[Rows, Scores]] = deque(maxlen=population)
         self._asked = 0
 

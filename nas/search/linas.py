@@ -80,7 +80,7 @@ class Linas:
             def score(rows: Rows) -> Scores:
                 scores = self._problem.known(rows)
                 for column, predictor in chosen.items():
-                    scores[:, column] = predictor.predict(self._encode(rows))[0]
+                    scores[:, column] = predictor.mean(self._encode(rows))
                 return scores
 
             start = self._rows[non_dominated(self._scores)]

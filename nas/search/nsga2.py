@@ -25,7 +25,7 @@ class Nsga2:
     Args:
         problem: what is searched.
         seed: of all chance.
-        population: parents kept, and children bred at a time.
+        population: parents kept, and children bred at a time; the least budget.
     """
 
     def __init__(self, problem: Problem, seed: int, *, population: int = 24) -> None:
@@ -35,7 +35,7 @@ class Nsga2:
         self._rng = np.random.default_rng(seed)
         self._feasible = Feasible(problem)
         self._proposals = Proposals(self._feasible)
-        self._size = population
+        self.population = self._size = population
         self._brood = self._proposals.draw(population, self._rng)
         self._rows = self._brood[:0]
         self._scores: Scores = np.empty((0, len(problem.objectives)))

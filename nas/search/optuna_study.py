@@ -60,6 +60,7 @@ class OptunaSearch:
         self._directions = ["maximize" if o.maximise else "minimize" for o in problem.objectives]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # constraints_func, all that Optuna 4 has
             chosen = make_sampler(problem, sampler, seed)
         self._study = optuna.create_study(directions=self._directions, sampler=chosen)
         self._mirror = _Mirror.beside(problem, sampler, self._directions)

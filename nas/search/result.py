@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.predictors.predictor import PredictorReport
 from nas.search.objectives import UPPER
 from nas.search.problem import Problem
 from nas.search.trials import Trial
 from results.front import hypervolume_curve, non_dominated
+from search_spaces.choice import Value
 
 if TYPE_CHECKING:  # pandas takes half a second to import; a searcher needs none of it
     import pandas
@@ -32,13 +34,15 @@ class SearchResult:
         reference: the point it is measured from, by objective; it does not depend on the searcher where the
             objective has a limit, is a cost, or is maximised.
         archs: those of ``front``, in its order.
+        rounds: how good the searcher's predictor was, each time it was fitted; empty where it has none.
     """
 
     trials: pandas.DataFrame
     front: pandas.DataFrame
     hypervolume: NDArray[np.float64]
     reference: dict[str, float]
-    archs: list[dict[str, int | float | str | bool]]
+    archs: list[dict[str, Value]]
+    rounds: tuple[PredictorReport, ...]
 
 
 def front_of(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
@@ -88,7 +92,9 @@ def reference_point(problem: Problem, trials: Sequence[Trial]) -> dict[str, floa
     return reference
 
 
-def result_of(problem: Problem, trials: Sequence[Trial]) -> SearchResult:
+def result_of(
+    problem: Problem, trials: Sequence[Trial], *, rounds: tuple[PredictorReport, ...] = ()
+) -> SearchResult:
     """The frames of some trials."""
     import pandas as pd
 
@@ -128,4 +134,5 @@ def result_of(problem: Problem, trials: Sequence[Trial]) -> SearchResult:
         hypervolume=hypervolume_curve(scores, problem.minimised(reference)),
         reference=reference,
         archs=[dict(trial.arch) for trial in front],
+        rounds=rounds,
     )

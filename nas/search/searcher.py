@@ -15,7 +15,11 @@ from search_spaces.space import Rows
 
 
 class Searcher(Protocol):
-    """Proposes archs and learns from their scores."""
+    """Proposes archs and learns from their scores.
+
+    One with an attribute ``population`` is not given a smaller budget: it would end before it has learnt
+    anything. One with an attribute ``rounds``, a list of ``PredictorReport``, has it in the result.
+    """
 
     def ask(self, n: int) -> Rows:
         """At most n canonical archs to score next, (m, n choices); none when there is nothing to propose.

@@ -30,8 +30,9 @@ class Slimming:
     def __init__(self, problem: Problem, seed: int) -> None:
         _ = seed
         if not problem.cost_names or not problem.measured:
-            raise
-            ValueError("slimming needs a cost that is known beforehand and an objective that is measured")
+            raise ValueError(
+                "slimming needs a cost that is known beforehand and an objective that is measured"
+            )
         self._problem = problem
         self._proposals = Proposals(Feasible(problem))
         limited = [limit.name for limit in problem.cheap_limits]

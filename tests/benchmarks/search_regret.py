@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
@@ -154,12 +151,16 @@ def table(path: Path) -> str:
     runs = {(r["searcher"], r["problem"], r["quantile"], r["seed"]): r["regret"] for r in read_lines(path)}
     names = [name for name in [*OURS, "pymoo_nsga2"] if any(key[0] == name for key in runs)]
     pairs = sorted(set.intersection(*[{key[1:] for key in runs if key[0] == name} for name in names]))
+    if not pairs:
+        return "no problem was run by every searcher yet"
     lines = [
         "| problem | searcher | " + " | ".join(map(str, BUDGETS)) + " |",
         "|---" * (len(BUDGETS) + 2) + "|",
     ]
     for kind in [*PROBLEMS, "all"]:
         here = [pair for pair in pairs if kind in (pair[0], "all")]
+        if not here:
+            continue
         values = {name: np.array([runs[(name, *pair)] for pair in here]) * 100 for name in names}
         for name in names:
             cells = []
@@ -169,7 +170,9 @@ def table(path: Path) -> str:
                 cells.append(f"{values[name][:, column].mean():.3f}" + (" *" if p < 0.05 else ""))
             lines.append(f"| {kind} | {name} | " + " | ".join(cells) + " |")
     runs_each = len(pairs)
-    lines.append(f"\n{runs_each} paired runs each; * guided is better, p < 0.05.")
+    lines.append(
+        f"\n{runs_each} paired runs each, regret in points of accuracy; * guided is better, p < 0.05."
+    )
     return "\n".join(lines)
 
 
