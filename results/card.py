@@ -124,6 +124,7 @@ class Card(Record):
         limit: on latency.
         reference: the largest network.
         provenance: recipe, seed, versions, commit, machine, date, command.
+        schema: of this record.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Card(Record):
     limit: Limit
     reference: Reference
     provenance: dict[str, Any]
+    schema: int = 1
 
     def to_markdown(self) -> str:
         """The card as a README to lie beside the model."""

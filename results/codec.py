@@ -13,7 +13,11 @@ R = TypeVar("R", bound="Record")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What records have in common: frozen dataclasses of JSON values, tuples and other records."""
+    """What records have in common: frozen dataclasses of JSON values, tuples and other records.
+
+    A record that is a file of its own has a field ``schema`` whose default is the form that this version
+    reads and writes; another form is refused as such, not as a list of odd fields.
+    """
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object; tuples become lists."""
@@ -24,7 +28,8 @@ class Record:
         """The record that ``to_json`` wrote.
 
         Raises:
-            ValueError: not an object, a field missing, unknown or of another type; the message names it.
+            ValueError: not an object, of another schema, or a field missing, unknown or of another type; the
+                message names it.
         """
         return _record(cls, value, cls.__name__)
 
@@ -43,6 +48,11 @@ def _record(kind: type[R], value: Any, where: str) -> R:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is a JSON object, not {value!r:.80}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
+    if "schema" in fields and value.get("schema", fields["schema"].default) != fields["schema"].default:
+        raise ValueError(
+            f"{where} is of schema {value['schema']!r:.20}, but this version of Quarry reads schema "
+            f"{fields['schema'].default}; use the version that wrote it"
+        )
     needed = [
         name
         for name, field in fields.items()

@@ -117,6 +117,7 @@ class SearchSummary(Record):
         reference: (accuracy, latency_ms) that bounds the hypervolume.
         front: networks in order of latency.
         largest: the largest network of the space, measured beside them.
+        schema: of this record.
     """
 
     limit_ms: float
@@ -124,3 +125,4 @@ class SearchSummary(Record):
     reference: tuple[float, float]
     front: tuple[FrontEntry, ...]
     largest: FrontEntry
+    schema: int = 1

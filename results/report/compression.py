@@ -33,6 +33,7 @@ def compression(run: Sources) -> Html:
     for network in networks:
         steps = [step for step in run.steps if str(step.get("network", "")) == network]
         parts += [tag("h3", network), _path(steps), table(_HEAD, [_row(step) for step in steps], words=2)]
+        parts += [_why(step) for step in steps if step.get("why")]
     parts.append(
         paragraph(
             "A step for speed is kept only where its exported file is measured faster than the one before "
@@ -66,6 +67,20 @@ def _row(step: Json) -> list[Piece]:
         _change(step, "macs", count),
         _change(step, "params", count),
     ]
+
+
+def _why(step: Json) -> Html:
+    """Where the time of a file goes that was meant to be faster; open on paper."""
+    summary = tag("summary", f"Where the time goes after {step.get('step', '')}")
+    return tag(
+        "details",
+        summary,
+        tag("ul", *(tag("li", str(words)) for words in step["why"])),
+        paragraph(
+            "These times are the runtime's profiler's, which takes time itself: they are for comparing with "
+            "each other, not with the latency above."
+        ),
+    )
 
 
 def _change(step: Json, name: str, words: Callable[[float], str]) -> Piece:

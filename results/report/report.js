@@ -1,5 +1,9 @@
 // Shows the title of a mark at the pointer at once, where a browser would wait. Without it titles still show.
+// What is folded is unfolded for paper.
 (function () {
+  addEventListener("beforeprint", () => {
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+  });
   const tip = document.createElement("div");
   tip.id = "tip";
   document.body.appendChild(tip);

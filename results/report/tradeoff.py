@@ -103,7 +103,7 @@ def _chart(
         height=420 if width > 500 else 320,
     )
     if summary:
-        chart.limit(summary.limit_ms, f"limit {significant(summary.limit_ms, 2)} ms")
+        chart.limit(summary.limit_ms, f"limit {milliseconds(summary.limit_ms)}")
     for dot in trials:
         chart.point(dot.latency_ms, dot.accuracy, f"faint {palette[dot.searcher]}", radius=2.6)
     if summary:

@@ -128,6 +128,17 @@ def test_missing_fields_and_nested_places_are_named():
         Card.from_json([1])
 
 
+@pytest.mark.parametrize("record", [SUMMARY, CARD], ids=lambda record: type(record).__name__)
+def test_file_of_another_schema_is_refused_as_such(record):
+    value = record.to_json()
+    assert value["schema"] == 1
+    del value["schema"]
+    assert type(record).from_json(value) == record  # written before there was one
+    later = {"schema": 2, "something": "else"}
+    with pytest.raises(ValueError, match="is of schema 2, but this version of Quarry reads schema 1"):
+        type(record).from_json(later)
+
+
 def test_card_as_text_says_what_matters():
     text = CARD.to_markdown()
     for words in (

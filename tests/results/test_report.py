@@ -50,9 +50,16 @@ def read(path):
     return page, re.sub(r"\s+", " ", "".join(page.text).replace("\u00a0", " "))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return write_finished_run(tmp_path_factory.mktemp("finished") / "run")
+
+
 @pytest.fixture
-def run(tmp_path):
-    return write_finished_run(tmp_path / "run")
+def run(finished, tmp_path):
+    return shutil.copytree(
+        finished, tmp_path / "run"
+    )  # each line of a log waits for the disk; a copy does not
 
 
 def test_finished_run_is_told_in_full(run):
@@ -71,6 +78,8 @@ def test_finished_run_is_told_in_full(run):
         "quarry run digits --out run --set train.epochs=24",
         "changes to that commit that were not committed",
         "noise of the machine2.1 %",
+        "Where the time goes after quantize",
+        "18% of the time (0.021 ms) is spent on conversions",
     ):
         assert words in text
     assert "not finished" not in text
