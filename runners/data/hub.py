@@ -39,7 +39,7 @@ def read_hub(
         )
         raise ValueError(
             f"data.source {name!r} is neither 'digits', nor a folder or parquet file that exists, nor a data "
-            f"set that the hub gives {why}"
+            f"set that the hub gives {why}; files of your own are given with --set data.source=PATH"
         ) from error
     tables: dict[str, Dataset] = {}
     for split in sorted(found, key=len):  # ``test`` before ``test_extra``
