@@ -139,7 +139,7 @@ class Compress(Section):
     temperature: float = Field(default=2.0, gt=0)
     prune_ratio: float = Field(default=0.25, ge=0, lt=1)
     """Share of channels that pruning tries to remove; 0 leaves it out."""
-    channel_step: int = Field(default=8, ge=1)
+    channel_step: int = Field(default=16, ge=1)
     """Pruned channel counts are multiples of this."""
     quantize: bool = True
     calibration_images: int = Field(default=256, ge=1)

@@ -77,7 +77,7 @@ def test_no_file_has_grown_past_holding() -> None:
     assert not long, f"split these: {long}"
 
 
-HEAVY = ("torch", "ray", "nni", "optuna", "plotly", "onnxruntime", "onnx", "datasets", "sklearn", "scipy")
+HEAVY = ("torch", "ray", "nni", "optuna", "onnxruntime", "onnx", "datasets", "sklearn", "scipy")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class LatencyModel:
 
     def latency_ms(self, rows: Rows) -> Floats:
         """The predicted latency of canonical archs, (n,); infinite where one cannot run."""
+        rows = np.asfortranarray(rows)  # both sums read whole columns
         correction, kinds = self.correction, sorted(set(self.layers.kinds))
         of_kind = np.array([correction.per_kind_ms[kinds.index(kind)] for kind in self.layers.kinds])
         total = self.layers.sum(rows, correction.slope * self.layer_ms + of_kind) + correction.offset_ms

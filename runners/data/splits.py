@@ -34,6 +34,7 @@ class Preprocessing:
         mean: per channel, of values in [0, 1].
         std: likewise.
         resize: how an image of another size is brought to the input's, in words.
+        scale: how pixels become the values that mean and deviation are of, in words.
     """
 
     channels: int
@@ -42,6 +43,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: str = "bilinear to cover the input, aspect kept, then a centre crop"
+    scale: str = "8-bit pixels / 255, then (value - mean) / std"
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""

@@ -50,7 +50,7 @@ def run_export(job: Job) -> None:
         speedup=1.0,
     )
     for (entry, compressed), timing in zip(found, timings[:-1], strict=True):
-        int8 = any(step.kept and step.step == "quantize" for step in compressed.steps)
+        int8 = compressed.precision == "int8"
         job.console.say(f"running {entry.name} on {len(job.splits.test)} test images")
         checked = verify(
             compressed.file,

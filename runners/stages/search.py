@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from nas.search import Outcome, Pool, SearchResult, search
 from nas.search.trials import Trial
 from results.files import write_json
 from results.front import non_dominated
-from results.records import FrontEntry, SearchSummary
+from results.records import FrontEntry, LayerRecord, SearchSummary
 from runners.evaluator import worker_evaluator
 from runners.pools.ray_pool import RayPool
 from runners.stages.job import Job
@@ -26,6 +27,7 @@ from search_spaces.space import Arch, Rows
 CONTROL = "random"
 _MEASURED = 12  # networks of the joint front that are exported and measured again
 _SECONDS_EACH = 1.0
+_HUNG_SECONDS = 600.0  # no evaluation takes this long; the worker is replaced
 
 Costs = Callable[[Rows], dict[str, NDArray[np.float64]]]
 
@@ -33,22 +35,23 @@ Costs = Callable[[Rows], dict[str, NDArray[np.float64]]]
 def run_search(job: Job) -> None:
     """Searches; writes ``search/SEARCHER.jsonl`` as trials come and ``search/front.json`` at the end."""
     recipe = job.recipe.search
-    profiled = job.profiled(lambda done, total, left: None)  # all measured; nothing is measured again
-    limit_ms = latency_limit(job, profiled)
-    costs = Candidates(model=profiled.model, analytic=AnalyticCosts(job.space))
-    job.console.say(
-        f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
-        f"{recipe.budget} networks for each of {', '.join([*recipe.searchers, CONTROL])}"
-    )
-    evaluator = job.evaluator(job.supernet)
     pool = RayPool(
         partial(worker_evaluator, job.space, job.supernet.index),
-        evaluator.arrays(),
+        job.evaluator(job.supernet).arrays(),
         workers=recipe.workers,
         address=recipe.ray_address or None,
+        timeout_seconds=_HUNG_SECONDS,
     )
     results: dict[str, SearchResult] = {}
     with pool:
+        pool.start()  # Ray takes seconds to come up; meanwhile the costs are made ready
+        profiled = job.profiled(lambda done, total, left: None)  # the table is whole; nothing is measured
+        limit_ms = latency_limit(job, profiled)
+        costs = Candidates(model=profiled.model, analytic=AnalyticCosts(job.space))
+        job.console.say(
+            f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
+            f"{recipe.budget} networks for each of {', '.join([*recipe.searchers, CONTROL])}"
+        )
         for name in (*recipe.searchers, CONTROL):
             results[name] = _search(job, name, costs, limit_ms, _KeptOpen(pool))
     _compare(job, results)
@@ -172,6 +175,7 @@ def _measure_front(
                 macs=int(known["macs"][index]),
                 params=int(known["params"][index]),
                 meets_limit=timing.median_ms <= limit_ms,
+                layers=_layer_records(job, arch, costs),
             )
         )
     *front, largest = entries
@@ -182,6 +186,23 @@ def _measure_front(
         reference=(reference["accuracy"], reference["latency_ms"]),
         front=tuple(front),
         largest=largest,
+    )
+
+
+def _layer_records(job: Job, arch: Arch, costs: Candidates) -> tuple[LayerRecord, ...]:
+    """The layers of an arch with what each costs alone; none where the space has only networks."""
+    if not job.space.slots:
+        return ()
+    alone = dict(zip(costs.model.layers.keys, costs.model.layer_ms.tolist(), strict=True))
+    return tuple(
+        LayerRecord(
+            name=layer.name,
+            kind=layer.kind,
+            sizes=dict(layer.sizes),
+            output_shape=layer.output_shape,
+            latency_ms=alone[layer.key] if math.isfinite(alone[layer.key]) else None,
+        )
+        for layer in job.space.lower(arch)
     )
 
 
