@@ -1,0 +1,178 @@
+"""What a user gets for a mistake: one message that names the thing, a non-zero exit, nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runners import cli
+from tests.end_to_end.command import SMALL, quarry, settings
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command said on standard error, and its exit code."""
+
+    code: int
+    error: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process, in a folder of its own: a new one costs seconds for its imports."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["quarry", *arguments])
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        return Said(int(str(code)), capfd.readouterr().err)
+
+    return run
+
+
+def make_folder(root: Path, classes: int = 3, images: int = 6) -> Path:
+    rng = np.random.default_rng(0)
+    for index in range(classes):
+        place = root / "train" / f"class{index}"
+        place.mkdir(parents=True)
+        for number in range(images):
+            Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(place / f"{number}.png")
+    return root
+
+
+def no_images(root: Path) -> Path:
+    make_folder(root)
+    for file in (root / "train" / "class1").iterdir():
+        file.unlink()
+    return root
+
+
+def broken_image(root: Path) -> Path:
+    make_folder(root)
+    (root / "train" / "class1" / "3.png").write_bytes(b"not an image")
+    return root
+
+
+def empty(root: Path) -> Path:
+    root.mkdir()
+    return root
+
+
+def nan_image(root: Path) -> Path:
+    make_folder(root)
+    Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(root / "train" / "class1" / "3.tiff")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda root: root, ["does not exist"]),
+        (empty, ["empty folder"]),
+        (no_images, ["class 'class1' has no image"]),
+        (broken_image, ["train/class1/3.png"]),
+        (nan_image, ["train/class1/3.tiff", "NaN"]),
+        (lambda root: make_folder(root, classes=1), ["at least two"]),
+        (lambda root: make_folder(root, images=1), ["too few", "'class0'"]),
+    ],
+    ids=["missing", "empty", "class-without-image", "unreadable", "nan", "one-class", "too-few"],
+)
+def test_bad_data(call: Call, tmp_path: Path, make: Callable[[Path], Path], words: list[str]) -> None:
+    said = call("run", "digits", "--out", "run", *settings(f"data.source={make(tmp_path / 'data')}"))
+    assert said.code == 1
+    assert "Traceback" not in said.error
+    for word in words:
+        assert word in said.error
+    assert not (tmp_path / "run" / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "digit"], ["unknown recipe 'digit'", "Did you mean 'digits'"]),
+        (["run", "nowhere.toml"], ["no recipe at nowhere.toml"]),
+        (["run", "digits", "--set", "train.epoch=3"], ["train.epoch", "Did you mean 'epochs'"]),
+        (["run", "digits", "--set", "train.epochs=many"], ["train.epochs", "many"]),
+        (["run", "digits", "--set", "search.confidence=2", "--set", "x=1"], ["search.confidence", "unknown"]),
+        (["run", "digits", "--set", 'space.mixers=["atention"]'], ["atention", "attention"]),
+        (["run", "digits", "--set", "profile.hardware=cpu-otr"], ["cpu-otr", "cpu-ort"]),
+        (["run", "digits", "--set", 'search.searchers=["nsga"]'], ["nsga", "nsga2"]),
+        (["run", "digits", "--set", "train.device=cuda:9"], ["train.device", "cuda:9"]),
+        (["search", "--out", "nothing-here"], ["no run in nothing-here", "quarry run RECIPE"]),
+        (["serch"], ["serch", "search"]),
+        (["run"], ["RECIPE"]),
+    ],
+)
+def test_bad_arguments(call: Call, tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    said = call(*arguments)
+    assert said.code in (1, 2)
+    assert "Traceback" not in said.error
+    for word in words:
+        assert word in said.error
+    assert not list(tmp_path.rglob("train"))
+
+
+def test_debug_shows_the_traceback(call: Call) -> None:
+    assert "Traceback" in call("run", "digit", "--debug").error
+
+
+def test_another_recipe_and_a_damaged_supernet(call: Call, tmp_path: Path) -> None:
+    tiny = settings(*SMALL, "train.epochs=1")
+    assert call("train", "digits", "--out", "run", *tiny).code == 0
+    other = call("train", "digits", "--out", "run", *tiny, "--seed", "7")
+    assert other.code == 1
+    assert "another recipe" in other.error
+    assert "seed" in other.error
+    supernet = tmp_path / "run" / "train" / "supernet.safetensors"
+    supernet.write_bytes(supernet.read_bytes()[:-64])
+    assert call("profile", "--out", "run").code == 0  # it needs no weights
+    damaged = call("search", "--out", "run")
+    assert damaged.code == 1
+    assert "supernet.safetensors is damaged" in damaged.error
+    assert "Traceback" not in damaged.error
+
+
+def test_a_full_disk_is_said_and_nothing_is_left_half_written(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["train", "digits", "--out", "run", *settings(*SMALL, "train.epochs=1")]
+    sync = os.fsync
+
+    def full(handle: int) -> None:
+        if os.fstat(handle).st_size > 100_000:  # room for the small files, none for weights
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = call(*arguments)
+    assert said.code == 1
+    assert "no space left on the disk" in said.error
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert not list(tmp_path.rglob("*.part"))
+    monkeypatch.setattr(os, "fsync", sync)
+    assert call(*arguments).code == 0
+
+
+def test_help_is_instant_and_light(tmp_path: Path) -> None:
+    done = quarry("--help", folder=tmp_path, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0
+    assert "quarry run digits" in done.stdout
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert not imported & {"torch", "ray", "pandas", "numpy", "onnxruntime", "optuna"}
+    for command in ("run", "train", "profile", "search", "compress", "export", "report", "doctor"):
+        assert command in done.stdout
