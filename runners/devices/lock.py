@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,13 @@ def lock_path(device: str) -> Path:
     return Path(tempfile.gettempdir()) / f"quarry-device-{safe}.lock"
 
 
+def _to_stderr(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def device_lock(
-    device: str, *, patience_s: float = 600.0, waiting: Callable[[str], None] = lambda _: None
+    device: str, *, patience_s: float = 600.0, waiting: Callable[[str], None] = _to_stderr
 ) -> Iterator[None]:
     """Holds the device; a process that dies lets go of it.
 

@@ -2,15 +2,14 @@
 
 Run as ``python -m tests.benchmarks.latency_table [FOLDER]`` on a quiet machine. It measures some 114 layers
 and 190 networks of the CIFAR preset (100 of them twice), then the same space as three more devices for the
-transfer: about 6 minutes in all. Tables stay in FOLDER (runs/benchmarks/latency), so a stopped run goes on.
+transfer: about 8 minutes in all. Tables stay in FOLDER (runs/benchmarks/latency), so a stopped run goes on.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +38,12 @@ TRANSFER_FIT, TRANSFER_SHOTS, TRANSFER_CHECK = 30, 10, 60
 SECONDS_EACH = 0.5
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Measures what is missing, prints the tables of docs/latency.md and draws its plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("runs/benchmarks/latency"))
+    folder: Path = parser.parse_args().folder
     torch.set_num_threads(1)
-    folder = Path(arguments[0]) if arguments else Path("runs/benchmarks/latency")
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
     analytic = AnalyticCosts(space)
     layers = SlotSums(space, analytic)
@@ -219,4 +220,4 @@ def plot(check: LatencyCheck, size: int = 420, margin: int = 48) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
