@@ -76,7 +76,8 @@ class Process:
         cross = self._kernel(inputs, self._inputs)  # (n, n fitted)
         explained = ((cross @ self._inverse.T) ** 2).sum(axis=1)
         variance = np.exp(self._learnt[-3]) + np.exp(self._learnt[-2]) * (inputs**2).sum(axis=1) - explained
-        error = np.sqrt(np.maximum(variance, 1e-8)) * self._calibration
+        # What is peculiar to one arch counts as error too: it is part of the score that an evaluation gives.
+        error = np.sqrt(np.maximum(variance, 1e-8) + np.exp(self._learnt[-1])) * self._calibration
         return self._mean + self._unit * (cross @ self._dual), self._unit * error
 
     def _weigh(self, features: Features) -> Features:
