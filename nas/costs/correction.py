@@ -79,6 +79,7 @@ def fit_correction(
     if n < 5:
         raise ValueError(f"a correction needs at least 5 measured networks, got {n}")
     typical = float(np.median(measured_ms))
+    typical_layer = float(np.median(sums_ms / counts.sum(axis=1)))
     best: tuple[float, float, Floats, Floats] | None = None
     for cache_bytes in CACHE_BYTES:
         spill = spilled(weight_bytes, cache_bytes)
@@ -87,7 +88,12 @@ def fit_correction(
         features = np.column_stack([sums_ms, np.ones(n), counts, spill])
         # How far each coefficient may be expected from its prior: a ridge needs them in one unit.
         spread = np.array(
-            [0.3, 0.1 * typical, *[0.02 * typical] * counts.shape[1], typical / max(weight_bytes.max(), 1.0)]
+            [
+                0.3,
+                0.1 * typical,
+                *[0.3 * typical_layer] * counts.shape[1],
+                typical / max(weight_bytes.max(), 1.0),
+            ]
         )
         left_out = np.array(
             [
