@@ -50,7 +50,7 @@ def main() -> None:
     rows = sample_networks(space, FIT + CALIBRATE + CHECK, np.random.default_rng(0))
     start = time.monotonic()
     table = _measured(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
-    print(f"measured in {time.monotonic() - start:.0f} s\n")
+    print(f"\nmeasured in {time.monotonic() - start:.0f} s\n")
 
     parts = _split(table, rows)
     model = fit_latency(layers, table, *parts[0]).calibrated(*parts[1])
@@ -172,7 +172,7 @@ def _transfer(space: SearchSpace, layers: SlotSums, folder: Path) -> None:
         measured[name] = values
     shots = slice(TRANSFER_FIT, TRANSFER_FIT + TRANSFER_SHOTS)
     rest = slice(TRANSFER_FIT + TRANSFER_SHOTS, total)
-    print("| new device, from 10 networks | off on average | within 10 % | within 5 % | rank |")
+    print("\n\n| new device, from 10 networks | off on average | within 10 % | within 5 % | rank |")
     print("|---|---|---|---|---|")
     for name, latency in measured.items():
         others = [model for other, model in models.items() if other != name]
