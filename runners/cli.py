@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from runners.table_cli import tables
+
 app = typer.Typer(
     name="quarry",
     help="Train a supernet once, search it under latency limits measured on your device, compress what was "
@@ -20,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(tables, name="table")
 
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
 Run = Annotated[Path, typer.Option("--out", help="The run's folder.")]
@@ -39,6 +43,7 @@ def run_command(recipe: RecipeName, out: Out = None, set_: Set = None, seed: See
 
     Stopped or killed, the same command goes on where it was; finished stages are not repeated.
 
+    \b
     Examples:
         quarry run digits
         quarry run cifar10 --set data.source=~/cifar10 --out runs/cifar
@@ -58,6 +63,7 @@ def train(
 ) -> None:
     """Train the supernet of a run, starting the run if there is none.
 
+    \b
     Examples:
         quarry train digits --out runs/digits
         quarry train --out runs/digits --set train.epochs=40
@@ -73,21 +79,35 @@ def train(
 
 
 @app.command()
-def profile(out: Run, set_: Set = None, seed: Seed = None) -> None:
+def profile(
+    out: Run,
+    set_: Set = None,
+    seed: Seed = None,
+    kit: Annotated[
+        Path | None,
+        typer.Option("--kit", metavar="DIR", help="Write the layers for a device without PyTorch instead."),
+    ] = None,
+) -> None:
     """Measure the layers of the space on the device, and how well they predict whole networks.
 
-    Example:
+    \b
+    Examples:
         quarry profile --out runs/digits --set profile.hardware=cpu-ort-all
+        quarry profile --out runs/digits --kit kit    (then, back from the device: quarry table import)
     """
-    from runners.stages.sequence import stage
+    from runners.stages.sequence import stage, write_kit
 
-    stage("profile", out, set_ or [], seed)
+    if kit is not None:
+        write_kit(out, kit)
+    else:
+        stage("profile", out, set_ or [], seed)
 
 
 @app.command()
 def search(out: Run, set_: Set = None, seed: Seed = None) -> None:
     """Search the trained supernet for the best networks under the latency limit.
 
+    \b
     Example:
         quarry search --out runs/digits --set search.latency_ms=0.1
     """
@@ -100,6 +120,7 @@ def search(out: Run, set_: Set = None, seed: Seed = None) -> None:
 def compress(out: Run, set_: Set = None, seed: Seed = None) -> None:
     """Fine-tune, prune and quantize what the search found, keeping only what pays on the device.
 
+    \b
     Example:
         quarry compress --out runs/digits --set compress.tolerance=0.005
     """
@@ -112,6 +133,7 @@ def compress(out: Run, set_: Set = None, seed: Seed = None) -> None:
 def export(out: Run, set_: Set = None) -> None:
     """Write the models with their cards, after running each on the whole test set in its own runtime.
 
+    \b
     Example:
         quarry export --out runs/digits
     """
@@ -124,12 +146,33 @@ def export(out: Run, set_: Set = None) -> None:
 def report(out: Run) -> None:
     """Write report.html from the records of a run, finished or not.
 
+    \b
     Example:
         quarry report --out runs/digits
     """
     from runners.stages.sequence import write_report_of
 
     write_report_of(out)
+
+
+@app.command()
+def latency(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or module:function.")],
+    profile: Annotated[
+        str, typer.Option("--profile", help="A hardware profile, by name or path.")
+    ] = "cpu-ort",
+    input_shape: Annotated[str, typer.Option("--input", help="3x224x224, for module:function.")] = "",
+    seconds: Annotated[float, typer.Option(help="Of measuring.")] = 3.0,
+) -> None:
+    """Measure any model: latency with its spread, time by operator, and what to make of it.
+
+    \b
+    Example:
+        quarry latency runs/digits/artifacts/digits-3/model.onnx
+    """
+    from runners.devices import commands
+
+    commands.latency(model, profile=profile, input_shape=input_shape, seconds=seconds)
 
 
 @app.command()

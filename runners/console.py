@@ -57,7 +57,7 @@ class Console:
     def say(self, text: str, style: str = "") -> None:
         """One line, to the terminal and the log."""
         self._rich.print(text, style=style or None, markup=False)
-        self._write(text)
+        self.record(text)
 
     def warn(self, text: str) -> None:
         """One line that should not be overlooked."""
@@ -80,7 +80,7 @@ class Console:
             table.add_row(*map(Text, row))  # as text: what stands in brackets is no mark-up
         self._rich.print(table)
         for row in [columns, *rows]:
-            self._write(" | ".join(row))
+            self.record(" | ".join(row))
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Bar]:
@@ -98,7 +98,8 @@ class Console:
         with Progress(*columns, console=self._rich, transient=True) as progress:
             yield Bar(description, progress, self)
 
-    def _write(self, text: str) -> None:
+    def record(self, text: str) -> None:
+        """One line, to the log alone."""
         if self.log is not None:
             stamp = datetime.now(UTC).isoformat(timespec="seconds")
             with self.log.open("a") as file:

@@ -54,7 +54,7 @@ class Space(Section):
     """The search space: a preset, or a function of yours."""
 
     preset: str = "cifar"
-    """``digits``, ``cifar`` or ``mobile``."""
+    """``digits``, ``cifar-small``, ``cifar`` or ``mobile``."""
     module: str = ""
     """``path/to/file.py:function`` returning a SearchSpace; called with classes and input_shape."""
     mixers: tuple[str, ...] = ()

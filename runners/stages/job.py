@@ -100,22 +100,22 @@ class Job:
         """The device that is measured."""
         return open_device(load_profile(self.recipe.profile.hardware))
 
+    @property
+    def profile_plan(self) -> ProfilePlan:
+        """How much of the device is measured."""
+        recipe = self.recipe.profile
+        return ProfilePlan(
+            fit_networks=recipe.fit_networks,
+            check_networks=recipe.check_networks,
+            seconds_each=recipe.seconds_each,
+            confidence=self.recipe.search.confidence,
+            seed=self.recipe.seed if recipe.seed is None else recipe.seed,
+        )
+
     def profiled(self, progress: Callable[[int, int, float], None]) -> Profiled:
         """Table, latency model and check; measures what is not measured yet."""
-        recipe = self.recipe.profile
-        return profile_on(
-            self.target,
-            self.space,
-            self.path / "profile" / "table.parquet",
-            plan=ProfilePlan(
-                fit_networks=recipe.fit_networks,
-                check_networks=recipe.check_networks,
-                seconds_each=recipe.seconds_each,
-                confidence=self.recipe.search.confidence,
-                seed=self.recipe.seed if recipe.seed is None else recipe.seed,
-            ),
-            progress=progress,
-        )
+        table = self.path / "profile" / "table.parquet"
+        return profile_on(self.target, self.space, table, plan=self.profile_plan, progress=progress)
 
     def images(self, split: Split, n: int | None = None) -> Tensor:
         """The first n images of a split as network input, without augmentation."""

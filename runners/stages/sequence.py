@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def start(
 ) -> None:
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
-    with _opened(out or Path("runs") / recipe.name, recipe) as job:
+    with opened(out or Path("runs") / recipe.name, recipe) as job:
         for name in STAGES[: STAGES.index(last) + 1]:
             if name in job.run.finished:
                 job.console.say(f"{_TITLES[name]}: done before ({job.run.finished[name]:.0f} s)")
@@ -41,7 +41,7 @@ def start(
 
 def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
     """Does one stage of a run again, or for the first time; what it made before is put aside."""
-    with _opened(out, None) as job:
+    with opened(out, None) as job:
         if seed is not None:  # the run's own seed belongs to its training
             overrides = [*overrides, f"seed={seed}" if name == "train" else f"{name}.seed={seed}"]
         job.run.revise(revise(job.recipe, overrides), name)
@@ -51,17 +51,41 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         _do(job, name)
 
 
+def write_kit(out: Path, folder: Path) -> None:
+    """Writes what a device without PyTorch needs to measure the space of a run."""
+    from runners.devices.commands import make_kit
+
+    with opened(out, None) as job:
+        make_kit(
+            job.space,
+            folder,
+            profile=job.recipe.profile.hardware,
+            plan=job.profile_plan,
+            say=job.console.say,
+        )
+
+
 def write_report_of(out: Path) -> None:
     """Writes the report of a run, whatever it has so far."""
-    with _opened(out, None) as job:
+    with opened(out, None) as job:
         _do(job, "report")
 
 
 @contextmanager
-def _opened(path: Path, recipe: Recipe | None) -> Iterator[Job]:
+def opened(path: Path, recipe: Recipe | None) -> Iterator[Job]:
+    """A run at work, locked until the end; what stops it is in its log too.
+
+    Raises:
+        ValueError: as ``RunDirectory``.
+    """
     run = RunDirectory(path, recipe, shlex.join(["quarry", *sys.argv[1:]]))
+    console = Console(path / "log.txt")
     try:
-        yield Job(run, Console(path / "log.txt"))
+        yield Job(run, console)
+    except Exception as error:
+        with suppress(OSError):  # the disk may be what is full
+            console.record(f"error: {error}")
+        raise
     finally:
         run.close()
 

@@ -1,0 +1,19 @@
+"""``make bench``: every benchmark in turn, on a machine that does nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = (
+    "supernet_overhead",
+    "search_throughput",
+    "search_regret",
+    "pool_overhead",
+    "compression",
+    "latency_table",
+)
+
+for name in BENCHMARKS:
+    print(f"== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)
