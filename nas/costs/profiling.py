@@ -108,7 +108,7 @@ def profile_space(
         raise ValueError(
             f"space {space.name!r} has {len(rows)} networks that {header.profile!r} can run; a profile that "
             f"fits on {plan.fit_networks} and checks on 3 or more needs more of them: ask for fewer, or see "
-            "with quarry profile show which layers do not run"
+            "with quarry table show which layers do not run"
         )
     checked = rows[plan.fit_networks :]
     table = build(

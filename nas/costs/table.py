@@ -144,7 +144,7 @@ def load_table(path: Path) -> LatencyTable:
     if "quarry.header" not in metadata:
         raise ValueError(
             f"{path} has no header, so its units are unknown; a table is made by quarry profile, or from "
-            "CSV by quarry profile import"
+            "CSV by quarry table import"
         )
     if metadata.get("quarry.version") != VERSION:
         raise ValueError(

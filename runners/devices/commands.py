@@ -103,7 +103,7 @@ def make_kit(
 def import_table(
     source: Path, target: Path, *, space: SearchSpace | None = None, say: Say = print
 ) -> LatencyTable:
-    """``quarry profile import``: a kit's folder or a CSV file becomes a table.
+    """``quarry table import``: a kit's folder or a CSV file becomes a table.
 
     Args:
         source: the folder or file.
@@ -130,14 +130,14 @@ def import_table(
 
 
 def export_table(source: Path, target: Path, *, say: Say = print) -> None:
-    """``quarry profile export``: a table as CSV."""
+    """``quarry table export``: a table as CSV."""
     table = load_table(source)
     export_csv(table, target)
     say(f"{len(table.rows)} rows in {target}")
 
 
 def merge(sources: Sequence[Path], target: Path, *, say: Say = print) -> LatencyTable:
-    """``quarry profile merge``: tables of one device and space become one."""
+    """``quarry table merge``: tables of one device and space become one."""
     table = merge_tables([load_table(source) for source in sources])
     table.save(target)
     say(f"{len(table.rows)} rows in {target}")
@@ -145,7 +145,7 @@ def merge(sources: Sequence[Path], target: Path, *, say: Say = print) -> Latency
 
 
 def show(source: Path, *, limit: int = 20, say: Say = print) -> LatencyTable:
-    """``quarry profile show``: what a table holds for, and its slowest layers."""
+    """``quarry table show``: what a table holds for, and its slowest layers."""
     table = load_table(source)
     header, rows = table.header, table.rows
     runtime = f"{header.runtime} {header.runtime_version}"
@@ -166,7 +166,7 @@ def show(source: Path, *, limit: int = 20, say: Say = print) -> LatencyTable:
 def check_table(
     source: Path, space: SearchSpace, *, profile: str = "cpu-ort", seed: int = 0, say: Say = print
 ) -> Drift:
-    """``quarry profile check``: what has changed since a table was measured, and whether it still holds.
+    """``quarry table check``: what has changed since a table was measured, and whether it still holds.
 
     Raises:
         ValueError: a table of another space.
@@ -194,7 +194,7 @@ def staircase(
     size: int = 16,
     say: Say = print,
 ) -> Staircase:
-    """``quarry profile staircase``: which channel counts a device runs for the price of smaller ones.
+    """``quarry table staircase``: which channel counts a device runs for the price of smaller ones.
 
     Args:
         profile: name or path.
