@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 
 from search_spaces.naming import unknown
@@ -35,6 +36,23 @@ def unknown_names(
         *_unknown("space.activation", "activation", [activation], ACTIVATIONS),
         *_unknown("search.searchers", "searcher", searchers, searcher.searchers()),
     ]
+
+
+def short_budgets(searchers: Iterable[str], budget: int) -> list[str]:
+    """A line for each searcher whose population the budget does not fill."""
+    from nas.search import registry, searcher
+
+    assert registry  # imported for the searchers it registers
+    problems = []
+    for name in searchers:
+        if name in searcher.searchers():
+            population = inspect.signature(searcher.searcher(name)).parameters.get("population")
+            if population is not None and budget < population.default:
+                problems.append(
+                    f"search.budget = {budget}: {name} has a population of {population.default} and learns "
+                    f"nothing from less; give at least {population.default}"
+                )
+    return problems
 
 
 def _unknown(key: str, kind: str, names: Iterable[str], valid: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runners.named import unknown_hardware, unknown_names
+from runners.named import short_budgets, unknown_hardware, unknown_names
 from search_spaces.naming import unknown
 
 
@@ -242,6 +242,7 @@ def revise(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 def _named(recipe: Recipe, what: str) -> Recipe:
     """The recipe, if everything it names is there."""
     problems = unknown_hardware(recipe.profile.hardware)
+    problems += short_budgets(recipe.search.searchers, recipe.search.budget)
     if not recipe.space.module:  # a user's module may register mixers and searchers of its own
         problems += unknown_names(
             preset=recipe.space.preset,

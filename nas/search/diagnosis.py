@@ -57,7 +57,7 @@ def diagnose(problem: Problem, row: Rows) -> str:
     broken = [limit for limit in problem.cheap_limits if limit.excess(np.array([costs[limit.name]]))[0] != 0]
     asked = ", ".join(str(limit) for limit in problem.cheap_limits)
     reached = ", ".join(f"{limit.name} {costs[limit.name]:.6g}" for limit in broken)
-    lines = [f"no arch of {space.name!r} meets {asked}; the closest that was found has {reached}"]
+    lines = [f"no arch of {space.name!r} meets {asked}; the cheapest reachable network found has {reached}"]
     if any(not np.isfinite(costs[limit.name]) for limit in broken):
         lines.append(
             f"{broken[0].name} is not known for any arch that was tried: is the cost table complete?"

@@ -112,6 +112,7 @@ def test_bad_data(call: Call, tmp_path: Path, make: Callable[[Path], Path], word
         (["run", "digits", "--set", 'space.mixers=["atention"]'], ["atention", "attention"]),
         (["run", "digits", "--set", "profile.hardware=cpu-otr"], ["cpu-otr", "cpu-ort"]),
         (["run", "digits", "--set", 'search.searchers=["nsga"]'], ["nsga", "nsga2"]),
+        (["run", "digits", "--set", "search.budget=5"], ["search.budget = 5", "nsga2", "at least 24"]),
         (["run", "digits", "--set", "train.device=cuda:9"], ["train.device", "cuda:9"]),
         (["search", "--out", "nothing-here"], ["no run in nothing-here", "quarry run RECIPE"]),
         (["serch"], ["serch", "search"]),

@@ -59,7 +59,7 @@ def test_a_run_keeps_its_recipe_and_says_where_it_was_made(tmp_path: Path) -> No
 def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         finish(run, "train")
-    other = load_recipe("digits", ["train.epochs=1", "search.budget=9"], seed=3)
+    other = load_recipe("digits", ["train.epochs=1", "search.budget=99"], seed=3)
     said = refused(tmp_path, other)
     assert f"{tmp_path} holds a run of another recipe" in said
     assert "it differs in search.budget, seed, train.epochs. Choose another --out" in said
@@ -192,7 +192,7 @@ def test_a_stage_needs_those_before_it(tmp_path: Path) -> None:
 def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         finish(run, *STAGES)
-        changed = revise(DIGITS, ["search.budget=7"])
+        changed = revise(DIGITS, ["search.budget=99"])
         run.revise(changed, "search")
         assert list(run.finished) == ["train", "profile"]
         assert sorted(path.name for path in (tmp_path / "earlier" / "1").iterdir()) == [
