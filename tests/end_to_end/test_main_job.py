@@ -129,7 +129,11 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(finished: Path, 
 def test_a_stage_done_again_with_another_limit_keeps_what_comes_before(finished: Path) -> None:
     supernet = (finished / "train" / "supernet.safetensors").stat().st_mtime_ns
     done = quarry(
-        "search", "--out", "run", *settings("search.speedup=1.2", "search.budget=26"), folder=finished.parent
+        "search",
+        "--out",
+        "run",
+        *settings("search.latency_ms=0.9", "search.budget=26"),
+        folder=finished.parent,
     )
     assert done.returncode == 0, done.stderr
     assert (finished / "train" / "supernet.safetensors").stat().st_mtime_ns == supernet
