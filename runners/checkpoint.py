@@ -1,13 +1,13 @@
 """Everything a supernet training goes on from, in one safetensors file.
 
-Data order and sampling are derived from (seed, step), so weights, averages, optimizer moments and the step
-are all there is to keep: the continued run equals the uninterrupted one.
+Data order and sampling are derived from (seed, step), so weights, averages, optimizer moments, the history of
+passes and the step are all there is to keep: the continued run equals the uninterrupted one.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -15,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nas.rules.step import History
 from nas.supernet import Supernet
 from results.files import replace_atomic
 
-_FORMAT = "quarry-training-1"
+_FORMAT = "quarry-training-2"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,12 +46,14 @@ class TrainingState:
         optimizer: its moments.
         average: exponential moving average of the flat weights, by group; empty when none is kept.
         progress: how far it is.
+        history: of the last passes, for rules that learn from it.
     """
 
     supernet: Supernet
     optimizer: torch.optim.Optimizer
     average: dict[str, Tensor]
     progress: Progress = field(default_factory=Progress)
+    history: History = field(default_factory=History)
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
@@ -61,6 +64,8 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
     for parameter, moments in state.optimizer.state.items():
         for key, value in moments.items():
             tensors[f"optimizer/{key}/{names[id(parameter)]}"] = torch.as_tensor(value).cpu().contiguous()
+    for part in fields(History):
+        tensors[f"history/{part.name}"] = torch.from_numpy(getattr(state.history, part.name).copy())
     metadata = {
         "format": _FORMAT,
         "fingerprint": state.supernet.space.fingerprint,
@@ -99,4 +104,6 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
             parameter = state.supernet.parameters[name]
             # Fused optimizers keep their step count on the parameter's device.
             state.optimizer.state[parameter][moment] = value.to(parameter.device)
+    parts = {part.name: tensors[f"history/{part.name}"].numpy() for part in fields(History)}
+    state.history = History(**parts)
     state.progress = Progress(**json.loads(metadata["progress"]))

@@ -20,10 +20,11 @@ def unknown_hardware(name: str) -> list[str]:
 
 
 def unknown_names(
-    *, preset: str, mixers: Sequence[str], activation: str, searchers: Sequence[str]
+    *, preset: str, mixers: Sequence[str], activation: str, searchers: Sequence[str], rule: str
 ) -> list[str]:
     """A line for each name that stands for nothing, with its key in the recipe."""
     # Imported here: presets bring PyTorch, and importing recipes should not.
+    from nas.rules import RULES
     from nas.search import registry, searcher
     from search_spaces.mixers import MIXERS
     from search_spaces.parts import ACTIVATIONS
@@ -35,6 +36,7 @@ def unknown_names(
         *_unknown("space.mixers", "mixer", mixers, MIXERS),
         *_unknown("space.activation", "activation", [activation], ACTIVATIONS),
         *_unknown("search.searchers", "searcher", searchers, searcher.searchers()),
+        *_unknown("train.rule", "training rule", [rule], RULES),
     ]
 
 

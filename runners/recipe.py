@@ -74,8 +74,16 @@ class Train(Section):
     gradient_clip: float = Field(default=1.0, gt=0)
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     """Of a moving average of the weights; 0 keeps none."""
+    rule: str = "sandwich"
+    """Which subnets a step trains: a name of ``nas.rules.RULES``."""
     random_subnets: int = Field(default=2, ge=0)
-    """Of the sandwich rule, beside the largest and the smallest."""
+    """Of a step, beside two others (of the sandwich: the largest and the smallest)."""
+    sampling: Literal["size", "choices"] = "size"
+    """Random subnets are drawn evenly over log MACs (``size``) or over the values of every choice."""
+    distillation: Literal["kl", "alpha"] = "kl"
+    """What a subnet that learns from the largest minimises: KL or AlphaNet's adaptive alpha-divergence."""
+    resolutions: tuple[int, ...] = ()
+    """Image heights that all subnets but the largest are trained at, drawn step by step; empty keeps one."""
     device: str = "auto"
     """``auto`` takes a GPU where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -249,6 +257,7 @@ def _named(recipe: Recipe, what: str) -> Recipe:
             mixers=recipe.space.mixers,
             activation=recipe.space.activation,
             searchers=recipe.search.searchers,
+            rule=recipe.train.rule,
         )
     if problems:
         raise ValueError("\n".join([f"{what} is not valid:", *(f"  {problem}" for problem in problems)]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -11,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nas.rules.step import Pass, Rule
+from nas.rules.step import History, Moment, Pass, Rule, Size
 from nas.supernet import Supernet
 from runners.batches import Prepare, batches, batches_per_epoch, channels_last, generator
 from runners.checkpoint import Progress, TrainingState, load_checkpoint, save_checkpoint
+from runners.passes import run_passes
 from runners.schedule import warmup_cosine
+
+_REMEMBERED = 2048  # passes: what rules that learn from the history look back on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class TrainSettings:
         weight_decay: of matrices and kernels; biases, norms and scales take none.
         warmup_epochs: of the linear rise to the peak.
         label_smoothing: of the losses on labels.
+        distillation: of the losses on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
         gradient_clip: largest norm of the whole gradient.
         average_decay: of the moving average of the weights; 0 keeps none.
         precision: ``fp32`` or ``bf16`` (autocast).
@@ -46,6 +48,7 @@ class TrainSettings:
     label_smoothing: float
     gradient_clip: float
     average_decay: float
+    distillation: str = "kl"
     precision: str = "fp32"
     checkpoint_seconds: float = 30.0
 
@@ -78,6 +81,7 @@ def train_supernet(
     checkpoint: Path,
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[EpochSummary, Supernet], None],
+    size: Size | None = None,
 ) -> Supernet:
     """Trains a supernet, going on from the checkpoint if there is one.
 
@@ -93,6 +97,7 @@ def train_supernet(
         on_step: called with (steps done, steps in all).
         on_epoch: called after each epoch with its summary and the supernet to be judged (the average, where
             one is kept), before the checkpoint that counts the epoch as done.
+        size: how big archs are, for rules that draw by size; None lets them draw every choice uniformly.
 
     Returns:
         The supernet to use: the averaged weights where an average is kept.
@@ -116,8 +121,17 @@ def train_supernet(
             rate = settings.learning_rate * warmup_cosine(
                 progress.step, total=total, warmup=round(settings.warmup_epochs * per_epoch)
             )
-            passes = rule(supernet.space, np.random.default_rng([seed, progress.step]))
-            loss = _train_step(state, batch, target, passes, rate, settings, seed, checkpoint)
+            moment = Moment(
+                space=supernet.space,
+                rng=np.random.default_rng([seed, progress.step]),
+                progress=progress.step / total,
+                size=size,
+                history=state.history,
+            )
+            passes = rule(moment)
+            losses = _train_step(state, batch, target, passes, rate, settings, seed, checkpoint)
+            state.history = _remember(moment, passes, losses)
+            loss = _on_labels(passes, losses)
             progress.step += 1
             progress.loss_sum += loss
             progress.seconds += time.monotonic() - began
@@ -167,8 +181,8 @@ def _train_step(
     settings: TrainSettings,
     seed: int,
     checkpoint: Path,
-) -> float:
-    """One optimizer step over the passes of a rule; returns the mean loss on labels."""
+) -> list[float]:
+    """One optimizer step over the passes of a rule; returns the loss of each."""
     supernet, step = state.supernet, state.progress.step
     batch = channels_last(batch.to(supernet.device, non_blocking=True))
     target = target.to(supernet.device, non_blocking=True)
@@ -176,7 +190,13 @@ def _train_step(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(seed, step).initial_seed())  # for dropout in users' networks
         losses, used = run_passes(
-            supernet, batch, target, passes, settings.label_smoothing, settings.precision
+            supernet,
+            batch,
+            target,
+            passes,
+            label_smoothing=settings.label_smoothing,
+            distillation=settings.distillation,
+            precision=settings.precision,
         )
     for one, done in zip(losses, passes, strict=True):
         if not math.isfinite(one):
@@ -194,42 +214,24 @@ def _train_step(
         # Early on the average follows faster: what it began with should not linger.
         decay = min(settings.average_decay, (step + 1) / (step + 10))
         average.lerp_(supernet.flat[group], 1 - decay)
-    on_labels = [one for one, done in zip(losses, passes, strict=True) if done.teacher is None]
-    return sum(on_labels) / len(on_labels)
+    return losses
 
 
-def run_passes(
-    supernet: Supernet,
-    batch: Tensor,
-    target: Tensor,
-    passes: list[Pass],
-    label_smoothing: float,
-    precision: str = "fp32",
-) -> tuple[list[float], set[str]]:
-    """Forward and backward of every pass of a step, adding into the shared gradient.
+def _on_labels(passes: list[Pass], losses: list[float]) -> float:
+    """The mean loss of the passes that learned from labels."""
+    found = [one for one, done in zip(losses, passes, strict=True) if done.teacher is None]
+    return sum(found) / len(found)
 
-    Returns:
-        The loss of each pass, and the names of the parameters that took part.
-    """
-    outputs: list[Tensor] = []
-    losses: list[Tensor] = []
-    used: set[str] = set()
-    autocast = (
-        torch.autocast(supernet.device.type, dtype=torch.bfloat16)
-        if precision == "bf16"
-        else contextlib.nullcontext()
+
+def _remember(moment: Moment, passes: list[Pass], losses: list[float]) -> History:
+    """The history with these passes at its end; as it was where sizes are not known."""
+    if moment.size is None:
+        return moment.history
+    before, space = moment.history, moment.space
+    sizes = moment.size(np.stack([space.to_row(one.arch) for one in passes]))
+    taught = [one.teacher is not None for one in passes]
+    return History(
+        sizes=np.append(before.sizes, sizes)[-_REMEMBERED:],
+        losses=np.append(before.losses, losses)[-_REMEMBERED:],
+        taught=np.append(before.taught, taught)[-_REMEMBERED:],
     )
-    for one in passes:
-        network = supernet.subnet(one.arch)
-        with autocast:
-            logits = network(batch)
-        logits = logits.float()
-        if one.teacher is None:
-            loss = F.cross_entropy(logits, target, label_smoothing=label_smoothing)
-        else:
-            loss = F.cross_entropy(logits, outputs[one.teacher].softmax(dim=1))
-        (one.weight * loss).backward()
-        outputs.append(logits.detach())
-        losses.append(loss.detach())
-        used.update(name for name, _ in network.named_parameters())
-    return torch.stack(losses).tolist(), used  # one transfer from the device for all

@@ -9,15 +9,11 @@ the smallest takes its at random, so that every mixer is trained at its smallest
 
 from __future__ import annotations
 
-import numpy as np
-
-from nas.rules.step import Pass
-from search_spaces.space import SearchSpace
+from nas.rules.sampling import draw, smallest_row, taught
+from nas.rules.step import Moment, Pass
 
 
-def sandwich(space: SearchSpace, rng: np.random.Generator, *, random_subnets: int = 2) -> list[Pass]:
+def sandwich(moment: Moment, *, random_subnets: int = 2) -> list[Pass]:
     """The largest on the labels; the smallest and ``random_subnets`` random ones on its outputs."""
-    rows = space.sample(1 + random_subnets, rng)
-    rows[0] = np.where(space.categorical, rng.integers(0, space.n_values), 0)
-    students = [space.to_arch(row) for row in rows]
-    return [Pass(arch=space.largest()), *(Pass(arch=arch, teacher=0) for arch in students)]
+    smallest = smallest_row(moment.space, moment.rng)
+    return taught(moment.space, [smallest, *draw(moment, random_subnets)])

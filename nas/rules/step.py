@@ -1,14 +1,20 @@
-"""What a training rule gives back: the passes of one step."""
+"""What a training rule is given, and what it gives back: the passes of one step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.choice import Value
-from search_spaces.space import SearchSpace
+from search_spaces.space import Rows, SearchSpace
+
+Floats = NDArray[np.float64]
+
+Size = Callable[[Rows], Floats]
+"""``size(rows)`` gives the cost of each arch, (n,), positive: a cost model's view of how big it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +25,48 @@ class Pass:
         arch: the subnet that runs.
         teacher: index of the earlier pass of the step whose outputs it learns from; None learns from labels.
         weight: of its loss in the step's sum.
+        resolution: (height, width) the images are scaled to for it; None takes them as they are.
     """
 
     arch: dict[str, Value]
     teacher: int | None = None
     weight: float = 1.0
+    resolution: tuple[int, int] | None = None
 
 
-Rule = Callable[[SearchSpace, np.random.Generator], list[Pass]]
-"""``rule(space, rng)`` gives the passes of one step, teachers before their students."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The last passes of a training, oldest first; it is kept in the checkpoint.
+
+    Attributes:
+        sizes: of the archs that ran, (n,).
+        losses: of each pass, (n,).
+        taught: whether it learned from a teacher, (n,).
+    """
+
+    sizes: Floats = field(default_factory=lambda: np.empty(0))
+    losses: Floats = field(default_factory=lambda: np.empty(0))
+    taught: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """All that a rule may decide by. The same moment gives the same passes: so a training can be resumed.
+
+    Attributes:
+        space: of the supernet.
+        rng: of this step alone.
+        progress: share of the training's steps that are done, in [0, 1).
+        size: how big archs are; None where rules should draw every choice uniformly.
+        history: of the passes so far; empty where the size is None.
+    """
+
+    space: SearchSpace
+    rng: np.random.Generator
+    progress: float = 0.0
+    size: Size | None = None
+    history: History = field(default_factory=History)
+
+
+Rule = Callable[[Moment], list[Pass]]
+"""``rule(moment)`` gives the passes of one step, teachers before their students."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
-from nas.rules.sandwich import sandwich
+from nas.rules import rule
 from nas.supernet import Supernet
 from results.files import append_line, read_lines
 from results.records import EpochRecord
 from runners.console import Bar
+from runners.resolutions import check_resolutions
+from runners.sizes import macs_of
 from runners.stages.job import Job
 from runners.training import EpochSummary, TrainSettings, train_supernet
 from search_spaces.space import Arch
@@ -34,7 +35,11 @@ def run_train(job: Job) -> None:
             job.splits.train.images.to(job.device),
             job.splits.train.labels.to(job.device),
             job.prepare,
-            partial(sandwich, random_subnets=recipe.random_subnets),
+            rule(
+                recipe.rule,
+                random_subnets=recipe.random_subnets,
+                resolutions=check_resolutions(space, recipe.resolutions),
+            ),
             TrainSettings(
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
@@ -45,11 +50,13 @@ def run_train(job: Job) -> None:
                 gradient_clip=recipe.gradient_clip,
                 average_decay=recipe.average_decay,
                 precision=recipe.precision,
+                distillation=recipe.distillation,
             ),
             seed=job.recipe.seed,
             checkpoint=job.path / "train" / "checkpoint.safetensors",
             on_step=watch.step,
             on_epoch=watch.epoch,
+            size=macs_of(space, seed=job.recipe.seed) if recipe.sampling == "size" else None,
         )
     trained.save(job.supernet_path)
 

@@ -16,9 +16,10 @@ from nas.rules.sandwich import sandwich
 from nas.rules.step import Pass
 from nas.supernet import Supernet
 from runners.batches import batches, channels_last
+from runners.passes import run_passes
 from runners.schedule import warmup_cosine
 from runners.scoring import accuracy
-from runners.training import DivergedError, EpochSummary, TrainSettings, run_passes, train_supernet
+from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
 from search_spaces.metaformer import Stage, metaformer
 from search_spaces.space import SearchSpace
 
@@ -147,11 +148,11 @@ def test_the_gradient_of_a_step_is_the_sum_over_its_passes() -> None:
     total = {group: torch.zeros_like(flat) for group, flat in supernet.grad.items()}
     for arch in archs:
         supernet.zero_grad()
-        run_passes(supernet, batch, labels, [Pass(arch=arch)], 0.0)
+        run_passes(supernet, batch, labels, [Pass(arch=arch)])
         for group, gradient in supernet.grad.items():
             total[group] += gradient
     supernet.zero_grad()
-    run_passes(supernet, batch, labels, [Pass(arch=arch) for arch in archs], 0.0)
+    run_passes(supernet, batch, labels, [Pass(arch=arch) for arch in archs])
     for group, gradient in supernet.grad.items():
         torch.testing.assert_close(gradient, total[group])
 
@@ -162,8 +163,8 @@ def test_a_student_learns_from_its_teacher_and_not_from_labels() -> None:
     images, labels = digits(32)
     batch = prepare(images, None)
     passes = [Pass(arch=space.largest()), Pass(arch=space.smallest(), teacher=0)]
-    first, _ = run_passes(supernet, batch, labels, passes, 0.0)
-    other, _ = run_passes(supernet, batch, labels.flip(0), passes, 0.0)
+    first, _ = run_passes(supernet, batch, labels, passes)
+    other, _ = run_passes(supernet, batch, labels.flip(0), passes)
     assert first[0] != other[0]
     assert first[1] == other[1]
 

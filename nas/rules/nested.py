@@ -1,0 +1,42 @@
+"""Sorted nested sampling: only subnets that lie inside one another.
+
+"SortedNet: A Scalable and Generalized Framework for Training Modular Deep Neural Networks" (Valipour et al.,
+2023), sections 3.1 and 3.2: sub-models are prefixes of one another in every dimension at once, each step
+draws a few and accumulates their gradients, all on the labels. The chain runs from the smallest to the
+largest, every size choice at the same share of its range. Categories have no order and are drawn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.rules.sampling import positions
+from nas.rules.step import Moment, Pass
+from search_spaces.space import Rows, SearchSpace
+
+_LEVELS = 16
+
+
+def nested(moment: Moment, *, random_subnets: int = 2) -> list[Pass]:
+    """``random_subnets + 2`` members of the chain on the labels, as many passes as the sandwich has."""
+    n, links = random_subnets + 2, chain(moment.space)
+    if moment.size is None:
+        chosen = links[moment.rng.integers(len(links), size=n)]
+    else:
+        at = positions(moment, moment.space.canonical(links))
+        aim = at[0] + moment.rng.random(n) * (at[-1] - at[0])
+        chosen = links[np.abs(at - aim[:, None]).argmin(axis=1)]
+    categories = moment.rng.integers(0, moment.space.n_values, size=chosen.shape)
+    rows = np.where(moment.space.categorical, categories, chosen)
+    return [Pass(arch=moment.space.to_arch(row), weight=1 / n) for row in rows]
+
+
+def chain(space: SearchSpace) -> Rows:
+    """The nested archs from smallest to largest, (n links, n choices): no index ever falls along it.
+
+    Not canonical: categories stay at the largest's own, and depth alone decides which choices matter.
+    """
+    shares = np.linspace(0, 1, _LEVELS)[:, None]
+    rows = np.rint(shares * (space.n_values - 1)).astype(np.int64)
+    rows[:, space.categorical] = (space.n_values - 1)[space.categorical]
+    return np.unique(rows, axis=0)

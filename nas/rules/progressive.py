@@ -1,0 +1,50 @@
+"""Progressive shrinking: the largest first, then smaller kernels, depths and widths, phase by phase.
+
+"Once-for-All: Train One Network and Specialize It for Efficient Deployment" (Cai et al., ICLR 2020), section
+3.3: the largest network is trained first; then kernel sizes become elastic, then depths, then widths, in
+each phase from the large end down, and students learn from the largest. There the teacher is a frozen copy
+and the phases are separate trainings; here the largest goes on learning and teaches as it is, in one go.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.rules.sampling import draw, taught
+from nas.rules.step import Moment, Pass
+from search_spaces.space import Rows, SearchSpace
+
+
+def progressive(moment: Moment, *, random_subnets: int = 2, alone: float = 0.25) -> list[Pass]:
+    """The largest on the labels, and ``random_subnets + 1`` subnets of what is open by now on its outputs.
+
+    Args:
+        moment: see there.
+        random_subnets: students, less one: as many passes as the sandwich has.
+        alone: share of the training in which the largest runs alone.
+    """
+    if moment.progress < alone:
+        return taught(moment.space, [])
+    lowest = lowest_open(moment.space, (moment.progress - alone) / (1 - alone))
+    return taught(moment.space, draw(moment, random_subnets + 1, lowest))
+
+
+def lowest_open(space: SearchSpace, progress: float) -> Rows:
+    """The first value index each choice may take, (n choices,), from a share of the phases' time.
+
+    Categories and choices called ``kernel...`` open first, then ``depth...``, then all others. Phases have
+    equal time; within the first half of its own a phase opens value after value, the largest first.
+    """
+    kinds = [_kind(space, index) for index in range(len(space.choices))]
+    phases = sorted(set(kinds))
+    behind = progress * len(phases) - np.array([phases.index(kind) for kind in kinds])
+    opened = np.floor(np.clip(2 * behind, 0, 1) * (space.n_values - 1))  # values below the largest
+    opened = np.where(behind >= 0, np.maximum(opened, 1), 0)
+    return np.maximum(space.n_values - 1 - opened, 0).astype(np.int64)
+
+
+def _kind(space: SearchSpace, index: int) -> int:
+    last = space.names[index].rsplit(".", 1)[-1]
+    if space.categorical[index] or last.startswith("kernel"):
+        return 0
+    return 1 if last.startswith("depth") else 2

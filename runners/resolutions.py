@@ -1,0 +1,54 @@
+"""Whether a space's networks can be trained at other input sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from search_spaces.space import SearchSpace
+
+
+def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[int, int]]:
+    """The (height, width) of each height, in the proportions of the space's input, if its networks take them.
+
+    Args:
+        space: whose largest and smallest network are tried.
+        heights: in pixels.
+
+    Raises:
+        ValueError: a size that is larger than the input, that the space's strides do not divide, or that a
+            network fails on.
+    """
+    _, height, width = space.input_shape(space.largest())
+    sizes = [(one, max(1, round(width * one / height))) for one in heights]
+    for size in sizes:
+        problem = _problem(space, size)
+        if problem:
+            raise ValueError(f"train.resolutions: {size[0]} {problem}")
+    return sizes
+
+
+def _problem(space: SearchSpace, size: tuple[int, int]) -> str:
+    """What keeps a size from being used; empty if nothing does."""
+    channels, full, _ = space.input_shape(space.largest())
+    if not 0 < size[0] <= full:
+        return f"is not between 1 and the input's height, {full}"
+    stride = _stride(space, full)
+    if any(length % stride for length in size):
+        return f"gives an input of {size[0]}x{size[1]}, no multiple of the networks' stride, {stride}"
+    for arch in (space.largest(), space.smallest()):
+        try:
+            with torch.no_grad():
+                space.build(arch).eval()(torch.zeros(1, channels, *size))
+        except RuntimeError as error:
+            return f"does not run through arch {arch}: {str(error).splitlines()[0]}"
+    return ""
+
+
+def _stride(space: SearchSpace, full: int) -> int:
+    """How much smaller the last maps are than the input; 1 where the space does not list its layers."""
+    if not space.slots:
+        return 1
+    shapes = [layer.output_shape for layer in space.lower(space.largest())]
+    return full // min(shape[1] for shape in shapes if len(shape) == 3)
