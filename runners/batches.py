@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from runners.mixing import Mix
+
 Prepare = Callable[[Tensor, torch.Generator | None], Tensor]
 """``prepare(images, generator)`` makes stored images (N, C, H, W) into network input.
 
@@ -34,6 +36,7 @@ def batches(
     seed: int,
     epoch: int,
     start: int = 0,
+    mix: Mix | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The prepared batches of one epoch in its order, from batch ``start`` on.
 
@@ -45,12 +48,14 @@ def batches(
         seed: of the training.
         epoch: counted from 0.
         start: batches to pass over, when an interrupted epoch goes on.
+        mix: mixes prepared images; their labels then come as probabilities, (N, classes).
     """
     order = torch.randperm(len(images), generator=generator(seed, epoch))
     for index in range(start, batches_per_epoch(len(images), batch_size)):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         chosen = chosen.to(images.device)
-        yield prepare(images[chosen], generator(seed, epoch, index)), labels[chosen]
+        batch, target = prepare(images[chosen], generator(seed, epoch, index)), labels[chosen]
+        yield mix(batch, target, np.random.default_rng([seed, epoch, index])) if mix else (batch, target)
 
 
 def channels_last(images: Tensor) -> Tensor:

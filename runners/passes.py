@@ -37,7 +37,11 @@ def run_passes(
 
     Returns:
         The loss of each pass, and the names of the parameters that took part.
+
+    Raises:
+        ValueError: a rule gave no passes, or a student before its teacher.
     """
+    _check(passes)
     outputs: list[Tensor] = []
     losses: list[Tensor] = []
     used: set[str] = set()
@@ -64,6 +68,17 @@ def run_passes(
         losses.append(loss.detach())
         used.update(name for name, _ in network.named_parameters())
     return torch.stack(losses).tolist(), used  # one transfer from the device for all
+
+
+def _check(passes: list[Pass]) -> None:
+    if not passes:
+        raise ValueError("the training rule gave no passes; a step needs at least one")
+    for index, one in enumerate(passes):
+        if one.teacher is not None and not 0 <= one.teacher < index:
+            raise ValueError(
+                f"the training rule lets pass {index} learn from pass {one.teacher}, which has not run by then; "
+                f"give teachers before their students"
+            )
 
 
 def scaled(batch: Tensor, size: tuple[int, ...]) -> Tensor:

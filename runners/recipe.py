@@ -72,6 +72,10 @@ class Train(Section):
     warmup_epochs: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     gradient_clip: float = Field(default=1.0, gt=0)
+    mixup: float = Field(default=0.0, ge=0)
+    """Alpha of mixup: a batch's images are blended in pairs; 0 does not."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """Alpha of cutmix: a box of each image is replaced by its partner's; 0 does not."""
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     """Of a moving average of the weights; 0 keeps none."""
     rule: str = "sandwich"

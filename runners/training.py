@@ -16,6 +16,7 @@ from nas.rules.step import History, Moment, Pass, Rule, Size
 from nas.supernet import Supernet
 from runners.batches import Prepare, batches, batches_per_epoch, channels_last, generator
 from runners.checkpoint import Progress, TrainingState, load_checkpoint, save_checkpoint
+from runners.mixing import Mix
 from runners.passes import run_passes
 from runners.schedule import warmup_cosine
 
@@ -82,6 +83,7 @@ def train_supernet(
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[EpochSummary, Supernet], None],
     size: Size | None = None,
+    mix: Mix | None = None,
 ) -> Supernet:
     """Trains a supernet, going on from the checkpoint if there is one.
 
@@ -98,6 +100,7 @@ def train_supernet(
         on_epoch: called after each epoch with its summary and the supernet to be judged (the average, where
             one is kept), before the checkpoint that counts the epoch as done.
         size: how big archs are, for rules that draw by size; None lets them draw every choice uniformly.
+        mix: mixes the images of a batch; None leaves them.
 
     Returns:
         The supernet to use: the averaged weights where an average is kept.
@@ -106,45 +109,61 @@ def train_supernet(
         DivergedError: the loss is not finite; names the step, the arch and the checkpoint.
         ValueError: the checkpoint is damaged or belongs to another space.
     """
+    course = _Course(
+        rule=rule,
+        settings=settings,
+        seed=seed,
+        size=size,
+        checkpoint=checkpoint,
+        per_epoch=batches_per_epoch(len(images), settings.batch_size),
+    )
     state = _start(supernet, settings)
     if checkpoint.exists():
         load_checkpoint(checkpoint, state)
-    progress, last_saved = state.progress, time.monotonic()
-    per_epoch = batches_per_epoch(len(images), settings.batch_size)
-    total = per_epoch * settings.epochs
-    for epoch in range(progress.step // per_epoch, settings.epochs):
-        start = progress.step - epoch * per_epoch
+    last_saved = time.monotonic()
+    for epoch in range(state.progress.step // course.per_epoch, settings.epochs):
         for batch, target in batches(
-            images, labels, prepare, batch_size=settings.batch_size, seed=seed, epoch=epoch, start=start
+            images,
+            labels,
+            prepare,
+            batch_size=settings.batch_size,
+            seed=seed,
+            epoch=epoch,
+            start=state.progress.step - epoch * course.per_epoch,
+            mix=mix,
         ):
-            began = time.monotonic()
-            rate = settings.learning_rate * warmup_cosine(
-                progress.step, total=total, warmup=round(settings.warmup_epochs * per_epoch)
-            )
-            moment = Moment(
-                space=supernet.space,
-                rng=np.random.default_rng([seed, progress.step]),
-                progress=progress.step / total,
-                size=size,
-                history=state.history,
-            )
-            passes = rule(moment)
-            losses = _train_step(state, batch, target, passes, rate, settings, seed, checkpoint)
-            state.history = _remember(moment, passes, losses)
-            loss = _on_labels(passes, losses)
-            progress.step += 1
-            progress.loss_sum += loss
-            progress.seconds += time.monotonic() - began
-            on_step(progress.step, total)
+            _step(course, state, batch, target)
+            on_step(state.progress.step, course.total)
             # The last step of an epoch is saved below, once the epoch has been judged.
-            if time.monotonic() - last_saved > settings.checkpoint_seconds and progress.step % per_epoch:
+            due = time.monotonic() - last_saved > settings.checkpoint_seconds
+            if due and state.progress.step % course.per_epoch:
                 save_checkpoint(checkpoint, state)
                 last_saved = time.monotonic()
-        on_epoch(_summary(epoch, progress, per_epoch, rate, settings.batch_size), _judged(state))
-        progress.loss_sum = progress.seconds = 0.0
+        on_epoch(_summary(course, state.progress), _judged(state))
+        state.progress.loss_sum = state.progress.seconds = 0.0
         save_checkpoint(checkpoint, state)
         last_saved = time.monotonic()
     return _judged(state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """What stays the same over a training."""
+
+    rule: Rule
+    settings: TrainSettings
+    seed: int
+    size: Size | None
+    checkpoint: Path
+    per_epoch: int
+
+    @property
+    def total(self) -> int:
+        return self.per_epoch * self.settings.epochs
+
+    def rate(self, step: int) -> float:
+        warmup = round(self.settings.warmup_epochs * self.per_epoch)
+        return self.settings.learning_rate * warmup_cosine(step, total=self.total, warmup=warmup)
 
 
 def _start(supernet: Supernet, settings: TrainSettings) -> TrainingState:
@@ -161,60 +180,80 @@ def _judged(state: TrainingState) -> Supernet:
     return Supernet.reading(state.supernet.space, state.supernet.index, state.average)
 
 
-def _summary(epoch: int, progress: Progress, per_epoch: int, rate: float, batch_size: int) -> EpochSummary:
+def _summary(course: _Course, progress: Progress) -> EpochSummary:
+    images = course.per_epoch * course.settings.batch_size
     return EpochSummary(
-        epoch=epoch,
+        epoch=progress.step // course.per_epoch - 1,
         step=progress.step,
-        loss=progress.loss_sum / per_epoch,
-        learning_rate=rate,
+        loss=progress.loss_sum / course.per_epoch,
+        learning_rate=course.rate(progress.step - 1),
         seconds=progress.seconds,
-        images_per_second=per_epoch * batch_size / max(progress.seconds, 1e-9),
+        images_per_second=images / max(progress.seconds, 1e-9),
     )
 
 
-def _train_step(
-    state: TrainingState,
-    batch: Tensor,
-    target: Tensor,
-    passes: list[Pass],
-    rate: float,
-    settings: TrainSettings,
-    seed: int,
-    checkpoint: Path,
-) -> list[float]:
-    """One optimizer step over the passes of a rule; returns the loss of each."""
-    supernet, step = state.supernet, state.progress.step
-    batch = channels_last(batch.to(supernet.device, non_blocking=True))
-    target = target.to(supernet.device, non_blocking=True)
+def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) -> None:
+    """One step: what the rule says now, its gradients summed, one update of the weights and their average."""
+    began, progress, supernet = time.monotonic(), state.progress, state.supernet
+    moment = Moment(
+        space=supernet.space,
+        rng=np.random.default_rng([course.seed, progress.step]),
+        progress=progress.step / course.total,
+        size=course.size,
+        history=state.history,
+    )
+    passes = course.rule(moment)
+    losses, used = _gradients(course, state, batch, target, passes)
+    _check_finite(passes, losses, progress.step, course.checkpoint)
+    _update(course, state, used)
+    state.history = _remember(moment, passes, losses)
+    progress.step += 1
+    progress.loss_sum += _on_labels(passes, losses)
+    progress.seconds += time.monotonic() - began
+
+
+def _gradients(
+    course: _Course, state: TrainingState, batch: Tensor, target: Tensor, passes: list[Pass]
+) -> tuple[list[float], set[str]]:
+    """Fills the shared gradient; returns the loss of each pass and the parameters that took part."""
+    supernet, settings = state.supernet, course.settings
     supernet.zero_grad()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(seed, step).initial_seed())  # for dropout in users' networks
-        losses, used = run_passes(
+        # For dropout in users' networks.
+        torch.manual_seed(generator(course.seed, state.progress.step).initial_seed())
+        return run_passes(
             supernet,
-            batch,
-            target,
+            channels_last(batch.to(supernet.device, non_blocking=True)),
+            target.to(supernet.device, non_blocking=True),
             passes,
             label_smoothing=settings.label_smoothing,
             distillation=settings.distillation,
             precision=settings.precision,
         )
-    for one, done in zip(losses, passes, strict=True):
-        if not math.isfinite(one):
+
+
+def _check_finite(passes: list[Pass], losses: list[float], step: int, checkpoint: Path) -> None:
+    for loss, one in zip(losses, passes, strict=True):
+        if not math.isfinite(loss):
             raise DivergedError(
-                f"the loss is {one} at step {step} for arch {done.arch}. The last good state is {checkpoint}"
+                f"the loss is {loss} at step {step} for arch {one.arch}. The last good state is {checkpoint}"
                 f"{'' if checkpoint.exists() else ' (not written yet)'}; lower train.learning_rate or "
                 f"train.gradient_clip and train again"
             )
-    supernet.clip_gradient(settings.gradient_clip)
+
+
+def _update(course: _Course, state: TrainingState, used: set[str]) -> None:
+    """One step of the optimizer on the shared gradient, and of the moving average after it."""
+    supernet, step = state.supernet, state.progress.step
+    supernet.clip_gradient(course.settings.gradient_clip)
     supernet.expose_gradients(used)
-    for parameters in state.optimizer.param_groups:
-        parameters["lr"] = rate
+    for group in state.optimizer.param_groups:
+        group["lr"] = course.rate(step)
     state.optimizer.step()
-    for group, average in state.average.items():
+    for name, average in state.average.items():
         # Early on the average follows faster: what it began with should not linger.
-        decay = min(settings.average_decay, (step + 1) / (step + 10))
-        average.lerp_(supernet.flat[group], 1 - decay)
-    return losses
+        decay = min(course.settings.average_decay, (step + 1) / (step + 10))
+        average.lerp_(supernet.flat[name], 1 - decay)
 
 
 def _on_labels(passes: list[Pass], losses: list[float]) -> float:

@@ -11,6 +11,7 @@ from nas.supernet import Supernet
 from results.files import append_line, read_lines
 from results.records import EpochRecord
 from runners.console import Bar
+from runners.mixing import Mix
 from runners.resolutions import check_resolutions
 from runners.sizes import macs_of
 from runners.stages.job import Job
@@ -57,8 +58,16 @@ def run_train(job: Job) -> None:
             on_step=watch.step,
             on_epoch=watch.epoch,
             size=macs_of(space, seed=job.recipe.seed) if recipe.sampling == "size" else None,
+            mix=_mix(job),
         )
     trained.save(job.supernet_path)
+
+
+def _mix(job: Job) -> Mix | None:
+    recipe = job.recipe.train
+    if not (recipe.mixup or recipe.cutmix):
+        return None
+    return Mix(classes=len(job.splits.classes), mixup=recipe.mixup, cutmix=recipe.cutmix)
 
 
 class _Watch:
