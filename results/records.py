@@ -37,8 +37,8 @@ class EpochRecord(Record):
         step: optimizer steps taken so far.
         loss: mean over the epoch.
         learning_rate: at the epoch's end.
-        seconds: what the epoch took, watching included.
-        images_per_second: of the training alone.
+        seconds: what the epoch's steps took, without the scoring of the watched subnets.
+        images_per_second: of these steps, reading and augmenting included.
         watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random0", ...
         alarms: in words, such as a bigger subnet doing clearly worse than a smaller one.
     """

@@ -76,8 +76,8 @@ def _check(passes: list[Pass]) -> None:
     for index, one in enumerate(passes):
         if one.teacher is not None and not 0 <= one.teacher < index:
             raise ValueError(
-                f"the training rule lets pass {index} learn from pass {one.teacher}, which has not run by then; "
-                f"give teachers before their students"
+                f"the training rule lets pass {index} learn from pass {one.teacher}, which has not run by "
+                f"then; give teachers before their students"
             )
 
 

@@ -13,17 +13,17 @@ from search_spaces.space import Rows, SearchSpace
 _COUNTED = 64  # networks of a space that only builds
 
 
-def macs_of(space: SearchSpace, *, seed: int) -> Size:
+def macs_of(costs: AnalyticCosts, *, seed: int) -> Size:
     """MACs of archs.
 
     A space with layers is counted exactly. Counting whole networks of a space that only builds would take
     longer than training them, so log MACs are fitted on a sample: good enough to draw by, and no more.
 
     Args:
-        space: whose archs are asked for.
+        costs: of the space whose archs are asked for.
         seed: of the sample.
     """
-    costs = AnalyticCosts(space)
+    space = costs.space
     return costs.macs if space.slots else _fitted(space, costs.macs, np.random.default_rng([seed, 2]))
 
 

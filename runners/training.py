@@ -56,7 +56,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochSummary:
-    """What one epoch did: the mean loss on labels, and how long it took."""
+    """What one epoch did: the mean loss on labels, and the time of its steps, data included."""
 
     epoch: int
     step: int
@@ -122,6 +122,7 @@ def train_supernet(
         load_checkpoint(checkpoint, state)
     last_saved = time.monotonic()
     for epoch in range(state.progress.step // course.per_epoch, settings.epochs):
+        began = time.monotonic()
         for batch, target in batches(
             images,
             labels,
@@ -133,12 +134,14 @@ def train_supernet(
             mix=mix,
         ):
             _step(course, state, batch, target)
+            state.progress.seconds += time.monotonic() - began
             on_step(state.progress.step, course.total)
             # The last step of an epoch is saved below, once the epoch has been judged.
             due = time.monotonic() - last_saved > settings.checkpoint_seconds
             if due and state.progress.step % course.per_epoch:
                 save_checkpoint(checkpoint, state)
                 last_saved = time.monotonic()
+            began = time.monotonic()
         on_epoch(_summary(course, state.progress), _judged(state))
         state.progress.loss_sum = state.progress.seconds = 0.0
         save_checkpoint(checkpoint, state)
@@ -194,7 +197,7 @@ def _summary(course: _Course, progress: Progress) -> EpochSummary:
 
 def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) -> None:
     """One step: what the rule says now, its gradients summed, one update of the weights and their average."""
-    began, progress, supernet = time.monotonic(), state.progress, state.supernet
+    progress, supernet = state.progress, state.supernet
     moment = Moment(
         space=supernet.space,
         rng=np.random.default_rng([course.seed, progress.step]),
@@ -209,7 +212,6 @@ def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) 
     state.history = _remember(moment, passes, losses)
     progress.step += 1
     progress.loss_sum += _on_labels(passes, losses)
-    progress.seconds += time.monotonic() - began
 
 
 def _gradients(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
+from nas.costs.analytic import AnalyticCosts
 from nas.rules import rule
 from nas.supernet import Supernet
 from results.files import append_line, read_lines
@@ -19,6 +21,7 @@ from runners.training import EpochSummary, TrainSettings, train_supernet
 from search_spaces.space import Arch
 
 _WATCHED_RANDOM = 2
+_BIGGER = 1.5  # times the MACs
 
 
 def run_train(job: Job) -> None:
@@ -28,9 +31,10 @@ def run_train(job: Job) -> None:
         f"training a supernet over {space.size:.2g} networks ({space.name}) for {recipe.epochs} epochs "
         f"on {job.device}"
     )
+    costs = AnalyticCosts(space)
     supernet = Supernet(space, seed=job.recipe.seed, device=job.device)
     with job.console.progress("training") as bar:
-        watch = _Watch(job, bar)
+        watch = _Watch(job, bar, costs)
         trained = train_supernet(
             supernet,
             job.splits.train.images.to(job.device),
@@ -57,7 +61,7 @@ def run_train(job: Job) -> None:
             checkpoint=job.path / "train" / "checkpoint.safetensors",
             on_step=watch.step,
             on_epoch=watch.epoch,
-            size=macs_of(space, seed=job.recipe.seed) if recipe.sampling == "size" else None,
+            size=macs_of(costs, seed=job.recipe.seed) if recipe.sampling == "size" else None,
             mix=_mix(job),
         )
     trained.save(job.supernet_path)
@@ -73,12 +77,14 @@ def _mix(job: Job) -> Mix | None:
 class _Watch:
     """Follows a training: the largest, the smallest and a few random subnets are scored each epoch."""
 
-    def __init__(self, job: Job, bar: Bar) -> None:
+    def __init__(self, job: Job, bar: Bar, costs: AnalyticCosts) -> None:
         self._job, self._bar, self._note = job, bar, ""
         space = job.space
         self._archs: dict[str, Arch] = {"largest": space.largest(), "smallest": space.smallest()}
         rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([job.recipe.seed, 1]))
         self._archs |= {f"random{i}": space.to_arch(row) for i, row in enumerate(rows)}
+        macs = costs.macs(np.stack([space.to_row(arch) for arch in self._archs.values()]))
+        self._macs = dict(zip(self._archs, macs.tolist(), strict=True))
         self._history = job.path / "train" / "history.jsonl"
         self._known = {int(record["epoch"]) for record in read_lines(self._history)}
 
@@ -91,7 +97,7 @@ class _Watch:
         self._note = f"loss {summary.loss:.3f}, " + ", ".join(
             f"{name} {watched[name]:.1%}" for name in ("largest", "smallest")
         )
-        alarms = bigger_is_worse(watched, len(self._job.splits.val))
+        alarms = bigger_is_worse(watched, self._macs, len(self._job.splits.val))
         for alarm in alarms:
             self._job.console.warn(f"epoch {summary.epoch}: {alarm}")
         if summary.epoch in self._known:  # killed after the line was written and before the checkpoint was
@@ -109,18 +115,28 @@ class _Watch:
         append_line(self._history, record.to_json())
 
 
-def bigger_is_worse(watched: dict[str, float], n_images: int) -> tuple[str, ...]:
-    """What is alarming: the largest subnet clearly worse than a smaller one.
+def bigger_is_worse(
+    watched: Mapping[str, float], macs: Mapping[str, float], n_images: int
+) -> tuple[str, ...]:
+    """What is alarming: a bigger subnet doing clearly worse than a smaller one.
 
-    Clearly is by more than two standard errors of the difference of two shares of ``n_images``.
+    Bigger is by half as many MACs again: of two mixers the dearer need not be the better. Clearly is by more
+    than two standard errors of the difference of two shares of ``n_images``. For each bigger one, the best of
+    the smaller ones is named.
+
+    Args:
+        watched: accuracies by name.
+        macs: of the same subnets.
+        n_images: on which the accuracies were measured.
     """
-    largest = watched["largest"]
     alarms = []
     for name, accuracy in watched.items():
-        error = math.sqrt((largest * (1 - largest) + accuracy * (1 - accuracy)) / n_images)
-        if accuracy - largest > 2 * error:
+        smaller = [other for other in watched if macs[name] > _BIGGER * macs[other]]
+        best = max(smaller, key=watched.__getitem__, default=name)
+        error = math.sqrt(sum(watched[one] * (1 - watched[one]) for one in (name, best)) / n_images)
+        if watched[best] - accuracy > 2 * error:
             alarms.append(
-                f"the largest subnet ({largest:.1%}) does worse than the {name} ({accuracy:.1%}); "
-                f"train longer or lower the learning rate"
+                f"{name} ({accuracy:.1%} with {macs[name]:.2g} MACs) does worse than {best} "
+                f"({watched[best]:.1%} with {macs[best]:.2g}); train longer or lower the learning rate"
             )
     return tuple(alarms)
