@@ -15,8 +15,8 @@ def upper_ratio(ratios: Sequence[float], confidence: float) -> float:
     Split conformal prediction (Lei et al., "Distribution-Free Predictive Inference for Regression", JASA
     2018, section 2.2) on the ratio measured / predicted: the ceil((n + 1) c)-th smallest of n ratios,
     which assumes nothing of their distribution. Fewer than c / (1 - c) ratios hold no such quantile; then
-    the ratios' logarithms are taken as normal with unknown spread (a Student t bound), which is assumed
-    and not guaranteed.
+    the ratios' logarithms are taken as normal with unknown spread (a Student t bound, never under the largest
+    ratio seen), which is assumed and not guaranteed.
 
     Args:
         ratios: measured over predicted latency of networks that took no part in making their prediction.
@@ -35,7 +35,7 @@ def upper_ratio(ratios: Sequence[float], confidence: float) -> float:
         return float(np.sort(np.asarray(ratios))[rank - 1])
     logs = np.log(np.asarray(ratios))
     reach = float(stats.t.ppf(confidence, n - 1)) * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / n)
-    return float(np.exp(logs.mean() + reach))
+    return max(float(np.exp(logs.mean() + reach)), *map(float, ratios))
 
 
 def lower_ratio(ratios: Sequence[float], confidence: float) -> float:

@@ -1,10 +1,11 @@
 """From a sum over layers to a network's latency: a small robust correction fitted on whole networks.
 
-Layers timed alone differ from layers in a network in three ways, each a term of the correction. A call of
-the runtime has a price that every lone layer pays and a network pays once (a slope and an offset). A layer
-kind may meet its neighbours in another memory layout, or fuse with them (an amount per layer of the kind).
-And the weights of a lone layer stay in the processor's cache, where those of a network larger than the
-cache are read anew in every run (an amount per byte of weights, once they outgrow a size that is fitted).
+Layers differ from layers in a network in three ways, each a term of the correction. A call of the runtime
+has a price that a network pays once (a slope and an offset). A layer kind may meet its neighbours in another
+memory layout, or fuse with them (an amount per layer of the kind, and one per byte of its inputs and
+outputs, which is what a change of layout moves). And the weights of one layer stay in the processor's cache,
+where those of a network larger than the cache are read anew in every run (an amount per byte of weights,
+once they outgrow a size that is fitted).
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ CACHE_BYTES = (float("inf"), *(2.0**power for power in range(18, 26)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """latency = slope * sum + offset + per_kind . counts + per_spilled_byte * spilled(weights).
+    """slope * sum + offset + per_kind . counts + per_byte . bytes + per_spilled_byte * spilled(weights).
 
     Attributes:
-        slope: on the sum of lone layers' latencies.
+        slope: on the sum of the layers' latencies.
         offset_ms: once per network.
         per_kind_ms: once per layer of each kind.
+        per_byte_ms: per byte of inputs and outputs of the layers of each kind.
         ms_per_spilled_byte: per byte of weights that does not stay in the cache.
         cache_bytes: the fitted size of the cache.
     """
@@ -35,6 +37,7 @@ class Correction:
     slope: float
     offset_ms: float
     per_kind_ms: tuple[float, ...]
+    per_byte_ms: tuple[float, ...]
     ms_per_spilled_byte: float
     cache_bytes: float
 
@@ -56,15 +59,22 @@ def spilled(weight_bytes: Floats, cache_bytes: float) -> Floats:
 
 
 def fit_correction(
-    sums_ms: Floats, counts: Floats, weight_bytes: Floats, measured_ms: Floats, *, strength: float = 1e-3
+    sums_ms: Floats,
+    counts: Floats,
+    moved_bytes: Floats,
+    weight_bytes: Floats,
+    measured_ms: Floats,
+    *,
+    strength: float = 3e-3,
 ) -> tuple[Correction, Floats]:
     """Fits by ridge regression of relative errors towards the plain sum, outliers weighted down (Huber).
 
     The cache size is the candidate whose fit predicts left-out networks best.
 
     Args:
-        sums_ms: of lone layers' latencies, (n,).
+        sums_ms: of the layers' latencies, (n,).
         counts: layers of each kind, (n, kinds).
+        moved_bytes: inputs and outputs of the layers of each kind, (n, kinds).
         weight_bytes: (n,).
         measured_ms: latencies of the networks, (n,).
         strength: of the pull towards the plain sum.
@@ -75,23 +85,25 @@ def fit_correction(
     Raises:
         ValueError: fewer than five networks.
     """
-    n = len(measured_ms)
+    n, kinds = counts.shape
     if n < 5:
         raise ValueError(f"a correction needs at least 5 measured networks, got {n}")
     typical = float(np.median(measured_ms))
     typical_layer = float(np.median(sums_ms / counts.sum(axis=1)))
+    typical_bytes = float(np.median(moved_bytes.sum(axis=1) / counts.sum(axis=1)))
     best: tuple[float, float, Floats, Floats] | None = None
     for cache_bytes in CACHE_BYTES:
         spill = spilled(weight_bytes, cache_bytes)
         if np.isfinite(cache_bytes) and spill.max() < 0.05 * cache_bytes:
             continue  # next to nothing spills: no candidate of its own
-        features = np.column_stack([sums_ms, np.ones(n), counts, spill])
+        features = np.column_stack([sums_ms, np.ones(n), counts, moved_bytes, spill])
         # How far each coefficient may be expected from its prior: a ridge needs them in one unit.
         spread = np.array(
             [
                 0.3,
                 0.1 * typical,
-                *[0.3 * typical_layer] * counts.shape[1],
+                *[0.3 * typical_layer] * kinds,
+                *[0.3 * typical_layer / max(typical_bytes, 1.0)] * kinds,
                 typical / max(weight_bytes.max(), 1.0),
             ]
         )
@@ -109,7 +121,8 @@ def fit_correction(
     correction = Correction(
         slope=float(fitted[0]),
         offset_ms=float(fitted[1]),
-        per_kind_ms=tuple(float(value) for value in fitted[2:-1]),
+        per_kind_ms=tuple(float(value) for value in fitted[2 : 2 + kinds]),
+        per_byte_ms=tuple(float(value) for value in fitted[2 + kinds : -1]),
         ms_per_spilled_byte=float(fitted[-1]),
         cache_bytes=cache_bytes,
     )

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from nas.costs.conformal import lower_ratio, upper_ratio
 from nas.costs.correction import Correction, fit_correction
 from nas.costs.layer_sums import Floats, LayerSums
-from nas.costs.probes import rows_of
+from nas.costs.probes import copies_of, rows_of
 from nas.costs.table import LatencyTable
 from search_spaces.space import Rows
+
+_LEAST_SHARE = 0.05  # of a layer alone that it takes in a network at least, however the noise fell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class LatencyModel:
 
     Attributes:
         layers: the space's.
-        layer_ms: of each alone; infinite where the device cannot run it, and so are its archs.
+        layer_ms: of each in a network; infinite where the device cannot run it, and so are its archs.
         correction: from their sum to a network.
         ratios: measured over predicted, of networks that took no part in making their prediction.
         confidence: of the upper bound.
@@ -39,8 +41,13 @@ class LatencyModel:
         """The predicted latency of canonical archs, (n,); infinite where one cannot run."""
         rows = np.asfortranarray(rows)  # both sums read whole columns
         correction, kinds = self.correction, sorted(set(self.layers.kinds))
-        of_kind = np.array([correction.per_kind_ms[kinds.index(kind)] for kind in self.layers.kinds])
-        total = self.layers.sum(rows, correction.slope * self.layer_ms + of_kind) + correction.offset_ms
+        which = np.array([kinds.index(kind) for kind in self.layers.kinds])
+        per_layer = (
+            correction.slope * self.layer_ms
+            + np.array(correction.per_kind_ms)[which]
+            + np.array(correction.per_byte_ms)[which] * self.layers.activation_bytes
+        )
+        total = self.layers.sum(rows, per_layer) + correction.offset_ms
         if correction.ms_per_spilled_byte:
             weights = self.layers.sum(rows, self.layers.weight_bytes)
             total = correction.add_spill(total, weights)
@@ -80,6 +87,25 @@ def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
     return np.where(chosen.status == "measured", chosen.median_ms.astype(float), np.inf)
 
 
+def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
+    """What each layer takes in a network, (n layers,): what a copy adds to a row of them.
+
+    A layer that was not measured in a row takes what it takes alone; infinite is what cannot run.
+
+    Raises:
+        ValueError: as ``lone_latencies``.
+    """
+    latency = lone_latencies(layers, table)
+    column = {key: index for index, key in enumerate(layers.keys)}
+    rows = table.of("row")
+    for key, row_ms in rows[rows.status == "measured"].median_ms.items():
+        layer_key, copies = copies_of(str(key))
+        index = column.get(layer_key)
+        if index is not None and np.isfinite(alone := latency[index]):
+            latency[index] = max((row_ms - alone) / (copies - 1), _LEAST_SHARE * alone)
+    return latency
+
+
 def measured_networks(table: LatencyTable, occasion: int = 0) -> tuple[Rows, Floats]:
     """The archs measured whole in a table, (n, n choices), and their latencies, (n,)."""
     rows: pd.DataFrame = table.of("network", occasion)
@@ -112,17 +138,22 @@ def fit_latency(
     Raises:
         ValueError: too few networks, or a layer that the table lacks.
     """
-    lone = lone_latencies(layers, table)
-    sums = layers.sum(rows, lone)
+    layer_ms = layer_latencies(layers, table)
+    sums = layers.sum(rows, layer_ms)
     usable = np.isfinite(sums)
     rows, measured_ms, sums = rows[usable], measured_ms[usable], sums[usable]
     kinds = sorted(set(layers.kinds))
-    counts = np.column_stack([layers.sum(rows, _is(layers.kinds, kind)) for kind in kinds])
-    weights = layers.sum(rows, layers.weight_bytes)
-    correction, left_out = fit_correction(sums, counts, weights, measured_ms)
+    of_kind = [_is(layers.kinds, kind) for kind in kinds]
+    correction, left_out = fit_correction(
+        sums,
+        np.column_stack([layers.sum(rows, one) for one in of_kind]),
+        np.column_stack([layers.sum(rows, one * layers.activation_bytes) for one in of_kind]),
+        layers.sum(rows, layers.weight_bytes),
+        measured_ms,
+    )
     return LatencyModel(
         layers=layers,
-        layer_ms=lone,
+        layer_ms=layer_ms,
         correction=correction,
         ratios=tuple(float(ratio) for ratio in (measured_ms / left_out)[_interior(sums)]),
         confidence=confidence,

@@ -31,6 +31,11 @@ class LayerSums(Protocol):
         """The float32 weights of each."""
         ...
 
+    @property
+    def activation_bytes(self) -> Floats:
+        """The float32 inputs and outputs of each, for one input."""
+        ...
+
     def sum(self, rows: Rows, per_layer: Floats) -> Floats:
         """Sum of a per-layer quantity over the layers of each arch, (n,)."""
         ...
@@ -54,6 +59,10 @@ class SlotSums:
     @property
     def weight_bytes(self) -> Floats:
         return 4.0 * self._analytic.per_layer("params")
+
+    @property
+    def activation_bytes(self) -> Floats:
+        return self._analytic.per_layer("traffic_bytes") - self.weight_bytes
 
     def sum(self, rows: Rows, per_layer: Floats) -> Floats:
         return self._space.sum_over_layers(rows, per_layer)

@@ -1,4 +1,4 @@
-"""What a profile measures: every distinct layer once, and whole networks to learn from and to check."""
+"""What a profile measures: layers, alone and in a row, and whole networks to learn from and to check."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from search_spaces.layer import Layer
 from search_spaces.space import Rows, SearchSpace
 
+COPIES = 8  # of a layer in a row: enough for the ends not to matter
+ROW_BYTES = 16_000_000  # of weights in a row, at most: a row should fit where a network fits
 DRAWS = 50  # where a device can run few archs of a space, so many batches are looked through
 
 
@@ -19,8 +22,8 @@ class Probe:
     """One thing to measure.
 
     Attributes:
-        kind: ``layer`` or ``network``.
-        key: the layer's key, or ``network_key`` of the arch.
+        kind: ``layer``, ``row`` or ``network``.
+        key: the layer's key, ``row_key`` of it, or ``network_key`` of the arch.
         input_shape: without the batch.
         make: builds the module.
         occasion: 0, or 1 for the repetition that tells the noise floor.
@@ -48,12 +51,43 @@ def rows_of(keys: Sequence[str]) -> Rows:
     return np.array([[int(index) for index in key.split(",")] for key in keys], dtype=np.int64)
 
 
+def row_key(layer_key: str, copies: int) -> str:
+    """What a row of copies of a layer is called in a table."""
+    return f"{copies} x {layer_key}"
+
+
+def copies_of(key: str) -> tuple[str, int]:
+    """The layer's key and how many copies of it stand in the row of that key."""
+    copies, _, layer_key = key.partition(" x ")
+    return layer_key, int(copies)
+
+
+class LayerRow(nn.Sequential):
+    """Copies of a layer one after another, each with weights of its own."""
+
+
 def layer_probes(space: SearchSpace) -> list[Probe]:
-    """Every distinct layer of a space of slots."""
-    return [
+    """Every distinct layer of a space of slots, alone; and in a row, where its output fits its input.
+
+    What a layer adds to a row is what it takes in a network: no call of the runtime, no change of the memory
+    layout at either end, and weights that other layers have pushed out of the nearest cache.
+    """
+    alone = [
         Probe(kind="layer", key=layer.key, input_shape=layer.input_shape, make=layer.build)
         for layer in space.layers
     ]
+    return alone + [_row_probe(layer) for layer in space.layers if layer.input_shape == layer.output_shape]
+
+
+def _row_probe(layer: Layer) -> Probe:
+    weights = 4 * sum(parameter.numel() for parameter in layer.build().parameters())
+    copies = max(2, min(COPIES, ROW_BYTES // max(weights, 1)))
+    return Probe(
+        kind="row",
+        key=row_key(layer.key, copies),
+        input_shape=layer.input_shape,
+        make=lambda: LayerRow(*(layer.build() for _ in range(copies))),
+    )
 
 
 def network_probes(space: SearchSpace, rows: Rows, *, occasion: int = 0) -> list[Probe]:

@@ -1,6 +1,6 @@
 """The latency table of a profile: Parquet rows under a header that says what they are and hold for.
 
-A row is a probe: a layer alone, a chain of consecutive layers, or a whole network. Units stand in the
+A row is a probe: a layer alone, copies of it one after another, or a whole network. Units stand in the
 column names and in the header; a file without them is refused.
 """
 
@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from results.files import replace_atomic
 
 COLUMNS = (
-    "kind",  # layer, chain or network
-    "key",  # the layer's key; keys of a chain joined by CHAIN; value indices of a network's arch
+    "kind",  # layer, row or network
+    "key",  # the layer's key; "8 x " and the key for a row of copies; value indices of a network's arch
     "input",  # its input shape without the batch, "16x8x8"
     "occasion",  # 0 for the first time this was measured, 1 for the second
     "median_ms",
@@ -30,9 +30,8 @@ COLUMNS = (
     "status",  # measured, unsupported or failed
     "reason",
 )
-KINDS = ("layer", "chain", "network")
+KINDS = ("layer", "row", "network")
 STATUSES = ("measured", "unsupported", "failed")
-CHAIN = " > "
 VERSION = "1"
 
 

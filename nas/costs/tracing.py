@@ -7,6 +7,7 @@ belongs to none of them, and is left to the correction fitted on whole networks.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,6 +35,7 @@ class TracedSums:
         self._ids: dict[str, int] = {}
         self._kinds: list[str] = []
         self._weight_bytes: list[float] = []
+        self._activation_bytes: list[float] = []
         self._probes: list[Probe] = []
         self._counts: dict[str, dict[int, int]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -53,6 +55,10 @@ class TracedSums:
     @property
     def weight_bytes(self) -> Floats:
         return np.array(self._weight_bytes)
+
+    @property
+    def activation_bytes(self) -> Floats:
+        return np.array(self._activation_bytes)
 
     @property
     def probes(self) -> list[Probe]:
@@ -106,6 +112,7 @@ class TracedSums:
             self._ids[name] = len(self._ids)
             self._kinds.append(type(module).__name__)
             self._weight_bytes.append(4.0 * sum(parameter.numel() for parameter in module.parameters()))
+            self._activation_bytes.append(4.0 * (math.prod(shape) + math.prod(self._shapes.get(name, shape))))
             make = _copier(module)
             self._probes.append(Probe(kind="layer", key=name, input_shape=shape, make=make))
 

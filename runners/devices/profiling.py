@@ -13,7 +13,7 @@ from torch import nn
 
 from nas.costs.build import Measure, Progress
 from nas.costs.layer_sums import LayerSums, SlotSums
-from nas.costs.probes import Probe, layer_probes
+from nas.costs.probes import Probe, copies_of, layer_probes
 from nas.costs.profiling import Profiled, ProfilePlan, profile_space
 from nas.costs.table import TableHeader
 from nas.costs.tracing import TracedSums
@@ -70,7 +70,8 @@ def layers_of(space: SearchSpace, seed: int = 0) -> tuple[LayerSums, list[Probe]
 
 def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
     """The probe; one that fails at once where it is a mixer that the profile says cannot run."""
-    kind = probe.key.split("(", 1)[0]
+    layer_key = copies_of(probe.key)[0] if probe.kind == "row" else probe.key
+    kind = layer_key.split("(", 1)[0]
     if kind not in profile.unsupported_mixers:
         return probe
 

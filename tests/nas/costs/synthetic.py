@@ -9,6 +9,7 @@ from torch import nn
 
 from nas.costs.analytic import AnalyticCosts
 from nas.costs.layer_sums import SlotSums
+from nas.costs.probes import LayerRow
 from nas.costs.table import TableHeader
 from search_spaces.presets import preset
 from search_spaces.space import SearchSpace
@@ -69,7 +70,7 @@ class Device:
     def export(self, module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         params = sum(parameter.numel() for parameter in module.parameters())
         whole = isinstance(module, nn.Sequential) and hasattr(module, "head")
-        parts = len(module) if whole else 1
+        parts = len(module) if whole or isinstance(module, LayerRow) else 1
         return f"{params} {np.prod(input_shape)} {parts} {int(whole)}".encode()
 
     def measure(self, models: Sequence[bytes], *, budget_s: float) -> list[Reading]:  # noqa: ARG002 - the protocol's

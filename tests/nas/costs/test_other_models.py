@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from torch import nn
 
 from nas.costs.analytic import AnalyticCosts
+from nas.costs.build import build_table
 from nas.costs.correction import Correction
-from nas.costs.latency import LatencyModel, fit_latency, lone_latencies
+from nas.costs.latency import LatencyModel, fit_latency, layer_latencies, lone_latencies
 from nas.costs.layer_sums import SlotSums
-from nas.costs.probes import layer_probes, network_probes, rows_of, sample_networks
+from nas.costs.probes import copies_of, layer_probes, network_probes, rows_of, sample_networks
 from nas.costs.profiling import ProfilePlan, profile_space
 from nas.costs.roofline import MachineConstants, RooflineCosts, measure_constants
 from nas.costs.staircase import find_steps, measure_staircase
@@ -22,7 +24,7 @@ from nas.costs.tracing import TracedSums
 from nas.costs.transfer import transfer
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
-from tests.nas.costs.synthetic import Device, Reading, analytic, header, space
+from tests.nas.costs.synthetic import CALL_MS, Device, Reading, analytic, header, space
 from tests.nas.costs.synthetic import layers as slot_layers
 
 
@@ -85,6 +87,7 @@ def _device_model(rng: np.random.Generator, layers: SlotSums) -> LatencyModel:
         slope=1.0,
         offset_ms=0.01,
         per_kind_ms=(0.0,) * len(taste),
+        per_byte_ms=(0.0,) * len(taste),
         ms_per_spilled_byte=0.0,
         cache_bytes=float("inf"),
     )
@@ -155,7 +158,35 @@ def test_the_ends_of_the_space_are_always_measured() -> None:
     assert here.to_arch(rows[1]) == here.largest()
     assert len(np.unique(rows, axis=0)) == 12
     np.testing.assert_array_equal(rows_of([probe.key for probe in network_probes(here, rows)]), rows)
-    assert len(layer_probes(here)) == len(here.layers)
+
+
+def test_layers_are_measured_alone_and_those_that_can_in_a_row() -> None:
+    here = space()
+    probes = layer_probes(here)
+    assert [probe.key for probe in probes if probe.kind == "layer"] == [layer.key for layer in here.layers]
+    rows = {copies_of(probe.key)[0]: probe for probe in probes if probe.kind == "row"}
+    assert set(rows) == {layer.key for layer in here.layers if layer.input_shape == layer.output_shape}
+    for key, probe in list(rows.items())[:3]:
+        row, (_, copies) = probe.make(), copies_of(probe.key)
+        assert len(list(row)) == copies == 8
+        image = torch.zeros(1, *probe.input_shape)
+        assert row.eval()(image).shape == image.shape, key
+
+
+def test_what_a_layer_takes_is_what_a_copy_adds_to_a_row(tmp_path: Path) -> None:
+    here, layers = space(), slot_layers()
+    device = Device()
+    table = build_table(
+        layer_probes(here),
+        header(here),
+        export=device.export,
+        measurers=[device.measure],
+        path=tmp_path / "table.parquet",
+    )
+    lone, inside = lone_latencies(layers, table), layer_latencies(layers, table)
+    in_a_row = np.array([layer.input_shape == layer.output_shape for layer in here.layers])
+    np.testing.assert_allclose(inside[in_a_row], lone[in_a_row] - CALL_MS)
+    np.testing.assert_array_equal(inside[~in_a_row], lone[~in_a_row])
 
 
 def test_a_fit_needs_networks() -> None:
