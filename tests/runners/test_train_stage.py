@@ -1,0 +1,75 @@
+"""What the train stage checks and watches: resolutions, sizes of archs, alarms, names in recipes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from nas.costs.analytic import AnalyticCosts
+from runners.recipe import load_recipe
+from runners.resolutions import check_resolutions
+from runners.sizes import macs_of
+from runners.stages.train import bigger_is_worse
+from search_spaces.metaformer import Stage, metaformer
+from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
+
+
+def test_resolutions_that_networks_take_come_with_their_width() -> None:
+    assert check_resolutions(cifar_space(), [16, 24, 32]) == [(16, 16), (24, 24), (32, 32)]
+    assert check_resolutions(digits_space(), []) == []
+    stages = [Stage(widths=(16,), depths=(1,)), Stage(widths=(16,), depths=(1,))]
+    wide = metaformer("wide", stages, classes=3, input_shape=(3, 16, 32))
+    assert check_resolutions(wide, [12]) == [(12, 24)]
+
+
+def test_resolutions_that_do_not_fit_are_told_why() -> None:
+    with pytest.raises(ValueError, match=r"train.resolutions: 20 gives an input of 20x20, no multiple .* 8"):
+        check_resolutions(cifar_space(), [32, 20])
+    with pytest.raises(ValueError, match="train.resolutions: 40 is not between 1 and the input's height, 32"):
+        check_resolutions(cifar_space(), [40])
+    with pytest.raises(ValueError, match="train.resolutions: 8 does not run through arch"):
+        check_resolutions(vit_space(), [8])  # its positions are learned for one size
+
+
+def test_macs_are_exact_where_layers_are_listed_and_rank_well_where_they_are_not() -> None:
+    rng = np.random.default_rng(0)
+    for space in (digits_space(), resnet_space()):
+        costs = AnalyticCosts(space)
+        size = macs_of(costs, seed=0)
+        rows = space.sample(25, rng)
+        if space.slots:
+            assert size(rows) == pytest.approx(costs.macs(rows))
+        else:
+            assert spearmanr(size(rows), costs.macs(rows)).statistic > 0.9
+            assert size(rows) == pytest.approx(macs_of(AnalyticCosts(space), seed=0)(rows))
+
+
+def test_any_bigger_subnet_that_does_clearly_worse_raises_an_alarm() -> None:
+    macs = {"largest": 8e6, "smallest": 1e6, "random0": 4e6}
+    fine = {"largest": 0.90, "smallest": 0.80, "random0": 0.85}
+    assert bigger_is_worse(fine, macs, 1000) == ()
+    (alarm,) = bigger_is_worse(fine | {"random0": 0.70}, macs, 1000)
+    assert alarm.startswith("random0 (70.0% with 4e+06 MACs) does worse than smallest (80.0% with 1e+06)")
+    (alarm,) = bigger_is_worse(fine | {"largest": 0.75}, macs, 1000)
+    assert alarm.startswith("largest (75.0% with 8e+06 MACs) does worse than random0")
+
+
+def test_noise_and_networks_of_about_one_size_raise_none() -> None:
+    macs = {"largest": 8e6, "smallest": 1e6, "random0": 7e6}
+    watched = {"largest": 0.80, "smallest": 0.70, "random0": 0.90}
+    assert bigger_is_worse(watched, macs, 1000) == ()  # hardly smaller: another mixer, not a worse training
+    close = {"largest": 0.80, "smallest": 0.81, "random0": 0.80}
+    assert bigger_is_worse(close, macs, 1000) == ()
+    assert len(bigger_is_worse(close, macs, 100_000)) == 2
+
+
+def test_an_unknown_rule_in_a_recipe_is_named_with_its_key() -> None:
+    with pytest.raises(ValueError, match="train.rule: unknown training rule 'sandwhich'. Did you mean"):
+        load_recipe("digits", ["train.rule=sandwhich"])
+    with pytest.raises(ValueError, match=r"train.distillation = .*'kl' or 'alpha'"):
+        load_recipe("digits", ["train.distillation=mse"])
+    recipe = load_recipe(
+        "digits", ["train.rule=nested", "train.resolutions=[8, 6]", "train.mixup=0.2", "train.cutmix=1.0"]
+    )
+    assert recipe.train.resolutions == (8, 6)
