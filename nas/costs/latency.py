@@ -90,20 +90,33 @@ def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
 def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
     """What each layer takes in a network, (n layers,): what a copy adds to a row of them.
 
-    A layer that was not measured in a row takes what it takes alone; infinite is what cannot run.
+    A layer that cannot stand in a row takes what it takes alone, less what being alone cost those that can (a
+    call of the runtime, in the main): those of its kind, or all where none of its kind can. Infinite is what
+    cannot run.
 
     Raises:
         ValueError: as ``lone_latencies``.
     """
-    latency = lone_latencies(layers, table)
+    alone = lone_latencies(layers, table)
     column = {key: index for index, key in enumerate(layers.keys)}
+    added = np.full(len(alone), np.nan)
     rows = table.of("row")
     for key, row_ms in rows[rows.status == "measured"].median_ms.items():
         layer_key, copies = copies_of(str(key))
         index = column.get(layer_key)
-        if index is not None and np.isfinite(alone := latency[index]):
-            latency[index] = max((row_ms - alone) / (copies - 1), _LEAST_SHARE * alone)
-    return latency
+        if index is not None:
+            added[index] = (row_ms - alone[index]) / (copies - 1)
+    in_a_row = np.isfinite(alone) & np.isfinite(added)
+    price = _price(alone - added, in_a_row, np.array(layers.kinds))
+    return np.maximum(np.where(in_a_row, added, alone - price), _LEAST_SHARE * alone)
+
+
+def _price(differences_ms: Floats, known: NDArray[np.bool_], kinds: NDArray[np.str_]) -> Floats:
+    """For each layer the median of the known differences of its kind, or of all where its kind has none."""
+    price = np.full(len(kinds), np.median(differences_ms[known]) if known.any() else 0.0)
+    for kind in set(kinds[known].tolist()):
+        price[kinds == kind] = np.median(differences_ms[known & (kinds == kind)])
+    return price
 
 
 def measured_networks(table: LatencyTable, occasion: int = 0) -> tuple[Rows, Floats]:

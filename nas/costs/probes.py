@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from search_spaces.layer import Layer
 from search_spaces.space import Rows, SearchSpace
 
 COPIES = 8  # of a layer in a row: enough for the ends not to matter
@@ -76,17 +75,22 @@ def layer_probes(space: SearchSpace) -> list[Probe]:
         Probe(kind="layer", key=layer.key, input_shape=layer.input_shape, make=layer.build)
         for layer in space.layers
     ]
-    return alone + [_row_probe(layer) for layer in space.layers if layer.input_shape == layer.output_shape]
+    return alone + [
+        row_probe(layer.key, layer.input_shape, layer.build)
+        for layer in space.layers
+        if layer.input_shape == layer.output_shape
+    ]
 
 
-def _row_probe(layer: Layer) -> Probe:
-    weights = 4 * sum(parameter.numel() for parameter in layer.build().parameters())
+def row_probe(layer_key: str, shape: tuple[int, ...], make: Callable[[], nn.Module]) -> Probe:
+    """Copies of a layer whose output has the shape of its input, one after another."""
+    weights = 4 * sum(parameter.numel() for parameter in make().parameters())
     copies = max(2, min(COPIES, ROW_BYTES // max(weights, 1)))
     return Probe(
         kind="row",
-        key=row_key(layer.key, copies),
-        input_shape=layer.input_shape,
-        make=lambda: LayerRow(*(layer.build() for _ in range(copies))),
+        key=row_key(layer_key, copies),
+        input_shape=shape,
+        make=lambda: LayerRow(*(make() for _ in range(copies))),
     )
 
 

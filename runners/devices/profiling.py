@@ -22,7 +22,8 @@ from runners.devices.profile import HardwareProfile
 from search_spaces.naming import unknown
 from search_spaces.space import SearchSpace
 
-TRACED_ARCHS = 300  # of a space that only builds, to learn its layers from; some 3 ms each
+TRACED_ARCHS = 300  # of a space that only builds, to learn its layers from; some 10 ms each
+TRIED_ARCHS = 50  # more of them, to try what was learned on
 
 
 def table_header(device: Device, space: SearchSpace, precision: str = "fp32") -> TableHeader:
@@ -64,7 +65,8 @@ def layers_of(space: SearchSpace, seed: int = 0) -> tuple[LayerSums, list[Probe]
     ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
     rows = [ends, *(space.neighbours(end) for end in ends)]
     drawn = space.sample(TRACED_ARCHS, np.random.default_rng(seed))
-    traced = TracedSums(space, np.unique(np.vstack([*rows, drawn]), axis=0))
+    tried = space.sample(TRIED_ARCHS, np.random.default_rng([seed, 1]))
+    traced = TracedSums(space, np.unique(np.vstack([*rows, drawn]), axis=0), tried)
     return traced, traced.probes
 
 

@@ -185,8 +185,8 @@ def test_what_a_layer_takes_is_what_a_copy_adds_to_a_row(tmp_path: Path) -> None
     )
     lone, inside = lone_latencies(layers, table), layer_latencies(layers, table)
     in_a_row = np.array([layer.input_shape == layer.output_shape for layer in here.layers])
-    np.testing.assert_allclose(inside[in_a_row], lone[in_a_row] - CALL_MS)
-    np.testing.assert_array_equal(inside[~in_a_row], lone[~in_a_row])
+    assert 0 < in_a_row.sum() < len(in_a_row)
+    np.testing.assert_allclose(inside, lone - CALL_MS)  # the others' price is taken off those that cannot
 
 
 def test_a_fit_needs_networks() -> None:
