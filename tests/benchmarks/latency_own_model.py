@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.latency_own_model
 
-Profiles the tests' ResNet and ViT spaces: 30 networks to fit the correction, 20 unseen ones to judge it; and times
-looking up archs. About two minutes on a quiet machine.
+Profiles the tests' ResNet and ViT spaces: 30 networks to fit the correction, 20 unseen ones to judge it;
+and times looking up archs. About two minutes on a quiet machine.
 """
 
 from __future__ import annotations
