@@ -7,6 +7,10 @@ from typing import Any
 
 from results.codec import Record
 
+COMPUTED = "roofline"
+"""The runtime of a latency that was computed from a device's constants, not measured."""
+NOT_MEASURED = " (computed from constants of the device, not measured)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardInput(Record):
@@ -72,6 +76,11 @@ class CardLatency(Record):
     runtime: str
     threads: int
     batch: int
+
+    @property
+    def how(self) -> str:
+        """``measured`` or ``computed``, for the words around the figures."""
+        return "computed" if self.runtime.startswith(COMPUTED) else "measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +171,8 @@ def _heading(card: Card) -> str:
         f"`{card.file}` ({card.precision}, {card.size_bytes / 1000:.1f} kB) classifies an image into "
         f"{len(card.classes)} classes: {card.accuracy.exported_test:.2%} right on "
         f"{card.accuracy.test_images} test images, {latency.measured_ms:.4g} ms a call of {latency.batch} on "
-        f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}. It {met} the "
+        f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}"
+        f"{NOT_MEASURED if latency.how == 'computed' else ''}. It {met} the "
         f"limit of {card.limit.latency_ms:.4g} ms.\n\nCompression steps kept: {kept}."
     )
 
@@ -176,7 +186,7 @@ def _numbers(card: Card) -> str:
         ("same prediction as in PyTorch", f"{card.agreement.same_predictions:.2%}"),
         ("largest difference of an output", f"{card.agreement.max_difference:.2g}"),
         (
-            "latency, measured on the file",
+            f"latency, {latency.how} {'from' if latency.how == 'computed' else 'on'} the file",
             f"{latency.measured_ms:.4g} ms ({latency.low_ms:.4g} to {latency.high_ms:.4g})",
         ),
         (

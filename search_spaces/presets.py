@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from search_spaces.metaformer import Stage, metaformer
@@ -40,7 +40,13 @@ PRESETS: dict[str, tuple[Stage, ...]] = {
 
 
 def preset(
-    name: str, *, classes: int, input_shape: Shape, mixers: Sequence[str] = (), activation: str = "relu"
+    name: str,
+    *,
+    classes: int,
+    input_shape: Shape,
+    mixers: Sequence[str] = (),
+    without: Collection[str] = (),
+    activation: str = "relu",
 ) -> SearchSpace:
     """The space of that name for a data set.
 
@@ -49,14 +55,26 @@ def preset(
         classes: outputs of the head.
         input_shape: (C, H, W) of one image.
         mixers: replaces the mixers of every stage where given.
+        without: mixers that are left out of every stage: what a device cannot run.
         activation: of the convolutions.
 
     Raises:
-        ValueError: an unknown preset, mixer or activation.
+        ValueError: an unknown preset, mixer or activation, or a stage that is left without a mixer.
     """
     if name not in PRESETS:
         raise ValueError(unknown("space", name, PRESETS))
     stages = PRESETS[name]
     if mixers:
         stages = tuple(replace(stage, mixers=tuple(mixers)) for stage in stages)
+    stages = tuple(_without(stage, without) for stage in stages)
     return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
+
+
+def _without(stage: Stage, left_out: Collection[str]) -> Stage:
+    remaining = tuple(name for name in stage.mixers if name not in left_out)
+    if not remaining:
+        raise ValueError(
+            f"without {', '.join(stage.mixers)} no mixer is left in the space; name others, such as "
+            "space.mixers = ['identity', 'pooling', 'depthwise']"
+        )
+    return replace(stage, mixers=remaining)

@@ -55,6 +55,11 @@ def row_key(layer_key: str, copies: int) -> str:
     return f"{copies} x {layer_key}"
 
 
+def layer_kind(key: str) -> str:
+    """The kind of a layer, such as ``attention``, from its key."""
+    return key.split("(", 1)[0]
+
+
 def copies_of(key: str) -> tuple[str, int]:
     """The layer's key and how many copies of it stand in the row of that key."""
     copies, _, layer_key = key.partition(" x ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.card import Card
+from results.card import Card, CardLatency
 from results.records import FrontEntry
 from results.report.markup import (
     Html,
@@ -67,7 +67,7 @@ def _cards(cards: list[Card], largest: FrontEntry | None) -> Html:
     head = [
         "network",
         "test accuracy",
-        "latency, measured",
+        f"latency, {cards[0].latency.how}",
         "predicted",
         "limit",
         "size",
@@ -122,17 +122,29 @@ def _explanation(card: Card) -> Html:
     latency, agreement = card.latency, card.agreement
     n = card.accuracy.test_images
     known = share_interval(round(card.accuracy.exported_test * n), n)
+    runtime = "ONNX Runtime on the machine of the run" if latency.how == "computed" else latency.runtime
     return paragraph(
-        f"Accuracy is that of the exported file, run in {latency.runtime} on the {n:,} test images, which "
+        f"Accuracy is that of the exported file, run in {runtime} on the {n:,} test images, which "
         f"nothing before had seen; from so many images {percent(known.value)} may be {percent(known.low)} "
-        f"to {percent(known.high)} (95 % interval). Latency is the median of one call with a batch of "
-        f"{latency.batch} on {latency.threads} thread{'s' if latency.threads != 1 else ''} (profile "
-        f"{latency.profile}), with the interval of that median; the prediction is the cost model's for the "
-        "network before compression, with its upper bound. The file of ",
+        f"to {percent(known.high)} (95 % interval). {_what_latency_is(latency)}; the prediction is the cost "
+        "model's for the network before compression, with its upper bound. The file of ",
         tag("strong", card.name),
         f" predicts the same class as its PyTorch network on {percent(agreement.same_predictions)} of the "
         f"images; no output differs by more than {tiny(agreement.max_difference)}.",
         kind="note",
+    )
+
+
+def _what_latency_is(latency: CardLatency) -> str:
+    if latency.how == "computed":
+        return (
+            f"Latency is computed from the constants of profile {latency.profile}; nothing was measured on "
+            "such a device"
+        )
+    threads = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
+    return (
+        f"Latency is the median of one call with a batch of {latency.batch} on {threads} (profile "
+        f"{latency.profile}), with the interval of that median"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from results.card import COMPUTED
 from results.report.chart import Chart, axis, plain
 from results.report.markup import (
     Html,
@@ -20,8 +21,34 @@ from results.report.sources import Json, Sources
 
 
 def latency(run: Sources) -> Html:
-    """The check of the latency table on whole networks."""
+    """The device, and the check of the latency table on whole networks."""
+    return join([_device(run.device), _check(run)])
+
+
+def _device(device: Json | None) -> Html:
+    """What was measured on, what it can hold, and what it cannot run; nothing in runs of old."""
+    if device is None:
+        return join([])
+    limits = (f"{name} at most {value:,g}" for name, value in device["limits"].items())
+    items = [
+        ("profile", f"{device['profile']}: {device['summary']}" if device["summary"] else device["profile"]),
+        ("runtime", f"{device['runtime']} {device['runtime_version']}, {device['precision']}"),
+        ("machine", device["machine"]),
+        ("limits of the device", "; ".join(limits) or "none"),
+        ("mixers left out of the space", ", ".join(device["left_out"]) or "none"),
+    ]
+    items += [(f"{kind} cannot run", reason) for kind, reason in device["cannot_run"].items()]
+    parts = [facts(items)]
+    if device["runtime"] == COMPUTED:
+        words = "Every latency of this run is computed from these constants; nothing was measured."
+        parts.append(paragraph(words, kind="alarm"))
+    return join(parts)
+
+
+def _check(run: Sources) -> Html:
     check = run.check
+    if run.device is not None and run.device["runtime"] == COMPUTED:
+        return join([])  # it would compare the model with itself
     if check is None:
         return absent("The device has not been profiled, so there is no latency model to check.")
     predicted, measured = _numbers(check, "predicted_ms"), _numbers(check, "measured_ms")

@@ -24,6 +24,7 @@ class Sources:
         recipe: as resolved; None where there is none, as with the next four.
         provenance: seed, versions, machine, commit, command.
         summary: the front.
+        device: what was profiled, in the form the profile stage writes.
         check: whole networks, predicted and measured, in the form ``nas.costs`` writes.
         stages: finished ones and their seconds.
         epochs: of the supernet's training.
@@ -37,6 +38,7 @@ class Sources:
     recipe: Json | None = None
     provenance: Json | None = None
     summary: SearchSummary | None = None
+    device: Json | None = None
     check: Json | None = None
     stages: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -65,6 +67,7 @@ def read_run(folder: Path) -> Sources:
     found.recipe = _file(found, folder, "recipe.json", _object)
     found.provenance = _file(found, folder, "provenance.json", _object)
     found.stages = _file(found, folder, "stages.json", _object) or {}
+    found.device = _file(found, folder, "profile/device.json", _object)
     found.check = _file(found, folder, "profile/check.json", _object)
     found.summary = _file(found, folder, "search/front.json", SearchSummary.from_json)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord.from_json)

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from nas.costs.build import Measure, Progress
 from nas.costs.layer_sums import LayerSums, SlotSums
-from nas.costs.probes import Probe, copies_of, layer_probes
+from nas.costs.probes import Probe, copies_of, layer_kind, layer_probes
 from nas.costs.profiling import Profiled, ProfilePlan, profile_space
 from nas.costs.table import TableHeader
 from nas.costs.tracing import TracedSums
@@ -21,9 +20,6 @@ from runners.devices.device import Device
 from runners.devices.profile import HardwareProfile
 from search_spaces.naming import unknown
 from search_spaces.space import SearchSpace
-
-TRACED_ARCHS = 300  # of a space that only builds, to learn its layers from; some 10 ms each
-TRIED_ARCHS = 50  # more of them, to try what was learned on
 
 
 def table_header(device: Device, space: SearchSpace, precision: str = "fp32") -> TableHeader:
@@ -55,25 +51,17 @@ def exporter(device: Device, precision: str = "fp32") -> Callable[[nn.Module, tu
 
 
 def layers_of(space: SearchSpace, seed: int = 0) -> tuple[LayerSums, list[Probe]]:
-    """A space's layers as cost models read them, and ready to be measured.
-
-    Those of a space that only builds are traced on the ends of the space, on every choice moved alone from
-    either, and on random archs.
-    """
+    """A space's layers as cost models read them, and ready to be measured."""
     if space.slots:
         return SlotSums(space), layer_probes(space)
-    ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
-    rows = [ends, *(space.neighbours(end) for end in ends)]
-    drawn = space.sample(TRACED_ARCHS, np.random.default_rng(seed))
-    tried = space.sample(TRIED_ARCHS, np.random.default_rng([seed, 1]))
-    traced = TracedSums(space, np.unique(np.vstack([*rows, drawn]), axis=0), tried)
+    traced = TracedSums.learn(space, seed)
     return traced, traced.probes
 
 
 def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
     """The probe; one that fails at once where it is a mixer that the profile says cannot run."""
     layer_key = copies_of(probe.key)[0] if probe.kind == "row" else probe.key
-    kind = layer_key.split("(", 1)[0]
+    kind = layer_kind(layer_key)
     if kind not in profile.unsupported_mixers:
         return probe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 
@@ -12,16 +12,17 @@ from torch import Tensor
 
 from nas.costs.profiling import Profiled, ProfilePlan
 from nas.supernet import Supernet
+from results.files import read_json, write_json
 from runners.console import Console
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Split, Splits
 from runners.devices.device import Device, open_device
-from runners.devices.profile import load_profile
+from runners.devices.profile import HardwareProfile, load_profile
 from runners.devices.profiling import profile_on
 from runners.evaluator import SubnetEvaluator
 from runners.recipe import Recipe, Space
 from runners.run_directory import RunDirectory
-from search_spaces.presets import preset
+from search_spaces.presets import PRESETS, preset
 from search_spaces.space import SearchSpace, Shape
 
 
@@ -61,8 +62,35 @@ class Job:
     def space(self) -> SearchSpace:
         """The search space for the data."""
         return make_space(
-            self.recipe.space, classes=len(self.splits.classes), input_shape=self.splits.input_shape
+            self.recipe.space,
+            classes=len(self.splits.classes),
+            input_shape=self.splits.input_shape,
+            without=self.mixers_left_out,
         )
+
+    @property
+    def mixers_left_out(self) -> tuple[str, ...]:
+        """Mixers of the preset that the profile cannot run.
+
+        Fixed when training begins: a profile that is chosen later finds the space that was trained, and
+        what it cannot run of that is infeasible.
+        """
+        if not self.supernet_path.parent.exists():  # nothing is trained yet
+            return rules_out(self.recipe.space, self.profile)
+        return tuple(read_json(self._left_out)) if self._left_out.exists() else ()
+
+    @property
+    def _left_out(self) -> Path:
+        return self.path / "left_out.json"
+
+    def fix_space(self) -> None:
+        """Writes down which mixers the space does without, and says so; the first act of training."""
+        left_out = self.mixers_left_out
+        write_json(self._left_out, left_out)
+        if left_out:
+            self.console.say(
+                f"{', '.join(left_out)} left out of the space: profile {self.profile.name} cannot run it"
+            )
 
     @cached_property
     def device(self) -> torch.device:
@@ -95,10 +123,20 @@ class Job:
         """The trained supernet, on the CPU."""
         return Supernet.load(self.supernet_path, self.space)
 
+    @property
+    def profile(self) -> HardwareProfile:
+        """The hardware profile."""
+        return load_profile(self.recipe.profile.hardware)
+
     @cached_property
     def target(self) -> Device:
         """The device that is measured."""
-        return open_device(load_profile(self.recipe.profile.hardware))
+        return open_device(self.profile)
+
+    @property
+    def precision(self) -> str:
+        """What the layers and the networks of the front are timed in: the first that the profile names."""
+        return self.profile.precisions[0]
 
     @property
     def profile_plan(self) -> ProfilePlan:
@@ -115,7 +153,14 @@ class Job:
     def profiled(self, progress: Callable[[int, int, float], None]) -> Profiled:
         """Table, latency model and check; measures what is not measured yet."""
         table = self.path / "profile" / "table.parquet"
-        return profile_on(self.target, self.space, table, plan=self.profile_plan, progress=progress)
+        return profile_on(
+            self.target,
+            self.space,
+            table,
+            plan=self.profile_plan,
+            precision=self.precision,
+            progress=progress,
+        )
 
     def images(self, split: Split, n: int | None = None) -> Tensor:
         """The first n images of a split as network input, without augmentation."""
@@ -142,11 +187,22 @@ class Job:
         )
 
 
-def make_space(recipe: Space, *, classes: int, input_shape: Shape) -> SearchSpace:
-    """The space a recipe names, for a data set.
+def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
+    """The mixers of a recipe's preset that a profile cannot run; a user's own space is taken as it is."""
+    if recipe.module or recipe.preset not in PRESETS:
+        return ()
+    mixers = recipe.mixers or sorted({name for stage in PRESETS[recipe.preset] for name in stage.mixers})
+    return tuple(name for name in mixers if name in profile.unsupported_mixers)
+
+
+def make_space(
+    recipe: Space, *, classes: int, input_shape: Shape, without: Collection[str] = ()
+) -> SearchSpace:
+    """The space a recipe names, for a data set, without these mixers where it is a preset.
 
     Raises:
-        ValueError: an unknown preset or mixer, or a user's module that gives no space.
+        ValueError: an unknown preset or mixer, a stage left without any, or a user's module that gives no
+            space.
         FileNotFoundError: a user's file that is not there.
     """
     if recipe.module:
@@ -156,6 +212,7 @@ def make_space(recipe: Space, *, classes: int, input_shape: Shape) -> SearchSpac
         classes=classes,
         input_shape=input_shape,
         mixers=recipe.mixers,
+        without=without,
         activation=recipe.activation,
     )
 

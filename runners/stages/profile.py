@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
+from nas.costs.probes import layer_kind
+from nas.costs.table import LatencyTable
+from results.card import COMPUTED
 from results.files import write_json
 from runners.stages.job import Job
 
 
 def run_profile(job: Job) -> None:
-    """Builds the latency table of the device; writes ``profile/table.parquet`` and ``profile/check.json``."""
-    target = job.target.identity()
-    job.console.say(
-        f"measuring {len(job.space.layers)} layers and "
-        f"{job.recipe.profile.fit_networks + job.recipe.profile.check_networks} whole networks on "
-        f"{job.target.profile.name}: {target.runtime} {target.runtime_version}, {target.threads} thread(s)"
-    )
-    with job.console.progress("measuring") as bar:
+    """Builds the latency table of the device.
+
+    Writes ``profile/table.parquet``, ``profile/check.json`` and ``profile/device.json``.
+    """
+    target, plan = job.target.identity(), job.profile_plan
+    computed = target.runtime == COMPUTED
+    if computed:
+        constants = f"the constants of {job.profile.name} ({target.machine})"
+        job.console.say(f"computing latencies from {constants}; nothing is measured")
+    else:
+        job.console.say(
+            f"measuring {len(job.space.layers) or 'the'} layers and "
+            f"{plan.fit_networks + plan.check_networks} whole networks on {job.profile.name}: "
+            f"{target.runtime} {target.runtime_version}, {target.threads} thread(s), {job.precision}"
+        )
+    with job.console.progress("computing" if computed else "measuring") as bar:
         profiled = job.profiled(lambda done, total, _: bar.update(done, total))
+    cannot_run = _cannot_run(profiled.table)
+    for kind, reason in cannot_run.items():
+        job.console.say(f"{kind} cannot run there and is not searched: {reason}")
     write_json(job.path / "profile" / "check.json", profiled.check.to_json())
-    job.console.say(profiled.check.summary())
+    write_json(job.path / "profile" / "device.json", _device(job, cannot_run))
+    if not computed:
+        job.console.say(profiled.check.summary())
+
+
+def _cannot_run(table: LatencyTable) -> dict[str, str]:
+    """Kinds of layers of which some did not run, each with one reason and how many there are."""
+    layers = table.of("layer")
+    found: dict[str, str] = {}
+    for kind, group in layers.groupby(layers.index.map(layer_kind)):
+        failed = group[group.status != "measured"]
+        if len(failed):
+            found[str(kind)] = f"{failed.reason.iloc[0]} ({len(failed)} of {len(group)} layers)"
+    return found
+
+
+def _device(job: Job, cannot_run: dict[str, str]) -> dict[str, Any]:
+    limits = job.profile.limits.model_dump(exclude_none=True)
+    return {
+        "profile": job.profile.name,
+        "summary": job.profile.summary,
+        **asdict(job.target.identity()),
+        "precision": job.precision,
+        "limits": limits,
+        "left_out": list(job.mixers_left_out),
+        "cannot_run": cannot_run,
+    }

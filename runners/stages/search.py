@@ -15,6 +15,7 @@ from nas.costs.latency import LatencyModel
 from nas.costs.profiling import Profiled
 from nas.search import Outcome, Pool, SearchResult, search
 from nas.search.trials import Trial
+from results.card import COMPUTED
 from results.files import write_json
 from results.front import non_dominated
 from results.records import FrontEntry, LayerRecord, SearchSummary
@@ -47,7 +48,12 @@ def run_search(job: Job) -> None:
         pool.start()  # Ray takes seconds to come up; meanwhile the costs are made ready
         profiled = job.profiled(lambda done, total, left: None)  # the table is whole; nothing is measured
         limit_ms = latency_limit(job, profiled)
-        costs = Candidates(model=profiled.model, analytic=AnalyticCosts(job.space))
+        costs = Candidates(
+            model=profiled.model,
+            analytic=AnalyticCosts(job.space),
+            value_bytes=1 if job.precision == "int8" else 4,
+            watts=job.profile.machine.watts,
+        )
         job.console.say(
             f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
             f"{recipe.budget} networks for each of {', '.join([*recipe.searchers, CONTROL])}"
@@ -71,15 +77,27 @@ def latency_limit(job: Job, profiled: Profiled) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """What is known of archs without scoring them."""
+    """What is known of archs without scoring them.
+
+    Attributes:
+        model: of latency.
+        analytic: counts; its bytes are those of float32.
+        value_bytes: of a weight or activation as deployed: 1 where the device runs int8 alone.
+        watts: that the device draws; None where nobody knows.
+    """
 
     model: LatencyModel
     analytic: AnalyticCosts
+    value_bytes: int = 4
+    watts: float | None = None
 
     def __call__(self, rows: Rows) -> dict[str, NDArray[np.float64]]:
         """Costs by name, (n,) each; ``latency_ms_upper`` is what limits hold for."""
         latency_ms, upper_ms = self.model.predict(rows)
-        return {"latency_ms": latency_ms, "latency_ms_upper": upper_ms, **self.analytic(rows)}
+        costs = {"latency_ms": latency_ms, "latency_ms_upper": upper_ms, **self.analytic(rows)}
+        for name in costs.keys() & {"size_bytes", "peak_memory_bytes"}:
+            costs[name] = costs[name] * self.value_bytes / 4
+        return costs if self.watts is None else {**costs, "energy_mj": latency_ms * self.watts}
 
 
 class _KeptOpen:
@@ -149,10 +167,14 @@ def _measure_front(
     rows = np.array([job.space.to_row(arch) for _, arch in found])
     known = costs(rows)
     evaluator = job.evaluator(job.supernet)
-    job.console.say(f"measuring the {len(archs)} networks of the front again, and the largest")
+    computed = job.target.identity().runtime == COMPUTED
+    job.console.say(
+        f"{'computing' if computed else 'measuring'} the {len(archs)} networks of the front again, and the "
+        "largest"
+    )
     timings = job.target.measure(
         [
-            job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch))
+            job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch), job.precision)
             for _, arch in found
         ],
         budget_s=_SECONDS_EACH * len(found),

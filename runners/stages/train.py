@@ -27,6 +27,7 @@ _BIGGER = 1.5  # times the MACs
 def run_train(job: Job) -> None:
     """Trains the supernet of the run; writes ``train/supernet.safetensors`` and ``train/history.jsonl``."""
     recipe, space = job.recipe.train, job.space
+    job.fix_space()
     job.console.say(
         f"training a supernet over {space.size:.2g} networks ({space.name}) for {recipe.epochs} epochs "
         f"on {job.device}"

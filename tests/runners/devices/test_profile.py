@@ -42,11 +42,9 @@ def test_a_bad_file_says_what_would_be_right(tmp_path: Path, text: str, message:
     assert message in str(caught.value)
 
 
-def test_a_missing_file_and_a_missing_runtime_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no profile at"):
         load_profile(tmp_path / "none.toml")
-    with pytest.raises(ValueError, match="analytic"):
-        open_device(load_profile("mcu"))
 
 
 def test_a_gpu_that_is_not_there_is_said_before_work_starts(monkeypatch: pytest.MonkeyPatch) -> None:
