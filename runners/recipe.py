@@ -92,6 +92,12 @@ class Train(Section):
     """``auto`` takes a GPU where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
 
+    @model_validator(mode="after")
+    def _buckets_need_sizes(self) -> Train:
+        if self.rule == "cost_buckets" and self.sampling != "size":
+            raise ValueError('the rule cost_buckets draws by size; give it sampling = "size"')
+        return self
+
 
 class Profile(Section):
     """The device and how carefully it is measured."""
@@ -162,6 +168,21 @@ class Compress(Section):
     """Of this stage; the recipe's where none is given."""
 
 
+class Audit(Section):
+    """How far the supernet's ranking can be trusted: ``quarry audit``, no part of ``quarry run``."""
+
+    networks: int = Field(default=20, ge=4)
+    """Trained alone, spread over the sizes of the space."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Of a network alone; the supernet's own where none is given."""
+    finetune_epochs: int = Field(default=2, ge=0)
+    """Of the same networks from what they inherit; 0 leaves it out."""
+    workers: int = Field(default=2, ge=1)
+    """Ray workers that train networks, one CPU each; 1, or a GPU, trains one after the other without Ray."""
+    seed: int | None = Field(default=None, ge=0)
+    """Of this stage; the recipe's where none is given."""
+
+
 class Recipe(Section):
     """What a run does, from data to verified files."""
 
@@ -173,6 +194,7 @@ class Recipe(Section):
     profile: Profile = Profile()
     search: Search
     compress: Compress = Compress()
+    audit: Audit = Audit()
 
     @model_validator(mode="after")
     def _no_searcher_twice(self) -> Recipe:

@@ -14,6 +14,7 @@ from results.files import append_line, read_lines
 from results.records import EpochRecord
 from runners.console import Bar
 from runners.mixing import Mix
+from runners.recipe import Train
 from runners.resolutions import check_resolutions
 from runners.sizes import macs_of
 from runners.stages.job import Job
@@ -30,7 +31,7 @@ def run_train(job: Job) -> None:
     job.fix_space()
     job.console.say(
         f"training a supernet over {space.size:.2g} networks ({space.name}) for {recipe.epochs} epochs "
-        f"on {job.device}"
+        f"on {job.device}, rule {recipe.rule}"
     )
     costs = AnalyticCosts(space)
     supernet = Supernet(space, seed=job.recipe.seed, device=job.device)
@@ -46,29 +47,35 @@ def run_train(job: Job) -> None:
                 random_subnets=recipe.random_subnets,
                 resolutions=check_resolutions(space, recipe.resolutions),
             ),
-            TrainSettings(
-                epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                learning_rate=recipe.learning_rate,
-                weight_decay=recipe.weight_decay,
-                warmup_epochs=recipe.warmup_epochs,
-                label_smoothing=recipe.label_smoothing,
-                gradient_clip=recipe.gradient_clip,
-                average_decay=recipe.average_decay,
-                precision=recipe.precision,
-                distillation=recipe.distillation,
-            ),
+            train_settings(recipe),
             seed=job.recipe.seed,
             checkpoint=job.path / "train" / "checkpoint.safetensors",
             on_step=watch.step,
             on_epoch=watch.epoch,
             size=macs_of(costs, seed=job.recipe.seed) if recipe.sampling == "size" else None,
-            mix=_mix(job),
+            mix=mix_of(job),
         )
     trained.save(job.supernet_path)
 
 
-def _mix(job: Job) -> Mix | None:
+def train_settings(recipe: Train) -> TrainSettings:
+    """How the loop trains, from the recipe's section."""
+    return TrainSettings(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_epochs=recipe.warmup_epochs,
+        label_smoothing=recipe.label_smoothing,
+        gradient_clip=recipe.gradient_clip,
+        average_decay=recipe.average_decay,
+        precision=recipe.precision,
+        distillation=recipe.distillation,
+    )
+
+
+def mix_of(job: Job) -> Mix | None:
+    """How the images of a batch are mixed; None where the recipe mixes none."""
     recipe = job.recipe.train
     if not (recipe.mixup or recipe.cutmix):
         return None
@@ -100,7 +107,7 @@ class _Watch:
         )
         alarms = bigger_is_worse(watched, self._macs, len(self._job.splits.val))
         for alarm in alarms:
-            self._job.console.warn(f"epoch {summary.epoch}: {alarm}")
+            self._job.console.warn(f"epoch {summary.epoch + 1}: {alarm}")  # counted from 1, as in the report
         if summary.epoch in self._known:  # killed after the line was written and before the checkpoint was
             return
         record = EpochRecord(

@@ -69,6 +69,10 @@ def test_an_unknown_rule_in_a_recipe_is_named_with_its_key() -> None:
         load_recipe("digits", ["train.rule=sandwhich"])
     with pytest.raises(ValueError, match=r"train.distillation = .*'kl' or 'alpha'"):
         load_recipe("digits", ["train.distillation=mse"])
+    with pytest.raises(
+        ValueError, match='train: the rule cost_buckets draws by size; give it sampling = "size"'
+    ):
+        load_recipe("digits", ["train.rule=cost_buckets", "train.sampling=choices"])
     recipe = load_recipe(
         "digits", ["train.rule=nested", "train.resolutions=[8, 6]", "train.mixup=0.2", "train.cutmix=1.0"]
     )
