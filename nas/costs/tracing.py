@@ -6,15 +6,21 @@ them stand in an arch is looked up (``nas.costs.places``); its network is not ru
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nas.costs.calls import Call, calls
-from nas.costs.layer_sums import Floats
 from nas.costs.places import Places
 from nas.costs.probes import Probe, row_probe
 from nas.skeleton import without_initialisers
 from search_spaces.space import Rows, SearchSpace
+
+Floats = NDArray[np.float64]
+_TRACED = 300  # archs to learn from, beside the ends of the space and their neighbours; some 10 ms each
+_TRIED = 50  # more of them, to try what was learned on
 
 
 class TracedSums:
@@ -32,10 +38,24 @@ class TracedSums:
         self._ids: dict[str, int] = {}
         self._calls: list[Call] = []
         self._learning = True
-        rows = space.canonical(rows)
-        held_back = rows[:0] if held_back is None else space.canonical(held_back)
-        self._places = Places(space.n_values, self._trace, rows, held_back)
+        self._rows = space.canonical(rows)
+        self._held_back = self._rows[:0] if held_back is None else space.canonical(held_back)
+        self._places = self.places_of(self._trace)
         self._learning = False
+
+    @classmethod
+    def learn(cls, space: SearchSpace, seed: int = 0) -> TracedSums:
+        """Learned from the ends of the space, every choice moved alone from either, and random archs."""
+        ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
+        neighbours = [space.neighbours(end) for end in ends]
+        drawn = space.sample(_TRACED, np.random.default_rng(seed))
+        tried = space.sample(_TRIED, np.random.default_rng([seed, 1]))
+        return cls(space, np.unique(np.vstack([ends, *neighbours, drawn]), axis=0), tried)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The distinct layers."""
+        return tuple(self._calls)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -76,6 +96,10 @@ class TracedSums:
         found = self._places.look_up(self._space.canonical(rows))
         padded = np.append(per_layer, 0.0)  # EMPTY, -1, reads the zero
         return np.asarray(padded[found].sum(axis=1))
+
+    def places_of(self, trace: Callable[[Rows], dict[str, int]]) -> Places:
+        """What a function finds in the networks of the space, learned from the same archs."""
+        return Places(self._space.n_values, trace, self._rows, self._held_back)
 
     def _trace(self, row: Rows) -> dict[str, int]:
         """The layer in each place of an arch's network."""

@@ -1,6 +1,7 @@
 """Counts: per layer they add up to those of the built network, and the peak is what really is alive."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nas.costs.memory import peak_activation_bytes
 from search_spaces.choice import Choice
 from search_spaces.presets import preset
 from search_spaces.space import SearchSpace
+from tests.spaces import resnet_space, unet_space, vit_space
 
 
 @pytest.mark.parametrize(("name", "shape"), [("digits", (1, 8, 8)), ("cifar", (3, 32, 32))])
@@ -81,7 +83,7 @@ def test_the_peak_is_what_a_run_has_alive() -> None:
     assert watch.peak == pytest.approx(predicted, rel=0.35)
 
 
-def test_a_space_that_only_builds_is_counted_network_by_network() -> None:
+def test_a_space_that_only_builds_is_counted_without_building_each_network() -> None:
     built = []
 
     def build(arch: Any) -> nn.Module:
@@ -89,8 +91,52 @@ def test_a_space_that_only_builds_is_counted_network_by_network() -> None:
         return nn.Sequential(nn.Conv2d(3, int(arch["width"]), 3), nn.ReLU())
 
     space = SearchSpace("mine", [Choice("width", (4, 8))], build=build, input_shape=(3, 8, 8))
-    costs = AnalyticCosts(space)
+    costs = AnalyticCosts(space, peak_memory=False)
     rows = np.array([[0], [1], [0]])
     np.testing.assert_array_equal(costs.params(rows), [4 * 28, 8 * 28, 4 * 28])
     np.testing.assert_array_equal(costs.macs(rows), [4 * 27 * 36, 8 * 27 * 36, 4 * 27 * 36])
-    assert len(built) == 2
+    before = len(built)
+    assert set(costs(np.repeat(rows, 100, axis=0))) == {"macs", "params", "size_bytes"}
+    assert len(built) == before
+
+
+@pytest.mark.parametrize("make", [resnet_space, vit_space, unet_space])
+def test_users_networks_count_as_built(make: Callable[[], SearchSpace]) -> None:
+    space = make()
+    costs = AnalyticCosts(space)
+    rows = space.sample(5, np.random.default_rng(4))
+    found = costs(rows)
+    for index, row in enumerate(rows):
+        network = space.build(space.to_arch(row))
+        whole = count(network, (3, 16, 16))
+        assert found["macs"][index] == whole.macs
+        assert found["params"][index] == sum(p.numel() for p in network.parameters()) == whole.params
+        assert found["peak_memory_bytes"][index] == whole.peak_memory_bytes
+
+
+def test_a_module_that_tracing_cannot_see_into_is_counted_all_the_same() -> None:
+    class Attending(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(width, 1, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(2)
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    space = SearchSpace(
+        "attending",
+        [Choice("width", (64,))],
+        build=lambda arch: Attending(int(arch["width"])),
+        input_shape=(3, 8, 8),
+    )
+    macs = AnalyticCosts(space).macs(np.zeros((1, 1), dtype=np.int64))
+    assert macs[0] == count(Attending(64), (3, 8, 8)).macs > 0
+
+
+def test_attention_counts_as_two_matrix_products() -> None:
+    class Attention(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.scaled_dot_product_attention(x, x, x)
+
+    assert count(Attention(), (4, 16, 8)).macs == 2 * 4 * 16 * 16 * 8
