@@ -27,7 +27,7 @@ _PACKAGES = (
     ("torch-pruning", "pruning", "pip install torch-pruning"),
     ("fvcore", "counting MACs", "pip install fvcore"),
     ("datasets", "data from parquet files and the hub", "pip install datasets"),
-    ("executorch", "measuring in ExecuTorch (profile cpu-executorch)", "pip install executorch"),
+    ("executorch", "measuring in ExecuTorch (profile cpu-executorch)", "pip install 'quarry-nas[executorch]'"),
 )
 
 

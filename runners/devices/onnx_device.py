@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from runners.devices import stopwatch
 from runners.devices.device import Identity
-from runners.devices.lock import device_lock
-from runners.devices.machine import cores, machine_fingerprint
+from runners.devices.machine import machine_fingerprint
 from runners.devices.onnx_format import onnx_bytes
+from runners.devices.own_process import measure_apart, threads_of
 from runners.devices.profile import HardwareProfile
-from runners.devices.stopwatch import Timing, not_measured
+from runners.devices.stopwatch import Timing
 
 
 class OnnxDevice:
@@ -37,7 +32,7 @@ class OnnxDevice:
         return Identity(
             runtime="onnxruntime",
             runtime_version=self._version,
-            threads=self.profile.threads or len(cores()),
+            threads=threads_of(self.profile),
             machine=machine_fingerprint(),
         )
 
@@ -55,58 +50,17 @@ class OnnxDevice:
         self, models: Sequence[bytes | Path], *, budget_s: float, precision: float = 0.01
     ) -> list[Timing]:
         """Times ONNX files, given as content or path, side by side in one process."""
-        if not models:
-            return []
-        with tempfile.TemporaryDirectory(prefix="quarry-") as name, device_lock("cpu"):
-            folder = Path(name)
-            paths = []
-            for index, model in enumerate(models):
-                path = model if isinstance(model, Path) else folder / f"{index}.onnx"
-                if not isinstance(model, Path):
-                    path.write_bytes(model)
-                paths.append(str(path.resolve()))
-            timings = self._run(folder, paths, budget_s, precision)
-            if timings is not None:
-                return timings
-            alone = [self._run(folder, [path], budget_s / len(paths), precision) for path in paths]
-        crashed = not_measured("failed", "the runtime crashed on this model")
-        return [timings[0] if timings else crashed for timings in alone]
-
-    def _run(
-        self, folder: Path, paths: Sequence[str], budget_s: float, precision: float
-    ) -> list[Timing] | None:
-        """None where the process died."""
-        job = {
-            "models": list(paths),
-            "threads": self.profile.threads or len(cores()),
-            "batch": self.profile.batch,
-            # The last core: systems give their interrupts to the first.
-            "cores": cores()[-self.profile.threads :] if self.profile.threads else [],
-            "config": dict(self.profile.options),
-            "budget_s": budget_s,
-            "precision": precision,
-        }
-        (folder / "job.json").write_text(json.dumps(job))
-        result = folder / "result.json"
-        result.unlink(missing_ok=True)
-        command = [sys.executable, str(stopwatch.__file__), str(folder / "job.json"), str(result)]
-        process = subprocess.run(command, capture_output=True, text=True, check=False)
-        if process.returncode == 0 and result.exists():
-            return read_timings(result)
-        if process.returncode > 0:  # Python's own error, not a crash: the same for every model
-            last = process.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise OSError(f"measuring on {self.profile.name!r} failed: {last[0]}")
-        return None
+        return measure_apart(
+            [str(stopwatch.__file__)], models, self.profile, budget_s=budget_s, precision=precision
+        )
 
 
-def read_timings(path: Path) -> list[Timing]:
-    """The timings that ``stopwatch.main`` wrote."""
-    entries: list[dict[str, Any]] = json.loads(path.read_text())
-    return [Timing(**entry) for entry in entries]
-
-
-def runtime_version(package: str) -> str:
+def runtime_version(package: str, install: str = "") -> str:
     """The installed version of a runtime.
+
+    Args:
+        package: its name.
+        install: what pip is to install for it, where that is not the package by its name.
 
     Raises:
         ValueError: it is not installed; the message says how to.
@@ -116,4 +70,5 @@ def runtime_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        raise ValueError(f"this profile needs {package}; install it with: pip install {package}") from None
+        command = f"pip install {install or package}"
+        raise ValueError(f"this profile needs {package}; install it with: {command}") from None

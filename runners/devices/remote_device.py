@@ -14,8 +14,8 @@ from torch import nn
 from runners.devices import stopwatch
 from runners.devices.device import Identity
 from runners.devices.lock import device_lock
-from runners.devices.onnx_device import read_timings
 from runners.devices.onnx_format import onnx_bytes
+from runners.devices.own_process import read_timings
 from runners.devices.profile import HardwareProfile
 from runners.devices.stopwatch import Timing
 

@@ -187,8 +187,20 @@ def onnx_run(model: str, threads: int, batch: int, config: dict[str, str]) -> Ca
     return lambda: session.run_with_iobinding(binding)
 
 
-def measure_files(job: dict[str, Any]) -> list[Timing]:
-    """Times the ONNX files of a job: models, threads, batch, cores, config, budget_s, precision, block_ms."""
+def onnx_load(model: str, job: dict[str, Any]) -> Callable[[], object]:
+    """``onnx_run`` with the settings of a job."""
+    return onnx_run(model, job["threads"], job["batch"], job["config"])
+
+
+def measure_files(
+    job: dict[str, Any], load: Callable[[str, dict[str, Any]], Callable[[], object]] = onnx_load
+) -> list[Timing]:
+    """Times the files of a job: models, threads, batch, cores, config, budget_s, precision, block_ms.
+
+    Args:
+        job: with these keys; a loader of another runtime than ONNX Runtime may read more.
+        load: makes a call that runs a file once; what it raises is why the file is ``unsupported``.
+    """
     if job["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cores"])
     if hasattr(os, "setpriority"):
@@ -198,10 +210,10 @@ def measure_files(job: dict[str, Any]) -> list[Timing]:
     runs = []
     for model in job["models"]:
         try:
-            runs.append(onnx_run(model, job["threads"], job["batch"], job["config"]))
+            runs.append(load(model, job))
             timings.append(None)
         except Exception as error:
-            timings.append(not_measured("unsupported", str(error).strip().splitlines()[0]))
+            timings.append(not_measured("unsupported", (str(error).strip() or repr(error)).splitlines()[0]))
     measured = iter(
         interleave(
             runs, budget_s=job["budget_s"], precision=job["precision"], block_ms=job.get("block_ms", 3.0)

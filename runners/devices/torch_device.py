@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,14 +11,14 @@ from torch import nn
 
 from compress.fuse import fuse
 from runners.devices.device import Identity
-from runners.devices.lock import device_lock
-from runners.devices.machine import cores, machine_fingerprint
+from runners.devices.machine import machine_fingerprint
+from runners.devices.own_process import measure_apart, threads_of
 from runners.devices.profile import HardwareProfile
-from runners.devices.stopwatch import Timing, interleave, not_measured
+from runners.devices.stopwatch import Timing
 
 
 class TorchDevice:
-    """Measures ``torch.export`` programs in this process.
+    """Measures ``torch.export`` programs.
 
     Raises:
         ValueError: the profile wants a GPU and there is none.
@@ -39,7 +38,7 @@ class TorchDevice:
         return Identity(
             runtime=f"torch-{self.profile.device}",
             runtime_version=torch.__version__,
-            threads=self._threads(),
+            threads=threads_of(self.profile),
             machine=torch.cuda.get_device_name() if cuda else machine_fingerprint(),
         )
 
@@ -59,42 +58,6 @@ class TorchDevice:
     def measure(
         self, models: Sequence[bytes | Path], *, budget_s: float, precision: float = 0.01
     ) -> list[Timing]:
-        """Times exported programs side by side; on a GPU each run waits for its end."""
-        timings: list[Timing | None] = []
-        runs = []
-        with device_lock(self.profile.device), _threads(self._threads()), torch.no_grad():
-            for model in models:
-                try:
-                    runs.append(self._run(model))
-                    timings.append(None)
-                except Exception as error:  # whatever loading a foreign program raises is its status
-                    timings.append(not_measured("unsupported", str(error).strip().splitlines()[0]))
-            measured = iter(interleave(runs, budget_s=budget_s, precision=precision))
-        return [next(measured) if timing is None else timing for timing in timings]
-
-    def _run(self, model: bytes | Path) -> Callable[[], object]:
-        program = torch.export.load(io.BytesIO(model) if isinstance(model, bytes) else model)
-        (example,), _ = program.example_inputs
-        module = program.module().to(self.profile.device)
-        images = torch.randn(example.shape, device=self.profile.device)
-        if self.profile.device == "cpu":
-            return lambda: module(images)
-
-        def run() -> None:
-            module(images)
-            torch.cuda.synchronize()
-
-        return run
-
-    def _threads(self) -> int:
-        return self.profile.threads or len(cores())
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        """Times exported programs side by side in one process; on a GPU each run waits for its end."""
+        command = ["-m", "runners.devices.torch_runs", "torch"]
+        return measure_apart(command, models, self.profile, budget_s=budget_s, precision=precision)

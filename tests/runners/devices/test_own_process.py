@@ -1,0 +1,48 @@
+"""A runtime that dies costs the model it died on, and an error of Python itself is said."""
+
+from pathlib import Path
+
+import pytest
+
+from runners.devices.own_process import measure_apart
+from runners.devices.profile import HardwareProfile
+
+# Stands in for a runtime: dies on a model that says so, and gives one timing a model else.
+RUNTIME = """
+import json, os, sys
+job = json.load(open(sys.argv[1]))
+contents = [open(model).read() for model in job["models"]]
+if "dies" in contents:
+    os.abort()
+if "stops" in contents:
+    raise RuntimeError("the disk is gone")
+timings = [dict(median_ms=1.0, low_ms=0.9, high_ms=1.1, repeats=len(job["models"])) for _ in contents]
+json.dump(timings, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture
+def profile() -> HardwareProfile:
+    return HardwareProfile(name="board", backend="onnxruntime")
+
+
+def test_a_model_that_kills_the_runtime_costs_no_other(profile: HardwareProfile) -> None:
+    good, dead, other = measure_apart(
+        ["-c", RUNTIME], [b"a", b"dies", b"b"], profile, budget_s=1, precision=0.1
+    )
+    assert (good.status, dead.status, other.status) == ("measured", "failed", "measured")
+    assert "crashed on this model" in dead.reason
+    assert good.repeats == 1  # the rest were measured alone
+
+
+def test_files_and_contents_are_taken_alike(profile: HardwareProfile, tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_text("c")
+    timings = measure_apart(["-c", RUNTIME], [file, b"a"], profile, budget_s=1, precision=0.1)
+    assert [timing.repeats for timing in timings] == [2, 2]
+    assert measure_apart(["-c", RUNTIME], [], profile, budget_s=1, precision=0.1) == []
+
+
+def test_an_error_of_python_is_said_and_not_taken_for_the_models(profile: HardwareProfile) -> None:
+    with pytest.raises(OSError, match="measuring on 'board' failed: RuntimeError: the disk is gone"):
+        measure_apart(["-c", RUNTIME], [b"stops"], profile, budget_s=1, precision=0.1)
