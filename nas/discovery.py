@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.skeleton import without_initialisers
-from nas.weights import Entry, Parameter, lay_out, parameters_of, same_kind
+from nas.skeleton import Skeletons
+from nas.weights import Entry, Parameter, lay_out, same_kind
 from search_spaces.choice import Value
+from search_spaces.layer import Layer
 from search_spaces.space import Arch, SearchSpace
 
 _RANDOM_PROBES = 64
@@ -25,7 +27,7 @@ class Piece:
     Attributes:
         prefix: of its parameters' names; empty for a whole network.
         build: makes it.
-        what: how messages call it.
+        what: how messages call it; pieces called the same are built the same.
     """
 
     prefix: str
@@ -44,11 +46,28 @@ def pieces(space: SearchSpace, archs: Iterable[Arch] = ()) -> list[Piece]:
         archs: further networks to look at.
     """
     if space.slots:
-        return [
-            Piece(layer.name, layer.build, f"layer {layer.key}")
-            for layer in {(layer.name, layer.key): layer for layer in space.slot_layers()}.values()
-        ]
-    return [Piece("", partial(space.build, arch), f"arch {arch}") for arch in _probes(space, archs)]
+        layers = {(layer.name, layer.key): layer for layer in space.slot_layers()}
+        return [_of_layer(layer) for layer in layers.values()]
+    return [_of_network(space, arch) for arch in _probes(space, archs)]
+
+
+def pieces_of(space: SearchSpace, arch: Arch) -> list[Piece]:
+    """What the network of an arch is made of, in order: its layers, or itself where the space only builds.
+
+    Raises:
+        ValueError: no arch of this space.
+    """
+    if space.slots:
+        return [_of_layer(layer) for layer in space.lower(arch)]
+    return [_of_network(space, space.to_arch(space.to_row(arch)))]
+
+
+def _of_layer(layer: Layer) -> Piece:
+    return Piece(layer.name, layer.build, f"layer {layer.key}")
+
+
+def _of_network(space: SearchSpace, arch: Arch) -> Piece:
+    return Piece("", partial(space.build, arch), f"arch {dict(arch)}")
 
 
 def _probes(space: SearchSpace, archs: Iterable[Arch]) -> Iterator[dict[str, Value]]:
@@ -67,7 +86,27 @@ def _probes(space: SearchSpace, archs: Iterable[Arch]) -> Iterator[dict[str, Val
         yield space.to_arch(canonical[at])
 
 
-def discover(space: SearchSpace, archs: Iterable[Arch] = ()) -> dict[str, Entry]:
+Known = list[tuple[Piece, list[Parameter]]]
+"""Pieces with their parameters, by the names these have in the network."""
+
+
+def look(space: SearchSpace, archs: Iterable[Arch], skeletons: Skeletons) -> Known:
+    """Builds what has to be looked at.
+
+    Args:
+        space: the space.
+        archs: further networks to look at, where the space only builds.
+        skeletons: builds it, and may keep it for whoever needs it next.
+    """
+    known = []
+    for piece in pieces(space, archs):
+        found = skeletons.of({piece.what: piece.build})[piece.what].parameters
+        prefix = f"{piece.prefix}." if piece.prefix else ""
+        known.append((piece, [replace(one, name=prefix + one.name) for one in found]))
+    return known
+
+
+def discover(known: Known) -> dict[str, Entry]:
     """Every parameter of the space at its largest shape, by name.
 
     Raises:
@@ -76,14 +115,13 @@ def discover(space: SearchSpace, archs: Iterable[Arch] = ()) -> dict[str, Entry]
     """
     largest: dict[str, tuple[Parameter, str]] = {}
     shapes: dict[str, dict[tuple[int, ...], str]] = {}
-    with without_initialisers(torch.device("cpu")):
-        for piece in pieces(space, archs):
-            for parameter in parameters_of(piece.build(), piece.prefix):
-                shapes.setdefault(parameter.name, {}).setdefault(parameter.shape, piece.what)
-                known = largest.get(parameter.name)
-                largest[parameter.name] = (
-                    (_union(*known, parameter, piece.what), known[1]) if known else (parameter, piece.what)
-                )
+    for piece, parameters in known:
+        for parameter in parameters:
+            shapes.setdefault(parameter.name, {}).setdefault(parameter.shape, piece.what)
+            before = largest.get(parameter.name)
+            largest[parameter.name] = (
+                (_union(*before, parameter, piece.what), before[1]) if before else (parameter, piece.what)
+            )
     index = lay_out(parameter for parameter, _ in largest.values())
     for name, entry in index.items():
         for shape, what in shapes[name].items():
@@ -106,13 +144,7 @@ def _union(first: Parameter, here: str, second: Parameter, there: str) -> Parame
     return replace(first, shape=shape, owner=owner, trainable=first.trainable or second.trainable)
 
 
-def initialise(
-    space: SearchSpace,
-    index: dict[str, Entry],
-    flat: dict[str, Tensor],
-    seed: int,
-    archs: Iterable[Arch] = (),
-) -> None:
+def initialise(known: Known, index: dict[str, Entry], flat: dict[str, Tensor], seed: int) -> None:
     """Fills the flat tensors with what the modules' own initialisers draw at their largest sizes.
 
     Where no single network has a parameter at its largest in every dimension, the rest is drawn from a
@@ -121,11 +153,9 @@ def initialise(
     filled: dict[str, int] = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for piece in _largest_first(pieces(space, archs)):
+        for piece, parameters in sorted(known, key=_size, reverse=True):
             wanted = [
-                (name, shape)
-                for name, shape in _shapes(piece).items()
-                if filled.get(name, 0) < torch.Size(shape).numel()
+                (one.name, one.shape) for one in parameters if filled.get(one.name, 0) < math.prod(one.shape)
             ]
             if not wanted:
                 continue
@@ -139,14 +169,8 @@ def initialise(
                 filled[name] = drawn.numel()
 
 
-def _shapes(piece: Piece) -> dict[str, tuple[int, ...]]:
-    with without_initialisers(torch.device("cpu")):
-        return {p.name: p.shape for p in parameters_of(piece.build(), piece.prefix)}
-
-
-def _largest_first(found: list[Piece]) -> list[Piece]:
-    size = {id(piece): sum(torch.Size(shape).numel() for shape in _shapes(piece).values()) for piece in found}
-    return sorted(found, key=lambda piece: -size[id(piece)])
+def _size(known: tuple[Piece, list[Parameter]]) -> int:
+    return sum(math.prod(one.shape) for one in known[1])
 
 
 def _named(module: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:

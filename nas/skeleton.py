@@ -1,4 +1,4 @@
-"""Networks built cheaply: constructors run, initialisers do not, and a built one is cloned, not built again.
+"""Networks built cheaply: constructors run, initialisers do not, and what was built once is made again.
 
 A subnet's weights are views of the supernet's, so the values that a constructor would draw are never
 seen. What constructors compute besides (index tables, masks, buffers) is kept, which a bare build on the
@@ -8,78 +8,124 @@ meta device would lose.
 from __future__ import annotations
 
 import contextlib
+import gc
+import threading
 import types
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-from torch import nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
+from torch.nn import init
+
+from nas.twins import NoTwinError, Single, Skeleton
+
+_KEPT = 512  # plans, of some 100 KB each for a whole network
 
 
-class _NoInit(TorchFunctionMode):
-    """Makes every ``torch.nn.init`` function leave its tensor as it is."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
+_INITIALISERS = tuple(
+    name for name, one in vars(init).items() if name.endswith("_") and isinstance(one, types.FunctionType)
+)
+_patching = threading.RLock()
 
 
 @contextlib.contextmanager
 def without_initialisers(device: torch.device) -> Iterator[None]:
-    """Modules built inside keep their parameters uninitialised; the global random state is untouched."""
-    with torch.random.fork_rng(devices=[]), torch.device(device), _NoInit():
-        yield
+    """Modules built inside keep their parameters uninitialised; the global random state is untouched.
 
-
-# What nn.Module keeps for itself besides parameters, buffers and children: small dicts, mostly empty.
-_HOOKS = tuple(key for key, value in nn.Module().__dict__.items() if isinstance(value, dict))
-_IMMUTABLE = (int, float, str, bool, bytes, type(None), torch.dtype, torch.device, torch.Size)
-
-
-def clone(module: nn.Module) -> nn.Module:
-    """A twin with the same parameter objects and buffers of its own.
-
-    Twenty times faster than ``copy.deepcopy``. Lists, dicts and bound methods that a network keeps beside
-    its registered modules refer to the twins.
+    The functions of ``torch.nn.init`` do nothing meanwhile, in this thread. (A ``TorchFunctionMode`` would
+    need no patch, but costs more than the initialisers of small networks do.)
     """
-    originals = list(module.modules())
-    twins = {id(original): original.__class__.__new__(original.__class__) for original in originals}
-    for original in originals:
-        state = original.__dict__.copy()
-        for key, value in state.items():
-            if key in _HOOKS:
-                state[key] = value.copy()
-            elif not isinstance(value, _IMMUTABLE):
-                state[key] = _translate(value, twins)
-        for key, child in original._modules.items():
-            if child is not None:
-                state["_modules"][key] = twins[id(child)]
-        for key, buffer in original._buffers.items():
-            if buffer is not None:
-                state["_buffers"][key] = buffer.clone()
-        twins[id(original)].__dict__ = state
-    return twins[id(module)]
+    here = threading.get_ident()
+
+    def idle(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def initialiser(tensor: Tensor, *args: object, **options: object) -> Tensor:
+            return tensor if threading.get_ident() == here else original(tensor, *args, **options)
+
+        return initialiser
+
+    # The mode of a device is entered only where it changes something: it slows every constructor.
+    place = contextlib.nullcontext() if device == torch.get_default_device() else device
+    with _patching, torch.random.fork_rng(devices=[]), place:
+        originals = {name: getattr(init, name) for name in _INITIALISERS}
+        try:
+            for name, original in originals.items():
+                setattr(init, name, idle(original))
+            yield
+        finally:
+            for name, original in originals.items():
+                setattr(init, name, original)
 
 
-def _translate(value: Any, twins: dict[int, nn.Module]) -> Any:
-    """The value as a twin holds it: modules replaced by their twins, containers copied, the rest shared."""
-    if isinstance(value, nn.Module):
-        return twins.get(id(value), value)
-    if isinstance(value, dict):
-        copy = value.copy()  # keeps an OrderedDict one
-        for key, item in value.items():
-            copy[key] = _translate(item, twins)
-        return copy
-    if type(value) in (list, tuple, set):
-        return type(value)(_translate(item, twins) for item in value)
-    if isinstance(value, types.MethodType) and id(value.__self__) in twins:
-        return types.MethodType(value.__func__, twins[id(value.__self__)])
-    return value
+def bare(builds: Sequence[Callable[[], nn.Module]]) -> list[nn.Module]:
+    """What these constructors make, on the CPU, parameters uninitialised.
+
+    What a constructor draws for its buffers comes out the same every time.
+    """
+    if not builds:
+        return []
+    modules = []
+    with without_initialisers(torch.device("cpu")):
+        for build in builds:
+            torch.default_generator.manual_seed(0)
+            modules.append(build())
+    return modules
+
+
+@contextlib.contextmanager
+def collecting_later() -> Iterator[None]:
+    """Holds the garbage collector back for a moment.
+
+    A network is some ten thousand small objects that all live; going through them again and again while they
+    are made takes a third of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Skeletons:
+    """The skeletons used lately, by a name for what they build.
+
+    Args:
+        device: where networks have their buffers.
+        eager: takes apart what is built for the first time. Layers come again and again; of a whole network
+            that is not likely, so it is used up the first time, and taken apart when it comes a second time.
+    """
+
+    def __init__(self, device: torch.device, *, eager: bool) -> None:
+        self._device, self._eager = device, eager
+        self._kept: OrderedDict[str, Skeleton | None] = OrderedDict()
+        self._twinless: set[str] = set()
+
+    def of(self, builds: Mapping[str, Callable[[], nn.Module]]) -> dict[str, Skeleton | Single]:
+        """What makes the networks of these constructors, by the same names; what is not kept is built."""
+        found: dict[str, Skeleton | Single] = {}
+        for name in builds:
+            if skeleton := self._kept.get(name):
+                found[name] = skeleton
+                self._kept.move_to_end(name)
+        missing = [name for name in builds if name not in found]
+        for name, module in zip(missing, bare([builds[name] for name in missing]), strict=True):
+            found[name] = self._first(name, module)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _first(self, name: str, module: nn.Module) -> Skeleton | Single:
+        """What makes a network that was just built."""
+        # The very first is taken apart too, which finds modules that a user forgot to register.
+        again = self._eager or not self._kept or name in self._kept
+        if again and name not in self._twinless:
+            try:
+                skeleton = self._kept[name] = Skeleton(module, self._device)
+            except NoTwinError:
+                self._twinless.add(name)
+            else:
+                return skeleton
+        self._kept[name] = None
+        return Single(module, self._device)

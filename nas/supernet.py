@@ -10,8 +10,6 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.discovery import discover, initialise
-from nas.skeleton import clone, without_initialisers
+from nas.discovery import discover, initialise, look, pieces_of
+from nas.skeleton import Skeletons, collecting_later
+from nas.twins import Single, Skeleton
 from nas.weights import GROUPS, Entry, allocate
 from results.files import replace_atomic
-from search_spaces.layer import Layer
 from search_spaces.space import Arch, SearchSpace
 
 # Slices of the flat tensors are not laid out densely, which autograd remarks on once. It is meant so: the
@@ -31,15 +29,14 @@ from search_spaces.space import Arch, SearchSpace
 warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
 
 _FORMAT = "quarry-supernet-1"
-_CACHED_NETWORKS = 128
+# The least recently used make room. A view is some 1 KB, a plan a pointer for each of its parameters.
+_KEPT_VIEWS = 32_768
+_KEPT_PLANS = 512
 
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """A module whose parameters are views, and those of them that take gradients, with their gradients."""
-
-    module: nn.Module
-    gradients: list[tuple[nn.Parameter, Tensor]]
+_Weight = tuple[nn.Parameter, Tensor | None]
+"""A parameter and the gradient it is to have."""
+_Plan = list[tuple[str, Skeleton | Single, list[_Weight]]]
+"""The parts of a network: the name of each, what makes it, and what from."""
 
 
 class Supernet:
@@ -58,7 +55,8 @@ class Supernet:
         grad: the gradients, likewise; empty when the weights are only read.
 
     Raises:
-        ValueError: two archs disagree about a parameter (see ``nas.discovery.discover``).
+        ValueError: two archs disagree about a parameter (see ``nas.discovery.discover``); the network keeps
+            modules without registering them.
     """
 
     def __init__(
@@ -69,10 +67,11 @@ class Supernet:
         device: str | torch.device = "cpu",
         archs: Iterable[Arch] = (),
     ) -> None:
-        archs = tuple(archs)
-        index = discover(space, archs)
+        self._skeletons = Skeletons(torch.device(device), eager=bool(space.slots))
+        known = look(space, archs, self._skeletons)
+        index = discover(known)
         flat = allocate(index, torch.device("cpu"))
-        initialise(space, index, flat, seed, archs)
+        initialise(known, index, flat, seed)
         flat = {group: tensor.to(device) for group, tensor in flat.items()}
         self._attach(space, index, flat, {group: torch.zeros_like(tensor) for group, tensor in flat.items()})
 
@@ -86,6 +85,7 @@ class Supernet:
             flat: its flat tensors, or others that share memory with them (or read-only copies).
         """
         supernet = cls.__new__(cls)
+        supernet._skeletons = Skeletons(next(iter(flat.values())).device, eager=bool(space.slots))
         supernet._attach(space, index, flat, {})
         return supernet
 
@@ -96,7 +96,8 @@ class Supernet:
         self.device = next(iter(flat.values())).device
         self.parameters = {name: self._parameter(entry, entry.shape) for name, entry in index.items()}
         self._gradients = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
-        self._prototypes: OrderedDict[object, _Bound] = OrderedDict()
+        self._views: OrderedDict[tuple[str, tuple[int, ...]], _Weight] = OrderedDict()
+        self._plans: OrderedDict[bytes, _Plan] = OrderedDict()
 
     def _parameter(self, entry: Entry, shape: tuple[int, ...]) -> nn.Parameter:
         """A parameter over the shared weights, its gradient over the shared gradient."""
@@ -112,52 +113,56 @@ class Supernet:
         """The network of an arch running on the shared weights, in training mode.
 
         Every call gives a module of its own: buffers (BatchNorm statistics) are fresh, so recalibrate
-        them before scoring. Backward adds into the shared gradient.
+        them before scoring. Backward adds into the shared gradient. The parameters are those of every subnet
+        that uses the same slice: freezing one of them freezes it for all.
 
         Raises:
             ValueError: no arch of this space, or a parameter that no probed network showed.
         """
-        row = self.space.to_row(arch)
-        if not self.space.slots:
-            return self._copy_of(row.tobytes(), "", partial(self.space.build, arch), f"arch {dict(arch)}")
-        return nn.Sequential(
-            OrderedDict((layer.name, self._layer(layer)) for layer in self.space.lower(arch))
-        )
+        key = self.space.to_row(arch).tobytes()
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plan(arch, self._view)
+            if all(isinstance(skeleton, Skeleton) for _, skeleton, _ in plan):
+                self._plans[key] = plan
+            if len(self._plans) > _KEPT_PLANS:
+                self._plans.popitem(last=False)
+        for _, _, views in plan:
+            for parameter, gradient in views:
+                if parameter.grad is not gradient:  # somebody cleared it with zero_grad(set_to_none=True)
+                    parameter.grad = gradient
+        return self._network(plan)
 
-    def _layer(self, layer: Layer) -> nn.Module:
-        return self._copy_of((layer.name, layer.key), layer.name, layer.build, f"layer {layer.key}")
+    def _plan(self, arch: Arch, weight: Callable[[Entry, tuple[int, ...]], _Weight]) -> _Plan:
+        """How the network of an arch is made, on the parameters that ``weight(entry, shape)`` gives."""
+        pieces = pieces_of(self.space, arch)
+        with collecting_later():
+            skeletons = self._skeletons.of({piece.what: piece.build for piece in pieces})
+            plan = []
+            for piece in pieces:
+                skeleton, prefix = skeletons[piece.what], f"{piece.prefix}." if piece.prefix else ""
+                own = [
+                    weight(self._entry(prefix + one.name, piece.what), one.shape)
+                    for one in skeleton.parameters
+                ]
+                plan.append((piece.prefix, skeleton, own))
+        return plan
 
-    def _copy_of(self, key: object, prefix: str, build: Callable[[], nn.Module], what: str) -> nn.Module:
-        """A clone of the bound module kept under ``key``, built first if it is not there."""
-        if key not in self._prototypes:
-            with without_initialisers(self.device):
-                module = build()
-            self._prototypes[key] = _Bound(module, self._bind(module, prefix, what))
-            if not self.space.slots and len(self._prototypes) > _CACHED_NETWORKS:
-                self._prototypes.popitem(last=False)
-        self._prototypes.move_to_end(key)
-        bound = self._prototypes[key]
-        for parameter, gradient in bound.gradients:
-            if parameter.grad is not gradient:  # somebody cleared it with zero_grad(set_to_none=True)
-                parameter.grad = gradient
-        return clone(bound.module)
+    def _network(self, plan: _Plan) -> nn.Module:
+        with collecting_later():
+            modules = {name: skeleton.make([one for one, _ in own]) for name, skeleton, own in plan}
+            return nn.Sequential(OrderedDict(modules)) if self.space.slots else modules[""]
 
-    def _bind(self, module: nn.Module, prefix: str, what: str) -> list[tuple[nn.Parameter, Tensor]]:
-        """Replaces a module's parameters by views; returns those that take gradients, with them."""
-        views: dict[int, nn.Parameter] = {}
-        gradients = []
-        for path, owner in module.named_modules():
-            for name, parameter in owner._parameters.items():
-                if parameter is None:
-                    continue
-                if id(parameter) not in views:
-                    qualified = ".".join(part for part in (prefix, path, name) if part)
-                    view = self._parameter(self._entry(qualified, what), tuple(parameter.shape))
-                    views[id(parameter)] = view
-                    if view.grad is not None:
-                        gradients.append((view, view.grad))
-                owner._parameters[name] = views[id(parameter)]
-        return gradients
+    def _view(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
+        """The parameter over a slice of the shared weights; the same one each time."""
+        key = entry.name, shape
+        if key not in self._views:
+            parameter = self._parameter(entry, shape)
+            self._views[key] = parameter, parameter.grad
+            if len(self._views) > _KEPT_VIEWS:
+                self._views.popitem(last=False)
+        self._views.move_to_end(key)
+        return self._views[key]
 
     def _entry(self, name: str, what: str) -> Entry:
         if name not in self.index:
@@ -172,17 +177,12 @@ class Supernet:
 
         BatchNorm statistics are fresh: recalibrate them (``nas.calibration.recalibrate``) before use.
         """
-        module = self.subnet(arch)
-        copies: dict[int, nn.Parameter] = {}
-        for owner in module.modules():
-            for name, parameter in owner._parameters.items():
-                if parameter is None:
-                    continue
-                if id(parameter) not in copies:
-                    value = parameter.detach().clone(memory_format=torch.contiguous_format)
-                    copies[id(parameter)] = nn.Parameter(value, requires_grad=parameter.requires_grad)
-                owner._parameters[name] = copies[id(parameter)]
-        return module
+        return self._network(self._plan(arch, self._copy))
+
+    def _copy(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
+        """A parameter with memory of its own."""
+        value = entry.view(self.flat[entry.group], shape).clone(memory_format=torch.contiguous_format)
+        return nn.Parameter(value, requires_grad=entry.trainable), None
 
     # -- training ---------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 
 from nas.calibration import recalibrate
+from nas.skeleton import without_initialisers
 from nas.supernet import Supernet
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
@@ -130,6 +133,85 @@ def test_constructor_values_that_are_no_parameters_are_kept() -> None:
     subnet = Supernet(space).subnet(space.smallest())
     assert torch.equal(subnet.position_index, torch.arange(16).flip(0))
     assert subnet.every[0] is subnet.patch
+
+
+class Closing(nn.Module):
+    """A network with what users keep beside registered modules: a closure, a drawn buffer, a tied buffer."""
+
+    projection: torch.Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, size)
+        self.head = nn.Linear(size, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.register_buffer("projection", torch.randn(4, 4))
+        self.scaled = lambda x: self.linear(x) * self.linear.weight.mean()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.head(self.scaled(x @ self.projection)))
+
+
+def flat_space(build: Callable[[int], nn.Module]) -> SearchSpace:
+    choices = [Choice("size", (2, 4))]
+    return SearchSpace("flat", choices, lambda arch: build(int(arch["size"])), input_shape=(4,))
+
+
+def test_a_network_that_refers_to_itself_is_built_each_time_and_is_exact() -> None:
+    space = flat_space(Closing)
+    supernet, images = randomised(space), images_for(space)
+    for size in (2, 4, 2, 2):
+        subnet, extracted = supernet.subnet({"size": size}), supernet.extract({"size": size})
+        assert torch.equal(subnet(images), extracted(images))
+        supernet.zero_grad()
+        subnet(images).square().sum().backward()
+        assert all(parameter.grad is not None for parameter in subnet.parameters())
+        assert supernet.grad["decay"].any()
+
+
+def test_what_constructors_draw_is_the_same_each_time() -> None:
+    supernet = Supernet(flat_space(Closing))
+    first, again = supernet.subnet({"size": 2}).projection, supernet.subnet({"size": 2}).projection
+    assert torch.equal(first, again)
+    assert torch.equal(Supernet(flat_space(Closing)).subnet({"size": 2}).projection, first)
+
+
+def test_modules_that_are_not_registered_are_reported() -> None:
+    class Listed(nn.Module):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+            self.layers = [nn.Linear(4, size)]
+
+    with pytest.raises(ValueError, match=r"Listed.layers keeps modules .* not registered.*nn.ModuleList"):
+        Supernet(flat_space(Listed))
+
+
+def test_hooks_and_lists_belong_to_one_subnet() -> None:
+    space = SPACES["vit"]()
+    supernet = Supernet(space)
+    networks = [supernet.subnet(space.largest()) for _ in range(4)]
+    networks[-1].head.register_forward_hook(lambda *_: None)
+    networks[-1].every.append(nn.Identity())
+    fresh = supernet.subnet(space.largest())
+    for network in (*networks[:-1], fresh):
+        assert not network.head._forward_hooks
+        assert len(network.every) == 2
+        assert network.every[1] is network.head
+    assert len({id(network.position_index) for network in networks}) == len(networks)
+
+
+def test_initialisers_work_again_and_in_other_threads() -> None:
+    before = {name: one for name, one in vars(nn.init).items() if callable(one)}
+    with without_initialisers(torch.device("cpu")):
+        mine, theirs = torch.zeros(3), torch.zeros(3)
+        nn.init.ones_(mine)
+        thread = threading.Thread(target=lambda: nn.init.ones_(theirs))
+        thread.start()
+        thread.join()
+    assert mine.tolist() == [0, 0, 0]
+    assert theirs.tolist() == [1, 1, 1]
+    assert all(vars(nn.init)[name] is one for name, one in before.items())
 
 
 def test_building_leaves_the_global_random_state_alone() -> None:
