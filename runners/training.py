@@ -67,7 +67,7 @@ class EpochSummary:
 
 
 class DivergedError(ValueError):
-    """The loss became infinite or NaN."""
+    """The loss or the gradient became infinite or NaN."""
 
 
 def train_supernet(
@@ -106,7 +106,8 @@ def train_supernet(
         The supernet to use: the averaged weights where an average is kept.
 
     Raises:
-        DivergedError: the loss is not finite; names the step, the arch and the checkpoint.
+        DivergedError: a loss or the gradient is not finite; names the step, the arch of the loss and the
+            checkpoint.
         ValueError: the checkpoint is damaged or belongs to another space.
     """
     course = _Course(
@@ -238,16 +239,23 @@ def _check_finite(passes: list[Pass], losses: list[float], step: int, checkpoint
     for loss, one in zip(losses, passes, strict=True):
         if not math.isfinite(loss):
             raise DivergedError(
-                f"the loss is {loss} at step {step} for arch {one.arch}. The last good state is {checkpoint}"
-                f"{'' if checkpoint.exists() else ' (not written yet)'}; lower train.learning_rate or "
-                f"train.gradient_clip and train again"
+                f"the loss is {loss} at step {step} for arch {one.arch}. {_way_back(checkpoint)}"
             )
+
+
+def _way_back(checkpoint: Path) -> str:
+    return (
+        f"The last good state is {checkpoint}{'' if checkpoint.exists() else ' (not written yet)'}; "
+        f"lower train.learning_rate or train.gradient_clip and train again"
+    )
 
 
 def _update(course: _Course, state: TrainingState, used: set[str]) -> None:
     """One step of the optimizer on the shared gradient, and of the moving average after it."""
     supernet, step = state.supernet, state.progress.step
-    supernet.clip_gradient(course.settings.gradient_clip)
+    norm = supernet.clip_gradient(course.settings.gradient_clip)
+    if not math.isfinite(norm):  # before it gets into the weights and the next checkpoint
+        raise DivergedError(f"the gradient's norm is {norm} at step {step}. {_way_back(course.checkpoint)}")
     supernet.expose_gradients(used)
     for group in state.optimizer.param_groups:
         group["lr"] = course.rate(step)

@@ -263,6 +263,27 @@ def test_a_loss_gone_wrong_in_any_pass_is_found(tmp_path: Path, name: str) -> No
         )
 
 
+def test_a_gradient_gone_wrong_is_found_before_it_reaches_the_weights(tmp_path: Path) -> None:
+    space = tiny_space()
+    supernet = Supernet(space)
+    before = {group: flat.clone() for group, flat in supernet.flat.items()}
+    images, labels = digits(64)
+    with pytest.raises(DivergedError, match=r"the gradient's norm is (nan|inf) at step 0.*not written yet"):
+        train_supernet(
+            supernet,
+            images,
+            labels,
+            prepare,
+            lambda moment: [Pass(arch=space.largest(), weight=float("inf"))],
+            SETTINGS,
+            seed=0,
+            checkpoint=tmp_path / "checkpoint.safetensors",
+            on_step=lambda step, total: None,
+            on_epoch=lambda summary, judged: None,
+        )
+    assert all(torch.equal(before[group], flat) for group, flat in supernet.flat.items())
+
+
 def one_step(supernet: Supernet, **settings: float | str) -> tuple[Tensor, Tensor]:
     """The flat weights before and after a step of the largest alone on 32 digits."""
     before = torch.cat(list(supernet.flat.values())).clone()
