@@ -85,10 +85,17 @@ class CardLatency(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit(Record):
-    """The latency limit, and whether the file as measured meets it."""
+    """The limits, and whether the file as measured meets them.
+
+    Attributes:
+        latency_ms: the latency limit of the search.
+        met: that one, and all of the device.
+        broken: limits of the device that the file breaks, in words.
+    """
 
     latency_ms: float
     met: bool
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +171,8 @@ class Card(Record):
 
 def _heading(card: Card) -> str:
     latency = card.latency
-    met = "meets" if card.limit.met else "does not meet"
+    met = "meets" if latency.measured_ms <= card.limit.latency_ms else "does not meet"
+    broken = "".join(f" The device cannot hold it: {words}." for words in card.limit.broken)
     kept = ", then ".join(card.steps_kept) or "none"
     return (
         f"# {card.name}\n\n"
@@ -173,7 +181,7 @@ def _heading(card: Card) -> str:
         f"{card.accuracy.test_images} test images, {latency.measured_ms:.4g} ms a call of {latency.batch} on "
         f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}"
         f"{NOT_MEASURED if latency.how == 'computed' else ''}. It {met} the "
-        f"limit of {card.limit.latency_ms:.4g} ms.\n\nCompression steps kept: {kept}."
+        f"limit of {card.limit.latency_ms:.4g} ms.{broken}\n\nCompression steps kept: {kept}."
     )
 
 

@@ -81,6 +81,10 @@ def train(
 @app.command()
 def profile(
     out: Run,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[import KIT_OR_CSV]", help="Take a table that was measured elsewhere."),
+    ] = None,
     set_: Set = None,
     seed: Seed = None,
     kit: Annotated[
@@ -93,11 +97,19 @@ def profile(
     \b
     Examples:
         quarry profile --out runs/digits --set profile.hardware=cpu-ort-all
-        quarry profile --out runs/digits --kit kit    (then, back from the device: quarry table import)
+        quarry profile --out runs/digits --kit kit
+        quarry profile import kit --out runs/digits    (back from the device)
     """
+    from runners.stages.profile import take_table
     from runners.stages.sequence import stage, write_kit
 
-    if kit is not None:
+    if words:
+        if words[0] != "import" or len(words) != 2:
+            raise ValueError(
+                f"quarry profile {shlex.join(words)}: write it as quarry profile import KIT_OR_CSV"
+            )
+        take_table(out, Path(words[1]))
+    elif kit is not None:
         write_kit(out, kit)
     else:
         stage("profile", out, set_ or [], seed)

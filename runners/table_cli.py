@@ -45,16 +45,11 @@ def import_table(source: Annotated[Path, typer.Argument(metavar="KIT_OR_CSV")], 
 
     \b
     Example:
-        quarry table import kit --run runs/digits
+        quarry table import kit --run runs/digits    (or: quarry profile import kit --out runs/digits)
     """
-    from runners.devices import commands
-    from runners.stages.sequence import opened
+    from runners.stages.profile import take_table
 
-    with opened(run, None) as job:
-        job.run.require("profile")
-        job.run.put_aside("profile")
-        commands.import_table(source, job.path / "profile" / "table.parquet", space=job.space)
-    typer.echo(f"next: quarry profile --out {run}")
+    take_table(run, source)
 
 
 @tables.command()

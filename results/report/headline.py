@@ -39,6 +39,9 @@ def _verdict(cards: list[Card]) -> Html:
     best = cards[0]
     limit = milliseconds(best.limit.latency_ms)
     if not best.limit.met:
+        if best.limit.broken:
+            words = f"{best.name} does not fit the device: {'; '.join(best.limit.broken)}."
+            return paragraph(words, kind="lead alarm")
         fastest = min(card.latency.measured_ms for card in cards)
         return paragraph(
             f"None of the exported networks meets the limit of {limit}; the fastest takes "

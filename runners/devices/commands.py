@@ -18,6 +18,7 @@ from nas.costs.table import LatencyTable, load_table, merge_tables
 from runners.devices.analysis import LatencyReport, analyse, load_model
 from runners.devices.device import Device, open_device
 from runners.devices.kit import read_kit, write_kit
+from runners.devices.onnx_device import OnnxDevice
 from runners.devices.profile import load_profile
 from runners.devices.profiling import ProfilePlan, exporter, layers_of, table_header
 from search_spaces.space import SearchSpace
@@ -77,10 +78,16 @@ def make_kit(
     """``quarry profile --kit DIR``: everything a device without PyTorch needs to measure a space.
 
     Raises:
-        ValueError: the folder holds something, or the profile cannot have this precision.
+        ValueError: the folder holds something, the profile cannot have this precision, or is not of ONNX
+            Runtime.
     """
-    plan = plan or ProfilePlan()
-    device = open_device(load_profile(profile))
+    plan, hardware = plan or ProfilePlan(), load_profile(profile)
+    if hardware.backend not in ("onnxruntime", "remote"):
+        raise ValueError(
+            f"profile {hardware.name!r} has backend {hardware.backend!r}; a kit measures with ONNX Runtime: "
+            f"choose a profile of it, such as cpu-ort"
+        )
+    device = OnnxDevice(hardware)  # exports; what measures is written down there
     rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))
     checked = rows[plan.fit_networks :]
     probes = [
@@ -103,7 +110,7 @@ def make_kit(
 def import_table(
     source: Path, target: Path, *, space: SearchSpace | None = None, say: Say = print
 ) -> LatencyTable:
-    """``quarry table import``: a kit's folder or a CSV file becomes a table.
+    """``quarry profile import`` and ``quarry table import``: a kit's folder or a CSV file becomes a table.
 
     Args:
         source: the folder or file.
@@ -115,6 +122,8 @@ def import_table(
         FileNotFoundError: nothing at ``source``.
         ValueError: no units, rows that make no sense, another space, times that look like seconds.
     """
+    if not source.exists():
+        raise FileNotFoundError(f"there is neither a kit nor a CSV file at {source}")
     table = read_kit(source) if source.is_dir() else import_csv(source)
     if space is not None:
         if table.header.space_fingerprint != space.fingerprint:

@@ -237,8 +237,7 @@ def measure_kit(folder: Path, group: int = 12) -> None:
                 "runtime": "onnxruntime",
                 "runtime_version": onnxruntime.__version__,
                 "threads": kit["threads"] or os.cpu_count() or 1,
-                "machine": f"{platform.processor() or platform.machine()} x{os.cpu_count()} "
-                f"{platform.machine()} {platform.system()}",
+                "machine": f"{platform.node()} x{os.cpu_count()} {platform.machine()} {platform.system()}",
             }
             file.write(json.dumps(about) + "\n")
         for start in range(0, len(todo), group):

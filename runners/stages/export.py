@@ -12,7 +12,7 @@ import numpy as np
 from compress.export import export_onnx
 from compress.passes import Compressed
 from compress.verify import OnnxFile, Verification, verify
-from nas.costs.analytic import count
+from nas.costs.analytic import Counts, count
 from results.files import read_json, write_atomic, write_json
 from results.records import (
     Agreement,
@@ -25,6 +25,7 @@ from results.records import (
     Reference,
     SearchSummary,
 )
+from runners.devices.profile import HardwareProfile
 from runners.devices.stopwatch import Timing
 from runners.stages.compress import calibrated, compressed_networks, measure_files
 from runners.stages.job import Job
@@ -80,6 +81,9 @@ def _card(
     validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
     counts = count(compressed.network, job.splits.input_shape)
     identity = job.target.identity()
+    broken = _broken(job.profile, counts, len(content), int8=int8)
+    for words in broken:
+        job.console.say(f"warning: {entry.name} does not fit profile {job.profile.name}: {words}")
     return Card(
         name=entry.name,
         file=MODEL,
@@ -113,10 +117,31 @@ def _card(
         params=counts.params,
         precision="int8" if int8 else "fp32",
         steps_kept=tuple(step.step for step in compressed.steps if step.kept),
-        limit=Limit(latency_ms=limit_ms, met=timing.median_ms <= limit_ms),
+        limit=Limit(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
         reference=replace(reference, speedup=reference.latency_ms / timing.median_ms),
         provenance=_provenance(job),
     )
+
+
+def _broken(profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: bool) -> tuple[str, ...]:
+    """What the device cannot hold or run of a file, in words."""
+    limits, precision = profile.limits, "int8" if int8 else "fp32"
+    found = {
+        "size_bytes": size_bytes,
+        "peak_memory_bytes": counts.peak_memory_bytes // (4 if int8 else 1),
+        "params": counts.params,
+    }
+    broken = [
+        f"{name} {value:,} over the limit of {getattr(limits, name):,.0f}"
+        for name, value in found.items()
+        if getattr(limits, name) is not None and value > getattr(limits, name)
+    ]
+    if precision not in profile.precisions:
+        broken.append(
+            f"it runs {' and '.join(profile.precisions)} and this is {precision}; a larger "
+            "compress.tolerance lets quantization be kept"
+        )
+    return tuple(broken)
 
 
 def _input(job: Job, file: Path) -> CardInput:

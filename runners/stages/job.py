@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from nas.costs.profiling import Profiled, ProfilePlan
+from nas.costs.table import LatencyTable, load_table
 from nas.supernet import Supernet
 from results.files import read_json, write_json
 from runners.console import Console
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Split, Splits
 from runners.devices.device import Device, open_device
+from runners.devices.elsewhere import DeviceElsewhere, fit_imported
 from runners.devices.profile import HardwareProfile, load_profile
 from runners.devices.profiling import profile_on
+from runners.devices.ray_measurers import RayDevice
 from runners.evaluator import SubnetEvaluator
 from runners.recipe import Recipe, Space
 from runners.run_directory import RunDirectory
@@ -130,8 +133,21 @@ class Job:
 
     @cached_property
     def target(self) -> Device:
-        """The device that is measured."""
-        return open_device(self.profile)
+        """The device that is measured: here, on the nodes of a Ray cluster that offer it, or out of reach."""
+        if self.imported is not None:
+            return DeviceElsewhere(self.profile, self.imported)
+        address = self.recipe.profile.ray_address
+        return RayDevice(self.profile, address) if address else open_device(self.profile)
+
+    @property
+    def imported_path(self) -> Path:
+        """Where a table lies that was measured elsewhere."""
+        return self.path / "profile" / "imported.parquet"
+
+    @cached_property
+    def imported(self) -> LatencyTable | None:
+        """A table that was measured elsewhere and takes the place of measuring; None where there is none."""
+        return load_table(self.imported_path) if self.imported_path.exists() else None
 
     @property
     def precision(self) -> str:
@@ -152,6 +168,8 @@ class Job:
 
     def profiled(self, progress: Callable[[int, int, float], None]) -> Profiled:
         """Table, latency model and check; measures what is not measured yet."""
+        if self.imported is not None:
+            return fit_imported(self.space, self.imported, self.recipe.search.confidence)
         table = self.path / "profile" / "table.parquet"
         return profile_on(
             self.target,
@@ -159,6 +177,7 @@ class Job:
             table,
             plan=self.profile_plan,
             precision=self.precision,
+            measurers=self.target.measurers if isinstance(self.target, RayDevice) else (),
             progress=progress,
         )
 

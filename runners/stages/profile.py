@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from nas.costs.probes import layer_kind
 from nas.costs.table import LatencyTable
 from results.card import COMPUTED
-from results.files import write_json
+from results.files import write_atomic, write_json
 from runners.stages.job import Job
 
 
@@ -19,7 +21,9 @@ def run_profile(job: Job) -> None:
     """
     target, plan = job.target.identity(), job.profile_plan
     computed = target.runtime == COMPUTED
-    if computed:
+    if job.imported is not None:
+        job.console.say(f"fitting the table that was measured on {target.machine}; nothing is measured here")
+    elif computed:
         constants = f"the constants of {job.profile.name} ({target.machine})"
         job.console.say(f"computing latencies from {constants}; nothing is measured")
     else:
@@ -37,6 +41,30 @@ def run_profile(job: Job) -> None:
     write_json(job.path / "profile" / "device.json", _device(job, cannot_run))
     if not computed:
         job.console.say(profiled.check.summary())
+
+
+def take_table(out: Path, source: Path) -> None:
+    """Takes a table measured elsewhere, a kit's folder or CSV, into a run in place of measuring here.
+
+    The table is fitted and checked; what was profiled, searched and exported before is put aside.
+
+    Raises:
+        ValueError: the run has no trained supernet yet, or the table is not of its space.
+    """
+    from runners.devices.commands import import_table
+    from runners.stages.sequence import opened
+
+    with opened(out, None) as job:
+        job.run.require("profile")
+        with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
+            taken = Path(folder) / "table.parquet"
+            table = import_table(source, taken, space=job.space, say=lambda _: None)
+            content = taken.read_bytes()
+        job.console.say(f"{len(table.rows)} rows of {table.header.profile} on {table.header.machine}")
+        job.run.put_aside("profile")
+        write_atomic(job.imported_path, content)
+        with job.run.stage("profile"):
+            run_profile(job)
 
 
 def _cannot_run(table: LatencyTable) -> dict[str, str]:

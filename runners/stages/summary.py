@@ -31,11 +31,13 @@ def print_summary(job: Job) -> None:
     columns = ["network", "test accuracy", "predicted ms", f"{how} ms", "size", "speed-up", "precision"]
     console.table("Chosen networks, as exported and run", columns, rows)
     best = cards[0]
-    verdict = "meets" if best.limit.met else "DOES NOT meet"
+    verdict = "meets" if best.latency.measured_ms <= best.limit.latency_ms else "DOES NOT meet"
     console.say(
         f"{best.name} {verdict} the limit of {best.limit.latency_ms:.4g} ms on {best.latency.profile} "
         f"({best.latency.measured_ms:.3f} ms {how})."
     )
+    for words in best.limit.broken:
+        console.say(f"{best.name} DOES NOT fit the device: {words}")
     console.say(f"files:  {job.path / 'artifacts' / best.name / best.file}")
     console.say(f"report: {job.path / 'report.html'}")
 

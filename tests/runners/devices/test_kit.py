@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from nas.costs.probes import layer_probes, network_probes
-from runners.devices.commands import import_table, show
+from nas.costs.profiling import ProfilePlan
+from runners.devices.commands import import_table, make_kit, show
 from runners.devices.device import open_device
+from runners.devices.elsewhere import DeviceElsewhere, fit_imported
 from runners.devices.kit import read_kit, write_kit
 from runners.devices.profile import load_profile
-from runners.devices.profiling import exporter, table_header
+from runners.devices.profiling import exporter, profile_on, table_header
 from search_spaces.presets import preset
 
 # Finds only the three packages a device has, and nothing of ours: any other import fails.
@@ -56,6 +58,8 @@ def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_pat
     assert "measured" not in again.stdout  # nothing was left to do
     table = import_table(kit, tmp_path / "table.parquet", space=space, say=lambda _: None)
     assert set(table.rows.status) == {"measured"}
+    with pytest.raises(ValueError, match="holds 2 whole networks measured once and 0 measured twice"):
+        fit_imported(space, table, 0.95)
     assert sorted(table.rows.key) == sorted(probe.key for probe in probes)
     lines: list[str] = []
     show(tmp_path / "table.parquet", say=lines.append)
@@ -65,3 +69,25 @@ def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_pat
         import_table(kit, tmp_path / "t.parquet", space=other)
     with pytest.raises(ValueError, match="is not empty"):
         write_kit(kit, probes, table.header, device.profile, export=exporter(device))
+
+
+def test_what_cannot_be_a_kit_or_a_table_is_said(tmp_path: Path) -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8))
+    with pytest.raises(ValueError, match=r"backend 'analytic'; a kit measures with ONNX Runtime"):
+        make_kit(space, tmp_path / "kit", profile="mcu")
+    with pytest.raises(FileNotFoundError, match="neither a kit nor a CSV file at"):
+        import_table(tmp_path / "none", tmp_path / "table.parquet")
+
+
+def test_an_imported_table_is_fitted_and_its_device_measures_nothing_more(tmp_path: Path) -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
+    board = open_device(load_profile("mcu"))  # its latencies are computed, so the test takes no time
+    plan = ProfilePlan(fit_networks=6, check_networks=4)
+    table = profile_on(board, space, tmp_path / "t.parquet", plan=plan, precision="int8").table
+    profiled = fit_imported(space, table, 0.95)
+    assert profiled.check.networks == 4
+    assert profiled.check.mape < 0.01
+    device = DeviceElsewhere(load_profile("cpu-ort"), table)
+    assert device.identity() == board.identity()
+    with pytest.raises(ValueError, match="cannot be reached from here, so no network can be measured"):
+        device.measure([b"x"], budget_s=0.1)
