@@ -80,7 +80,7 @@ class FrontEntry(Record):
         name: of the network; its artifact has the same.
         arch: choice names to values.
         searcher: who found it.
-        accuracy: on validation data, with inherited weights.
+        accuracy: on the validation data that the search scored on, with inherited weights.
         predicted_ms: by the cost model.
         upper_ms: upper bound of the prediction at the run's confidence.
         measured_ms: median on the device.
@@ -90,6 +90,7 @@ class FrontEntry(Record):
         params: parameters.
         meets_limit: as measured.
         layers: in order of execution; empty where the space has only a model to build.
+        held_back_accuracy: on the validation data that no searcher saw; None where none were held back.
     """
 
     name: str
@@ -105,6 +106,7 @@ class FrontEntry(Record):
     params: int
     meets_limit: bool
     layers: tuple[LayerRecord, ...] = ()
+    held_back_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +116,14 @@ class SearchSummary(Record):
     Attributes:
         limit_ms: the latency limit.
         confidence: at which predictions had to be under it, in (0, 1).
-        reference: (accuracy, latency_ms) that bounds the hypervolume.
+        reference: (accuracy, latency_ms) that bounds the hypervolume: of the control's median network, and
+            the limit.
         front: networks in order of latency.
         largest: the largest network of the space, measured beside them.
+        scored_images: validation images that the search scored on.
+        held_back_images: validation images that no searcher saw.
+        known_first: of every searcher's trials but the control's, how many were the best known from
+            earlier searches of the same supernet.
         schema: of this record.
     """
 
@@ -125,4 +132,14 @@ class SearchSummary(Record):
     reference: tuple[float, float]
     front: tuple[FrontEntry, ...]
     largest: FrontEntry
+    scored_images: int = 0
+    held_back_images: int = 0
+    known_first: int = 0
     schema: int = 1
+
+    def validation_accuracy(self, entry: FrontEntry) -> float:
+        """Accuracy of a network on all validation images, those held back included."""
+        if entry.held_back_accuracy is None:
+            return entry.accuracy
+        right = entry.accuracy * self.scored_images + entry.held_back_accuracy * self.held_back_images
+        return right / (self.scored_images + self.held_back_images)

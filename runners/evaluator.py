@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 
@@ -43,20 +44,28 @@ class SubnetEvaluator:
         data = {"calibration": self.calibration, "images": self.images, "labels": self.labels}
         return flat | {name: tensor.cpu().numpy() for name, tensor in data.items()}
 
+    def fingerprint(self) -> str:
+        """What the scores follow from, as text: space, weights, calibration and validation images."""
+        digest = hashlib.sha256(self.supernet.space.fingerprint.encode())
+        for name, array in sorted(self.arrays().items()):
+            digest.update(f"{name} {array.shape} {array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
 
 def worker_evaluator(
     space: SearchSpace, index: dict[str, Entry], arrays: dict[str, NDArray[np.generic]]
 ) -> SubnetEvaluator:
     """The same evaluator in a worker, over arrays that are shared and only read."""
     torch.set_num_threads(1)  # the workers share the cores among themselves
-    tensors = {name: _readonly(array) for name, array in arrays.items()}
+    tensors = {name: readonly(array) for name, array in arrays.items()}
     flat = {
         name.removeprefix("flat/"): tensors.pop(name) for name in list(tensors) if name.startswith("flat/")
     }
     return SubnetEvaluator(supernet=Supernet.reading(space, index, flat), **tensors)
 
 
-def _readonly(array: NDArray[np.generic]) -> Tensor:
+def readonly(array: NDArray[np.generic]) -> Tensor:
     """A tensor over an array's memory. PyTorch cannot mark it read-only, and warns; nothing writes to it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -130,11 +130,13 @@ class Search(Section):
     budget: int = Field(default=200, ge=1)
     """Networks each searcher scores."""
     workers: int = Field(default=2, ge=1)
-    """Ray workers that score networks."""
+    """Ray workers that score networks; one, without a cluster, works in the run's own process."""
     ray_address: str = ""
     """Of a running Ray cluster; empty starts one on this machine."""
     calibration_images: int = Field(default=512, ge=1)
     """Training images for the BatchNorm statistics of each scored network."""
+    held_back: float = Field(default=0.3, ge=0, lt=1)
+    """Share of the validation images that no searcher sees; the front is scored on them at the end."""
     seed: int | None = Field(default=None, ge=0)
     """Of this stage; the recipe's where none is given."""
 

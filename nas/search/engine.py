@@ -20,7 +20,7 @@ from nas.search.problem import Costs, Problem
 from nas.search.result import SearchResult, front_of, result_of
 from nas.search.searcher import MakeSearcher, Searcher, searcher
 from nas.search.trials import Trial, TrialLog, finite
-from search_spaces.space import Rows, SearchSpace
+from search_spaces.space import Arch, Rows, SearchSpace
 
 TRIES = 50
 HOPELESS = 10
@@ -41,6 +41,7 @@ def search(
     pool: Pool | None = None,
     log: Path | None = None,
     on_trial: OnTrial | None = None,
+    first: Sequence[Arch] = (),
 ) -> SearchResult:
     """Searches a space for the archs that trade the objectives off best under the limits.
 
@@ -61,6 +62,8 @@ def search(
             the search continues where it ended. A serial search ends the same as if it had never stopped;
             with several evaluations under way none is lost or repeated.
         on_trial: called after each new trial with how many are done, the budget, the trial, the front.
+        first: archs to evaluate before the searcher proposes any, those within the limits; the searcher
+            learns from them, and they count in the budget. A search that is continued is given the same.
 
     Returns:
         Trials, front and hypervolume.
@@ -83,6 +86,7 @@ def search(
             f"has learnt anything. Give at least {population} evaluations, or use another searcher."
         )
     run = _Run(problem, made, budget, seed)
+    run.begin_with(first)
     for trial in journal.trials:
         run.replay(trial)
     pool = pool if pool is not None else SerialPool(evaluate)  # type: ignore[arg-type]
@@ -178,6 +182,17 @@ class _Run:
         self._asked = 0
         self._session = -1
         self._capacity = 1
+
+    def begin_with(self, archs: Sequence[Arch]) -> None:
+        """Puts archs that meet the limits before all that the searcher proposes."""
+        if not archs:
+            return
+        rows = np.array([self.problem.space.to_row(arch) for arch in archs])
+        rows = rows[self.problem.admits(rows)]
+        rows = rows[self._seen.unseen(rows)][: self.budget]
+        self._seen.mark(rows)
+        self._waiting.extend(enumerate(rows))
+        self._asked = len(rows)
 
     def begin_session(self, capacity: int) -> int:
         """A new start: what was under way is to be done again. Returns the session's number."""

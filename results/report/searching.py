@@ -77,11 +77,21 @@ def searching(run: Sources) -> Html:
                 "Hypervolume is the share of the box between the reference (accuracy "
                 f"{percent(summary.reference[0])}, {summary.reference[1]:g} ms) and a perfect network that "
                 "takes no time which the trials so far dominate, with predicted latencies. ",
+                _known_first(summary),
                 "" if _same_budget(found) else "The searchers have not had the same number of evaluations. ",
                 "One run of each is one sample: a small difference between two of them says little.",
                 kind="note",
             ),
         ]
+    )
+
+
+def _known_first(summary: SearchSummary) -> str:
+    if not summary.known_first:
+        return ""
+    return (
+        f"All but the control began with the {summary.known_first} best networks known from earlier searches "
+        "of this supernet. "
     )
 
 

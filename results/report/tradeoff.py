@@ -148,6 +148,21 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
     )
 
 
+def _held_back(summary: SearchSummary) -> str:
+    """What the second accuracy is, and what it says of the first."""
+    lost = [e.accuracy - e.held_back_accuracy for e in summary.front if e.held_back_accuracy is not None]
+    largest = summary.largest
+    if not lost or largest.held_back_accuracy is None:
+        return ""
+    return (
+        f"The search scored on {summary.scored_images:,} images; the second accuracy is on "
+        f"{summary.held_back_images:,} that no searcher saw. There the front loses "
+        f"{100 * sum(lost) / len(lost):.1f} points on average, and the {largest.name} network, which nobody "
+        f"chose, {100 * (largest.accuracy - largest.held_back_accuracy):.1f}: what the front loses beyond "
+        "that is the luck of being chosen. "
+    )
+
+
 def _finder(entry: FrontEntry, before: str = "") -> str:
     """Who found a network; nobody had to find the largest."""
     return f"{before}{entry.searcher}" if entry.searcher and entry.searcher != entry.name else ""
@@ -171,6 +186,7 @@ def _table(summary: SearchSummary, chosen: set[str]) -> Html:
         "network",
         "found by",
         "accuracy",
+        "held back",
         "measured",
         "interval",
         "predicted",
@@ -185,6 +201,7 @@ def _table(summary: SearchSummary, chosen: set[str]) -> Html:
             tag("strong", entry.name) if entry.name in chosen else entry.name,
             _finder(entry),
             percent(entry.accuracy),
+            "" if entry.held_back_accuracy is None else percent(entry.held_back_accuracy),
             milliseconds(entry.measured_ms),
             f"{significant(entry.low_ms)}\u2013{significant(entry.high_ms)}",
             significant(entry.predicted_ms),
@@ -201,7 +218,9 @@ def _table(summary: SearchSummary, chosen: set[str]) -> Html:
         [
             table(head, rows, words=2),
             paragraph(
-                "Accuracy is on validation data with the supernet's weights, before fine-tuning. A "
+                "Accuracy is on validation data with the supernet's weights, before fine-tuning. ",
+                _held_back(summary),
+                "A "
                 "network was proposed only where the upper bound of its predicted latency, at "
                 f"{percent(summary.confidence, 0)} confidence, is within the limit; the limit is judged by "
                 "the measurement.",

@@ -65,6 +65,19 @@ def probe(address: str) -> None:
         raise ConnectionError(f"what answers at {address} is not a Ray cluster; the port is usually 6379")
 
 
+def reach(address: str) -> None:
+    """Checks that a cluster can be joined before hours are spent on what it is for; "" asks for none.
+
+    Raises:
+        ValueError: as ``check_address``.
+        ConnectionError: as ``probe``.
+    """
+    if address:
+        check_address(address)
+    if address not in ("", "auto"):
+        probe(address)
+
+
 class RaySession:
     """A connection to Ray that opens in the background.
 

@@ -1,51 +1,54 @@
-"""Stage 3: search the supernet under the latency limit, and measure the front again on the device."""
+"""Stage 3: search the supernet under the latency limit, then look for the truth about what was found."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nas.costs.analytic import AnalyticCosts
-from nas.costs.latency import LatencyModel
-from nas.costs.profiling import Profiled
-from nas.search import Outcome, Pool, SearchResult, search
+from nas.search import Pool, Problem, SearchResult, SerialPool, search
+from nas.search.nsga2 import survivors
 from nas.search.trials import Trial
-from results.card import COMPUTED
-from results.files import write_json
-from results.front import non_dominated
-from results.records import FrontEntry, LayerRecord, SearchSummary
-from runners.evaluator import worker_evaluator
+from results.files import read_json, write_json
+from results.front import hypervolume, hypervolume_curve
+from runners.console import Bar
+from runners.data.splits import stratified
+from runners.evaluator import SubnetEvaluator, worker_evaluator
+from runners.pools.known import KnownScores
 from runners.pools.ray_pool import RayPool
+from runners.pools.ray_session import reach
+from runners.stages.candidates import Candidates, latency_limit
+from runners.stages.front import measured_front, tell_front
 from runners.stages.job import Job
-from search_spaces.choice import Value
-from search_spaces.space import Arch, Rows
+from search_spaces.space import Arch
 
 CONTROL = "random"
-_MEASURED = 12  # networks of the joint front that are exported and measured again
-_SECONDS_EACH = 1.0
+OBJECTIVES = {"accuracy": "max", "latency_ms": "min"}
 _HUNG_SECONDS = 600.0  # no evaluation takes this long; the worker is replaced
-
-Costs = Callable[[Rows], dict[str, NDArray[np.float64]]]
+_QUIET_SECONDS = 1.0  # between two lines about a front that grows
 
 
 def run_search(job: Job) -> None:
-    """Searches; writes ``search/SEARCHER.jsonl`` as trials come and ``search/front.json`` at the end."""
+    """Searches; writes ``search/SEARCHER.jsonl`` as trials come and ``search/front.json`` at the end.
+
+    Scores are kept beside the supernet, in ``train/scores.jsonl``: another search of the same supernet, under
+    another limit or by another searcher, pays only for archs that were never scored.
+    """
     recipe = job.recipe.search
-    pool = RayPool(
-        partial(worker_evaluator, job.space, job.supernet.index),
-        job.evaluator(job.supernet).arrays(),
-        workers=recipe.workers,
-        address=recipe.ray_address or None,
-        timeout_seconds=_HUNG_SECONDS,
-    )
-    results: dict[str, SearchResult] = {}
-    with pool:
-        pool.start()  # Ray takes seconds to come up; meanwhile the costs are made ready
+    reach(recipe.ray_address)  # before anything that takes long
+    evaluator, unseen = evaluators(job)
+    pool = _pool(job, evaluator)
+    known = KnownScores(pool, job.path / "train" / "scores.jsonl", evaluator.fingerprint())
+    try:
+        if isinstance(pool, RayPool) and not known.scores:
+            pool.start()  # Ray takes seconds to come up; meanwhile the costs are made ready
         profiled = job.profiled(lambda done, total, left: None)  # the table is whole; nothing is measured
         limit_ms = latency_limit(job, profiled)
         costs = Candidates(
@@ -54,192 +57,204 @@ def run_search(job: Job) -> None:
             value_bytes=1 if job.precision == "int8" else 4,
             watts=job.profile.machine.watts,
         )
+        first = _first(job, costs, limit_ms, known)
         job.console.say(
             f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
-            f"{recipe.budget} networks for each of {', '.join([*recipe.searchers, CONTROL])}"
+            f"{recipe.budget} networks for each of {', '.join([CONTROL, *recipe.searchers])}"
+            + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
-        for name in (*recipe.searchers, CONTROL):
-            results[name] = _search(job, name, costs, limit_ms, _KeptOpen(pool))
-    _compare(job, results)
-    summary = _measure_front(job, results, costs, limit_ms)
+        results: dict[str, SearchResult] = {}
+        for name in dict.fromkeys((CONTROL, *recipe.searchers)):  # the control first: the others show it
+            control = results.get(CONTROL)
+            results[name] = _search(job, name, costs, limit_ms, known, first if control else [], control)
+    finally:
+        pool.close()
+    _compare(job, results, limit_ms)
+    summary = measured_front(
+        job,
+        results,
+        costs,
+        (evaluator, unseen),
+        limit_ms=limit_ms,
+        reference=reference_of(results[CONTROL], limit_ms),
+        known_first=len(first),
+    )
+    tell_front(job, summary)
     write_json(job.path / "search" / "front.json", summary.to_json())
 
 
-def latency_limit(job: Job, profiled: Profiled) -> float:
-    """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted."""
-    recipe = job.recipe.search
-    if recipe.latency_ms is not None:
-        return recipe.latency_ms
-    assert recipe.speedup is not None  # the recipe has one of the two
-    largest = job.space.to_row(job.space.largest())[None]
-    return float(profiled.model.latency_ms(largest)[0]) / recipe.speedup
+def evaluators(job: Job) -> tuple[SubnetEvaluator, SubnetEvaluator | None]:
+    """What the search scores with, and the same on validation images that are kept from it.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """What is known of archs without scoring them.
-
-    Attributes:
-        model: of latency.
-        analytic: counts; its bytes are those of float32.
-        value_bytes: of a weight or activation as deployed: 1 where the device runs int8 alone.
-        watts: that the device draws; None where nobody knows.
+    None where the images are too few to keep any back, or the recipe wants none kept.
     """
+    whole = job.evaluator(job.supernet)
+    labels = whole.labels.numpy()
+    fraction = job.recipe.search.held_back
+    if not fraction:
+        return whole, None
+    seen, kept = stratified(labels, fraction, job.recipe.seed, len(job.splits.classes))
+    if not len(kept) or not len(seen):
+        return whole, None
 
-    model: LatencyModel
-    analytic: AnalyticCosts
-    value_bytes: int = 4
-    watts: float | None = None
+    def part(indices: NDArray[np.int64]) -> SubnetEvaluator:
+        chosen = torch.from_numpy(indices)
+        return replace(whole, images=whole.images[chosen], labels=whole.labels[chosen])
 
-    def __call__(self, rows: Rows) -> dict[str, NDArray[np.float64]]:
-        """Costs by name, (n,) each; ``latency_ms_upper`` is what limits hold for."""
-        latency_ms, upper_ms = self.model.predict(rows)
-        costs = {"latency_ms": latency_ms, "latency_ms_upper": upper_ms, **self.analytic(rows)}
-        for name in costs.keys() & {"size_bytes", "peak_memory_bytes"}:
-            costs[name] = costs[name] * self.value_bytes / 4
-        return costs if self.watts is None else {**costs, "energy_mj": latency_ms * self.watts}
-
-
-class _KeptOpen:
-    """A pool that several searches use in turn: closing it is left to whoever opened it."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.capacity = pool.capacity
-
-    def submit(self, ticket: int, arch: Arch) -> None:
-        self._pool.submit(ticket, arch)
-
-    def next(self) -> Outcome:
-        return self._pool.next()
-
-    def close(self) -> None:
-        pass
+    return part(seen), part(kept)
 
 
-def _search(job: Job, name: str, costs: Costs, limit_ms: float, pool: Pool) -> SearchResult:
+def _pool(job: Job, evaluator: SubnetEvaluator) -> Pool:
+    """Ray workers; one worker without a cluster works in this process."""
     recipe = job.recipe.search
+    if recipe.workers == 1 and not recipe.ray_address:
+        return SerialPool(evaluator)
+    return RayPool(
+        partial(worker_evaluator, job.space, evaluator.supernet.index),
+        evaluator.arrays(),
+        workers=recipe.workers,
+        address=recipe.ray_address or None,
+        timeout_seconds=_HUNG_SECONDS,
+    )
+
+
+def _constraints(job: Job, limit_ms: float) -> dict[str, float]:
     limits = job.target.profile.limits
     constraints = {"latency_ms": limit_ms}
     for cost in ("params", "peak_memory_bytes", "size_bytes"):
         bound = getattr(limits, cost)
         if bound is not None:
             constraints[cost] = bound
+    return constraints
+
+
+def _first(job: Job, costs: Candidates, limit_ms: float, known: KnownScores) -> list[Arch]:
+    """The best archs known from earlier searches that meet the limits: at most half the budget.
+
+    Written down, so that a search that is continued begins with the same.
+    """
+    file = job.path / "search" / "first.json"
+    if file.exists():
+        return list(read_json(file))
+    archs: list[Arch] = [json.loads(key) for key in known.scores]
+    if archs:
+        problem = Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs)
+        rows = np.array([job.space.to_row(arch) for arch in archs])
+        accuracy = np.array([scores["accuracy"] for scores in known.scores.values()])
+        good = problem.admits(rows)
+        rows, accuracy = rows[good], accuracy[good]
+        if len(rows):
+            points = np.column_stack([-accuracy, costs(rows)["latency_ms"]])
+            best = survivors(points, job.recipe.search.budget // 2)[0]
+            archs = [job.space.to_arch(row) for row in rows[best]]
+        else:
+            archs = []
+    write_json(file, archs)
+    return archs
+
+
+def _search(
+    job: Job,
+    name: str,
+    costs: Candidates,
+    limit_ms: float,
+    pool: Pool,
+    first: Sequence[Arch],
+    control: SearchResult | None,
+) -> SearchResult:
+    recipe = job.recipe.search
     with job.console.progress(f"search with {name}") as bar:
-
-        def on_trial(done: int, budget: int, trial: Trial, front: Sequence[Trial]) -> None:
-            del trial
-            best = max((t.numbers["accuracy"] for t in front), default=0.0)
-            bar.update(done, budget, f"front of {len(front)}, best {best:.1%}")
-
         return search(
             job.space,
-            objectives={"accuracy": "max", "latency_ms": "min"},
+            objectives=OBJECTIVES,
             budget=recipe.budget,
-            constraints=constraints,
+            constraints=_constraints(job, limit_ms),
             costs=costs,
             searcher=name,
             seed=job.recipe.seed if recipe.seed is None else recipe.seed,
             pool=pool,
             log=job.path / "search" / f"{name}.jsonl",
-            on_trial=on_trial,
+            on_trial=_Live(job, name, bar, limit_ms, control),
+            first=first,
         )
 
 
-def _compare(job: Job, results: dict[str, SearchResult]) -> None:
-    control = results[CONTROL].hypervolume[-1]
+class _Live:
+    """Shows a search as it goes: the bar at every trial, a line when the front has grown."""
+
+    def __init__(self, job: Job, name: str, bar: Bar, limit_ms: float, control: SearchResult | None) -> None:
+        self._job, self._name, self._bar, self._limit_ms = job, name, bar, limit_ms
+        self._reference = reference_of(control, limit_ms) if control is not None else None
+        self._curve = [] if control is None else curve_of(control, limit_ms, self._reference).tolist()
+        self._began, self._first = time.monotonic(), 0
+        self._spoke, self._tickets = self._began, frozenset[int]()
+
+    def __call__(self, done: int, budget: int, trial: Trial, front: Sequence[Trial]) -> None:
+        now = time.monotonic()
+        if not self._first:
+            self._first, self._began = done, now
+        best = max((t.numbers["accuracy"] for t in front), default=0.0)
+        note = f"front of {len(front)}, best {best:.1%}{self._beside(done, front)}"
+        self._bar.update(done, budget, note)
+        tickets = frozenset(t.ticket for t in front)
+        if tickets == self._tickets or now - self._spoke < _QUIET_SECONDS:
+            return
+        self._tickets, self._spoke = tickets, now
+        took = (now - self._began) / (done - self._first) if done > self._first else 0.0
+        left = f"; {took * (budget - done):.0f} s left" if took else ""
+        joined = (
+            f"{trial.numbers['accuracy']:.1%} in {trial.numbers['latency_ms']:.4g} ms joins a "
+            if trial.ticket in tickets
+            else ""
+        )
+        self._job.console.say(f"  {self._name} {done}/{budget}: {joined}{note}{left}")
+
+    def _beside(self, done: int, front: Sequence[Trial]) -> str:
+        """The hypervolume as a multiple of what random search had after as many trials."""
+        if self._reference is None:
+            return ""
+        points = [(-t.numbers["accuracy"], t.numbers["latency_ms"]) for t in front]
+        accuracy, latency_ms = self._reference
+        volume = hypervolume(np.array(points).reshape(-1, 2), (-accuracy, latency_ms))
+        control = self._curve[min(done, len(self._curve)) - 1] if self._curve else 0.0
+        return f", hypervolume {volume / control:.2f} x {CONTROL}'s" if control > 0 else ""
+
+
+def reference_of(control: SearchResult, limit_ms: float) -> tuple[float, float]:
+    """(accuracy, latency) from which hypervolume is measured: the control's median network, and the limit.
+
+    From accuracy 0 the corner of tiny networks that nobody wants would outweigh all differences.
+    """
+    scored = control.trials.loc[control.trials["feasible"], "accuracy"]
+    return (float(scored.median()) if len(scored) else 0.0), limit_ms * (1 + 1e-9)
+
+
+def curve_of(
+    result: SearchResult, limit_ms: float, reference: tuple[float, float] | None = None
+) -> NDArray[np.float64]:
+    """Hypervolume after each trial, (n trials,)."""
+    accuracy, latency_ms = reference or reference_of(result, limit_ms)
+    trials = result.trials
+    points = np.column_stack([-trials["accuracy"], trials["latency_ms"]]).astype(np.float64)
+    points[~trials["feasible"].to_numpy(dtype=bool)] = np.nan
+    return hypervolume_curve(points, (-accuracy, latency_ms))
+
+
+def _compare(job: Job, results: dict[str, SearchResult], limit_ms: float) -> None:
+    reference = reference_of(results[CONTROL], limit_ms)
+    control = curve_of(results[CONTROL], limit_ms, reference)
     for name, result in results.items():
+        trials = len(result.trials)
         failed = int((result.trials["status"] != "ok").sum())
         best = result.front["accuracy"].max() if len(result.front) else float("nan")
+        beside = control[min(trials, len(control)) - 1]
+        volume = curve_of(result, limit_ms, reference)[-1]
         job.console.say(
-            f"{name}: front of {len(result.front)}, best {best:.1%} on validation, hypervolume "
-            f"{result.hypervolume[-1] / control:.3f} of random search's"
-            + (f"; {failed} evaluations failed" if failed else "")
-        )
-
-
-def _measure_front(
-    job: Job, results: dict[str, SearchResult], costs: Candidates, limit_ms: float
-) -> SearchSummary:
-    """The joint front of all searches and the largest network, exported and measured side by side."""
-    archs = _joint_front(results)
-    found = [*archs, ("largest", job.space.largest())]
-    rows = np.array([job.space.to_row(arch) for _, arch in found])
-    known = costs(rows)
-    evaluator = job.evaluator(job.supernet)
-    computed = job.target.identity().runtime == COMPUTED
-    job.console.say(
-        f"{'computing' if computed else 'measuring'} the {len(archs)} networks of the front again, and the "
-        "largest"
-    )
-    timings = job.target.measure(
-        [
-            job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch), job.precision)
-            for _, arch in found
-        ],
-        budget_s=_SECONDS_EACH * len(found),
-    )
-    entries = []
-    for index, ((searcher, arch), timing) in enumerate(zip(found, timings, strict=True)):
-        if timing.status != "measured":
-            raise ValueError(f"a network of the front does not run on the device: {timing.reason}")
-        entries.append(
-            FrontEntry(
-                name="largest" if index == len(archs) else f"{job.recipe.name}-{index + 1}",
-                arch=dict(arch),
-                searcher=searcher,
-                accuracy=evaluator(arch)["accuracy"],
-                predicted_ms=float(known["latency_ms"][index]),
-                upper_ms=float(known["latency_ms_upper"][index]),
-                measured_ms=timing.median_ms,
-                low_ms=timing.low_ms,
-                high_ms=timing.high_ms,
-                macs=int(known["macs"][index]),
-                params=int(known["params"][index]),
-                meets_limit=timing.median_ms <= limit_ms,
-                layers=_layer_records(job, arch, costs),
+            f"{name}: front of {len(result.front)}, best {best:.1%} on validation"
+            + (
+                f", hypervolume {volume / beside:.2f} x {CONTROL}'s after as many networks"
+                if beside > 0 and name != CONTROL
+                else ""
             )
+            + (f"; {failed} of {trials} evaluations failed" if failed else "")
         )
-    *front, largest = entries
-    reference = results[CONTROL].reference
-    return SearchSummary(
-        limit_ms=limit_ms,
-        confidence=job.recipe.search.confidence,
-        reference=(reference["accuracy"], reference["latency_ms"]),
-        front=tuple(front),
-        largest=largest,
-    )
-
-
-def _layer_records(job: Job, arch: Arch, costs: Candidates) -> tuple[LayerRecord, ...]:
-    """The layers of an arch with what each costs alone; none where the space has only networks."""
-    if not job.space.slots:
-        return ()
-    alone = dict(zip(costs.model.layers.keys, costs.model.layer_ms.tolist(), strict=True))
-    return tuple(
-        LayerRecord(
-            name=layer.name,
-            kind=layer.kind,
-            sizes=dict(layer.sizes),
-            output_shape=layer.output_shape,
-            latency_ms=alone[layer.key] if math.isfinite(alone[layer.key]) else None,
-        )
-        for layer in job.space.lower(arch)
-    )
-
-
-def _joint_front(results: dict[str, SearchResult]) -> list[tuple[str, dict[str, Value]]]:
-    """Who found it and what, fastest first; thinned evenly where there are too many to measure."""
-    found = [
-        (name, arch, float(latency), float(accuracy))
-        for name, result in results.items()
-        for arch, latency, accuracy in zip(
-            result.archs, result.front["latency_ms"], result.front["accuracy"], strict=True
-        )
-    ]
-    points = np.array([(latency, -accuracy) for _, _, latency, accuracy in found])
-    front = [found[i] for i in np.flatnonzero(non_dominated(points))]
-    unique = list({tuple(sorted(arch.items())): (name, arch, ms) for name, arch, ms, _ in front}.values())
-    unique.sort(key=lambda entry: entry[2])
-    chosen = np.unique(np.linspace(0, len(unique) - 1, min(_MEASURED, len(unique))).round().astype(int))
-    return [(unique[i][0], unique[i][1]) for i in chosen]

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -237,3 +238,18 @@ def test_report_imports_nothing_heavy():
         "sys.exit(bool({'torch', 'pandas', 'scipy', 'plotly', 'pyarrow'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_front_says_what_it_loses_on_images_no_searcher_saw(tmp_path):
+    summary = SearchSummary.from_json(read_json(write_finished_run(tmp_path) / "search" / "front.json"))
+    front = tuple(replace(e, held_back_accuracy=e.accuracy - 0.02) for e in summary.front)
+    largest = replace(summary.largest, held_back_accuracy=summary.largest.accuracy - 0.005)
+    told = replace(
+        summary, front=front, largest=largest, scored_images=200, held_back_images=87, known_first=12
+    )
+    write_json(tmp_path / "search" / "front.json", told.to_json())
+    page = write_report(tmp_path).read_text()
+    assert "the front loses 2.0 points on average" in page
+    assert "87 that no searcher saw" in page
+    assert "began with the 12 best networks known" in page
+    assert told.validation_accuracy(front[0]) == pytest.approx(front[0].accuracy - 0.02 * 87 / 287)

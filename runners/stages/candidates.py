@@ -1,0 +1,49 @@
+"""What a run knows of archs without scoring them: latency by the fitted model, and counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.costs.analytic import AnalyticCosts
+from nas.costs.latency import LatencyModel
+from nas.costs.profiling import Profiled
+from runners.stages.job import Job
+from search_spaces.space import Rows
+
+
+def latency_limit(job: Job, profiled: Profiled) -> float:
+    """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted."""
+    recipe = job.recipe.search
+    if recipe.latency_ms is not None:
+        return recipe.latency_ms
+    assert recipe.speedup is not None  # the recipe has one of the two
+    largest = job.space.to_row(job.space.largest())[None]
+    return float(profiled.model.latency_ms(largest)[0]) / recipe.speedup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What is known of archs without scoring them.
+
+    Attributes:
+        model: of latency.
+        analytic: counts; its bytes are those of float32.
+        value_bytes: of a weight or activation as deployed: 1 where the device runs int8 alone.
+        watts: that the device draws; None where nobody knows.
+    """
+
+    model: LatencyModel
+    analytic: AnalyticCosts
+    value_bytes: int = 4
+    watts: float | None = None
+
+    def __call__(self, rows: Rows) -> dict[str, NDArray[np.float64]]:
+        """Costs by name, (n,) each; ``latency_ms_upper`` is what limits hold for."""
+        latency_ms, upper_ms = self.model.predict(rows)
+        costs = {"latency_ms": latency_ms, "latency_ms_upper": upper_ms, **self.analytic(rows)}
+        for name in costs.keys() & {"size_bytes", "peak_memory_bytes"}:
+            costs[name] = costs[name] * self.value_bytes / 4
+        return costs if self.watts is None else {**costs, "energy_mj": latency_ms * self.watts}

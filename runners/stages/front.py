@@ -1,0 +1,238 @@
+"""The front of a search as it is: measured again on the device, scored again on images no searcher saw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nas.search import SearchResult
+from results.card import COMPUTED
+from results.front import non_dominated
+from results.records import FrontEntry, LayerRecord, SearchSummary
+from runners.evaluator import SubnetEvaluator
+from runners.stages.candidates import Candidates
+from runners.stages.job import Job
+from search_spaces.space import Arch
+
+_LARGEST = "largest"
+_MEASURED = 12  # networks of the joint front that are exported and measured again
+_ROUNDS = 3  # of looking further where all that was measured is over the limit
+_SECONDS_EACH = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A scored arch and who found it; ``upper_ms`` is what was held to the limit."""
+
+    searcher: str
+    arch: Arch
+    accuracy: float
+    latency_ms: float
+    upper_ms: float
+
+
+def measured_front(
+    job: Job,
+    results: dict[str, SearchResult],
+    costs: Candidates,
+    evaluators: tuple[SubnetEvaluator, SubnetEvaluator | None],
+    *,
+    limit_ms: float,
+    reference: tuple[float, float],
+    known_first: int,
+) -> SearchSummary:
+    """The joint front of all searches and the largest network, exported, measured and scored again.
+
+    Where all of it is over the limit as measured, faster networks that were scored are measured, a few times.
+
+    Args:
+        job: the run.
+        results: of each searcher.
+        costs: of archs.
+        evaluators: the one the searchers asked, and the one on images they did not see.
+        limit_ms: on latency.
+        reference: (accuracy, latency) for the hypervolume.
+        known_first: how many trials of a search were known before it.
+    """
+    scored = _scored(job, results)
+    say = job.console.say
+    computed = job.target.identity().runtime == COMPUTED
+    archs = _joint_front(scored, limit_ms)
+    say(
+        f"{'computing' if computed else 'measuring'} the {len(archs)} networks of the front again, and the "
+        "largest"
+    )
+    largest_arch = job.space.largest()
+    measured = _measure(
+        job,
+        [*((found.searcher, found.arch) for found in archs), (_LARGEST, largest_arch)],
+        costs,
+        evaluators,
+        limit_ms,
+    )
+    front, largest = measured[:-1], replace(measured[-1], name=_LARGEST)
+    bound = limit_ms
+    for _ in range(_ROUNDS):
+        if any(entry.meets_limit for entry in front):
+            break
+        bound *= min(limit_ms / entry.measured_ms for entry in front)
+        seen = [entry.arch for entry in front]
+        faster = [found for found in _joint_front(scored, bound) if dict(found.arch) not in seen]
+        if not faster:
+            break
+        say(f"none of them measures under {limit_ms:.4g} ms; measuring {len(faster)} that should be faster")
+        front += _measure(job, [(f.searcher, f.arch) for f in faster], costs, evaluators, limit_ms)
+    front.sort(key=lambda entry: entry.predicted_ms)
+    seen_images, unseen = len(evaluators[0].labels), evaluators[1]
+    return SearchSummary(
+        limit_ms=limit_ms,
+        confidence=job.recipe.search.confidence,
+        reference=reference,
+        front=tuple(
+            replace(entry, name=f"{job.recipe.name}-{place}") for place, entry in enumerate(front, 1)
+        ),
+        largest=largest,
+        scored_images=seen_images,
+        held_back_images=0 if unseen is None else len(unseen.labels),
+        known_first=known_first,
+    )
+
+
+def tell_front(job: Job, summary: SearchSummary) -> None:
+    """The front as a table, how far the search was taken in by luck, and whether the limit is met."""
+    held = summary.held_back_images > 0
+    rows = [
+        [
+            entry.name,
+            entry.searcher if entry.searcher != entry.name else "",
+            f"{entry.accuracy:.1%}",
+            *([f"{entry.held_back_accuracy:.1%}"] if entry.held_back_accuracy is not None else []),
+            f"{entry.predicted_ms:.4g}",
+            f"{entry.measured_ms:.4g}",
+            "met" if entry.meets_limit else "missed",
+        ]
+        for entry in (*summary.front, summary.largest)
+    ]
+    columns = ["network", "found by", "accuracy", *(["held back"] if held else [])]
+    job.console.table("The front", [*columns, "predicted ms", "measured ms", "limit"], rows)
+    if held:
+        job.console.say(
+            f"accuracy is on the {summary.scored_images} validation images that were searched with; on "
+            f"{summary.held_back_images} others, held back, {luck(summary)}"
+        )
+    if not any(entry.meets_limit for entry in summary.front):
+        job.console.warn(f"no network of the front measures under the limit of {summary.limit_ms:.4g} ms")
+
+
+def luck(summary: SearchSummary) -> str:
+    """How much of the front's accuracy was the luck of being chosen, in words."""
+    lost = [
+        entry.accuracy - entry.held_back_accuracy
+        for entry in summary.front
+        if entry.held_back_accuracy is not None
+    ]
+    largest = summary.largest
+    by_itself = largest.accuracy - (largest.held_back_accuracy or 0.0)
+    return (
+        f"the front is {_points(-float(np.mean(lost)))} on average, the largest "
+        f"network, which nobody chose, {_points(-by_itself)}"
+    )
+
+
+def _points(difference: float) -> str:
+    rounded = round(100 * difference, 1)
+    if rounded == 0:
+        return "as accurate"
+    return f"{abs(rounded):.1f} points {'more' if rounded > 0 else 'less'} accurate"
+
+
+def _measure(
+    job: Job,
+    found: Sequence[tuple[str, Arch]],
+    costs: Candidates,
+    evaluators: tuple[SubnetEvaluator, SubnetEvaluator | None],
+    limit_ms: float,
+) -> list[FrontEntry]:
+    """Entries without names, measured side by side."""
+    known = costs(np.array([job.space.to_row(arch) for _, arch in found]))
+    timings = job.target.measure(
+        [
+            job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch), job.precision)
+            for _, arch in found
+        ],
+        budget_s=_SECONDS_EACH * len(found),
+    )
+    seen, unseen = evaluators
+    entries = []
+    for index, ((searcher, arch), timing) in enumerate(zip(found, timings, strict=True)):
+        if timing.status != "measured":
+            raise ValueError(f"a network of the front does not run on the device: {timing.reason}")
+        entries.append(
+            FrontEntry(
+                name="",
+                arch=dict(arch),
+                searcher=searcher,
+                accuracy=seen(arch)["accuracy"],
+                held_back_accuracy=None if unseen is None else unseen(arch)["accuracy"],
+                predicted_ms=float(known["latency_ms"][index]),
+                upper_ms=float(known["latency_ms_upper"][index]),
+                measured_ms=timing.median_ms,
+                low_ms=timing.low_ms,
+                high_ms=timing.high_ms,
+                macs=int(known["macs"][index]),
+                params=int(known["params"][index]),
+                meets_limit=timing.median_ms <= limit_ms,
+                layers=_layer_records(job, arch, costs),
+            )
+        )
+    return entries
+
+
+def _layer_records(job: Job, arch: Arch, costs: Candidates) -> tuple[LayerRecord, ...]:
+    """The layers of an arch with what each costs alone; none where the space has only networks."""
+    if not job.space.slots:
+        return ()
+    alone = dict(zip(costs.model.layers.keys, costs.model.layer_ms.tolist(), strict=True))
+    return tuple(
+        LayerRecord(
+            name=layer.name,
+            kind=layer.kind,
+            sizes=dict(layer.sizes),
+            output_shape=layer.output_shape,
+            latency_ms=alone[layer.key] if math.isfinite(alone[layer.key]) else None,
+        )
+        for layer in job.space.lower(arch)
+    )
+
+
+def _scored(job: Job, results: dict[str, SearchResult]) -> list[_Found]:
+    """Every arch that was scored and meets the limits, once."""
+    found: dict[bytes, _Found] = {}
+    for name, result in results.items():
+        trials = result.trials[result.trials["feasible"]]
+        for trial in trials.to_dict("records"):
+            row = job.space.to_row({choice: trial[choice] for choice in job.space.names})
+            found.setdefault(
+                row.tobytes(),
+                _Found(
+                    searcher=name,
+                    arch=job.space.to_arch(row),
+                    accuracy=float(trial["accuracy"]),
+                    latency_ms=float(trial["latency_ms"]),
+                    upper_ms=float(trial["latency_ms_upper"]),
+                ),
+            )
+    return list(found.values())
+
+
+def _joint_front(scored: Sequence[_Found], bound_ms: float) -> list[_Found]:
+    """The front of what is predicted under a bound, fastest first; thinned evenly where it is long."""
+    found = [one for one in scored if one.upper_ms <= bound_ms]
+    points = np.array([(one.latency_ms, -one.accuracy) for one in found]).reshape(-1, 2)
+    front = [found[i] for i in np.flatnonzero(non_dominated(points))]
+    front.sort(key=lambda one: one.latency_ms)
+    chosen = np.unique(np.linspace(0, len(front) - 1, min(_MEASURED, len(front))).round().astype(int))
+    return [front[i] for i in chosen]
