@@ -27,7 +27,11 @@ _PACKAGES = (
     ("torch-pruning", "pruning", "pip install torch-pruning"),
     ("fvcore", "counting MACs", "pip install fvcore"),
     ("datasets", "data from parquet files and the hub", "pip install datasets"),
-    ("executorch", "measuring in ExecuTorch (profile cpu-executorch)", "pip install 'quarry-nas[executorch]'"),
+    (
+        "executorch",
+        "measuring in ExecuTorch (profile cpu-executorch)",
+        "pip install 'quarry-nas[executorch]'",
+    ),
 )
 
 
@@ -75,6 +79,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
         *_torch(),
         _onnxruntime(),
         *(_package(*entry) for entry in _PACKAGES),
+        _profiles(),
     ]
 
 
@@ -168,6 +173,22 @@ def _onnxruntime() -> Finding:
         )
     providers = [name.removesuffix("ExecutionProvider") for name in runtime.get_available_providers()]
     return Finding(topic="onnxruntime", found=f"{runtime.__version__} ({', '.join(providers)})")
+
+
+def _profiles() -> Finding:
+    """Which of the shipped hardware profiles this machine can measure."""
+    from runners.devices.device import open_device
+    from runners.devices.profile import load_profile, shipped_profiles
+
+    able, unable = [], []
+    for name in shipped_profiles():
+        try:
+            open_device(load_profile(name))
+            able.append(name)
+        except (ValueError, OSError):  # its runtime is listed above
+            unable.append(name)
+    found = f"{', '.join(able)} can be used here" + (f"; not {', '.join(unable)}" if unable else "")
+    return Finding(topic="profiles", found=found)
 
 
 def _broken(topic: str, feature: str, error: Exception, command: str) -> Finding:

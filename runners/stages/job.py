@@ -206,6 +206,20 @@ class Job:
         )
 
 
+def check_whole(profile: HardwareProfile) -> None:
+    """Whether a run can go through all stages on a profile: known before it begins, not an hour into it.
+
+    Raises:
+        ValueError: the profile runs other files than those that are compressed and exported.
+    """
+    if profile.backend in ("torch", "executorch"):
+        raise ValueError(
+            f"profile {profile.name!r} times {profile.backend} programs, but a run compresses, exports and "
+            "times ONNX files: choose a profile of ONNX Runtime for it, such as cpu-ort. To train, profile "
+            f"and search for {profile.name!r}, begin with quarry train, then profile and search"
+        )
+
+
 def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
     """The mixers of a recipe's preset that a profile cannot run; a user's own space is taken as it is."""
     if recipe.module or recipe.preset not in PRESETS:

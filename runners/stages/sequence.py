@@ -10,9 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 from runners.console import Console
+from runners.devices.profile import load_profile
 from runners.recipe import Recipe, load_recipe, revise
 from runners.run_directory import STAGES, RunDirectory
-from runners.stages.job import Job
+from runners.stages.job import Job, check_whole
 
 _TITLES = {
     "train": "Training the supernet",
@@ -29,6 +30,8 @@ def start(
 ) -> None:
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
+    if last == "report":
+        check_whole(load_profile(recipe.profile.hardware))
     with opened(out or Path("runs") / recipe.name, recipe) as job:
         for name in STAGES[: STAGES.index(last) + 1]:
             if name in job.run.finished:
