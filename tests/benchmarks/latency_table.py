@@ -49,10 +49,10 @@ def main() -> None:
     layers = SlotSums(space, analytic)
     rows = sample_networks(space, FIT + CALIBRATE + CHECK, np.random.default_rng(0))
     start = time.monotonic()
-    table = _measured(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
+    table = measured_table(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
     print(f"\nmeasured in {time.monotonic() - start:.0f} s\n")
 
-    parts = _split(table, rows)
+    parts = split(table, rows)
     model = fit_latency(layers, table, *parts[0]).calibrated(*parts[1])
     check = check_latency(model, *parts[2], _again(table, parts[2][0]))
     print(check.summary(), "\n")
@@ -67,7 +67,7 @@ def main() -> None:
     write_atomic(Path("docs/latency.svg"), plot(check))
 
 
-def _measured(
+def measured_table(
     space: SearchSpace, rows: Rows, twice: Rows, profile: str, precision: str, folder: Path
 ) -> LatencyTable:
     device = open_device(load_profile(profile))
@@ -85,7 +85,7 @@ def _measured(
 Measured = tuple[Rows, Floats]
 
 
-def _split(table: LatencyTable, rows: Rows) -> tuple[Measured, Measured, Measured]:
+def split(table: LatencyTable, rows: Rows) -> tuple[Measured, Measured, Measured]:
     """Networks to fit on, to calibrate with, and to check on, with their latencies."""
     found, latency = measured_networks(table)
     known = {network_key(row): ms for row, ms in zip(found, latency, strict=True)}
@@ -163,7 +163,7 @@ def _transfer(space: SearchSpace, layers: SlotSums, folder: Path) -> None:
     models: dict[str, LatencyModel] = {}
     measured: dict[str, Floats] = {}
     for profile, precision in devices:
-        table = _measured(space, rows, rows[:0], profile, precision, folder)
+        table = measured_table(space, rows, rows[:0], profile, precision, folder)
         found, latency = measured_networks(table)
         known = {network_key(row): ms for row, ms in zip(found, latency, strict=True)}
         values = np.array([known[network_key(row)] for row in rows])
