@@ -53,7 +53,7 @@ def run_search(job: Job) -> None:
         limit_ms = latency_limit(job, profiled)
         costs = Candidates(
             model=profiled.model,
-            analytic=AnalyticCosts(job.space),
+            analytic=AnalyticCosts(job.space, peak_memory=_peak_memory_matters(job)),
             value_bytes=1 if job.precision == "int8" else 4,
             watts=job.profile.machine.watts,
         )
@@ -126,6 +126,11 @@ def _constraints(job: Job, limit_ms: float) -> dict[str, float]:
         if bound is not None:
             constraints[cost] = bound
     return constraints
+
+
+def _peak_memory_matters(job: Job) -> bool:
+    """A space that only builds would run each candidate for it, so it is left out where nothing limits it."""
+    return bool(job.space.slots) or job.target.profile.limits.peak_memory_bytes is not None
 
 
 def _first(job: Job, costs: Candidates, limit_ms: float, known: KnownScores) -> list[Arch]:
