@@ -7,6 +7,7 @@ import sys
 
 BENCHMARKS = (
     "supernet_overhead",
+    "shared_weights",
     "search_throughput",
     "search_regret",
     "pool_overhead",

@@ -1,92 +1,187 @@
-"""What a subnet costs beyond the same static network: training step, and building its skeleton.
+"""What a subnet costs beyond the same static network: building it, and a training step.
 
-    python -m tests.benchmarks.supernet_overhead
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead
 
-Prints, for the smallest, a median and the largest network of three spaces, the time of a training step
-(forward, backward, optimizer) on the subnet over that on the extracted network, whose optimizer also holds a
-static network as big as the largest; medians of interleaved steps with their quartiles.
+First table: milliseconds to build a subnet of 16 blocks, one whose arch was seen before and one whose was
+not, beside the plain constructor. Second table: for the smallest, a median and the largest network of three
+spaces, the time of a training step on the subnet over that on the static network: forward and backward alone,
+and with the optimizer, which then holds the whole shared weights on one side and a static network as big as
+the largest on the other. Ratios are medians over interleaved pairs of steps, with their quartiles. Leave the
+machine alone meanwhile; it takes about two minutes.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from nas.supernet import Supernet
+from search_spaces.choice import Choice
+from search_spaces.metaformer import Stage, metaformer
+from search_spaces.presets import preset
 from search_spaces.space import Arch, SearchSpace
-from tests.spaces import SPACES
+from tests.spaces import BasicBlock, VitBlock, resnet_space
 
-_ROUNDS = 40
-_BATCH = 32
+_PAIRS = 60
+_BATCH = 64
+_DRAWN = 21
 
 
 def main() -> None:
     """Prints the tables."""
     torch.set_num_threads(1)
-    print(f"{'space':8} {'network':9} {'step, subnet / static':>24} {'built before':>14} {'not before':>12}")
-    for name in ("digits", "cifar", "resnet"):
-        space = SPACES[name]()
+    print("milliseconds to build, median [quartiles] over networks")
+    print(
+        f"{'network of 16 blocks':22} {'modules':>7} {'seen before':>20} {'not seen':>20} {'constructor':>12}"
+    )
+    for name, space in (
+        ("MetaFormer", _metaformer16()),
+        ("user's ResNet", _user16(BasicBlocks)),
+        ("user's ViT", _user16(Vit)),
+    ):
+        again, first, plain, modules = building_ms(space)
+        print(
+            f"{name:22} {modules:7} {_spread(again, 2):>20} {_spread(first, 2):>20} {np.median(plain):12.2f}"
+        )
+    print("\nsubnet over static network, median [quartiles] of interleaved pairs")
+    print(f"{'space':13} {'network':9} {'ms':>7} {'forward + backward':>22} {'with optimizer':>22}")
+    spaces = {
+        "digits": preset("digits", classes=10, input_shape=(1, 8, 8)),
+        "cifar-small": preset("cifar-small", classes=10, input_shape=(3, 32, 32)),
+        "user's ResNet": resnet_space(),
+    }
+    for name, space in spaces.items():
         for label, arch in archs(space).items():
-            ratios = step_ratios(space, arch)
-            again, first = building_ms(space, arch)
-            low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-            print(
-                f"{name:8} {label:9} {middle:9.3f} [{low:.3f}, {high:.3f}] {again:11.2f} ms {first:9.2f} ms"
+            passes, steps, seconds_each = step_ratios(space, arch)
+            told = f"{_spread(passes, 3):>22} {_spread(steps, 3):>22}"
+            print(f"{name:13} {label:9} {seconds_each * 1e3:7.1f} {told}")
+
+
+def _spread(values: np.ndarray, digits: int) -> str:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+# -- spaces of 16 blocks --------------------------------------------------------------------------
+
+
+def _metaformer16() -> SearchSpace:
+    widths = ((32, 48, 64), (64, 96, 128), (128, 192, 256), (192, 256, 384))
+    stages = [Stage(widths=each, depths=(4,)) for each in widths]
+    return metaformer("metaformer16", stages, classes=10, input_shape=(3, 64, 64))
+
+
+class BasicBlocks(nn.Module):
+    """A ResNet whose every block has its kernel and expansion."""
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        width = int(arch["width"])
+        self.stem = nn.Conv2d(3, width, 3)
+        self.blocks = nn.Sequential(
+            *(
+                BasicBlock(width, width * int(arch[f"wide{i}"]), width, 1 + 2 * int(arch[f"narrow{i}"]), 1)
+                for i in range(16)
             )
+        )
+        self.head = nn.Linear(width, 10)
+
+
+class Vit(nn.Module):
+    """A ViT whose every block has its heads and ratio."""
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        width = int(arch["width"])
+        self.stem = nn.Conv2d(3, width, 4, 4)
+        self.blocks = nn.Sequential(
+            *(VitBlock(width, int(arch[f"narrow{i}"]), int(arch[f"wide{i}"])) for i in range(16))
+        )
+        self.head = nn.Linear(width, 10)
+
+
+def _user16(build: Callable[[Arch], nn.Module]) -> SearchSpace:
+    choices = [Choice("width", (16, 32, 48))]
+    for block in range(16):
+        choices += [Choice(f"narrow{block}", (1, 2, 4)), Choice(f"wide{block}", (1, 2))]
+    return SearchSpace(build.__name__, choices, build, input_shape=(3, 32, 32))
+
+
+# -- measuring ------------------------------------------------------------------------------------
+
+
+def building_ms(space: SearchSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Milliseconds for subnets seen before, not seen before, and by the constructor; modules of the last."""
+    supernet = Supernet(space)
+    again, first, plain = [], [], []
+    for row in space.sample(_DRAWN, np.random.default_rng(1)):
+        arch = space.to_arch(row)
+        first.append(seconds(partial(supernet.subnet, arch)))
+        supernet.subnet(arch)
+        again += [seconds(partial(supernet.subnet, arch)) for _ in range(9)]
+        plain.append(seconds(partial(space.build, arch)))
+    modules = len(list(supernet.subnet(arch).modules()))
+    return np.array(again) * 1e3, np.array(first) * 1e3, np.array(plain) * 1e3, modules
 
 
 def archs(space: SearchSpace) -> dict[str, Arch]:
     """The smallest, the largest, and the one with the median number of parameters of 21 random ones."""
-    drawn = [space.to_arch(row) for row in space.sample(21, np.random.default_rng(0))]
+    drawn = [space.to_arch(row) for row in space.sample(_DRAWN, np.random.default_rng(0))]
     drawn.sort(key=lambda arch: sum(p.numel() for p in space.build(arch).parameters()))
-    return {"smallest": space.smallest(), "median": drawn[10], "largest": space.largest()}
+    return {"smallest": space.smallest(), "median": drawn[_DRAWN // 2], "largest": space.largest()}
 
 
-def step_ratios(space: SearchSpace, arch: Arch) -> np.ndarray:
-    """Subnet over static for each interleaved pair of steps."""
+def step_ratios(space: SearchSpace, arch: Arch) -> tuple[np.ndarray, np.ndarray, float]:
+    """Subnet over static for each pair, forward and backward and the whole step; seconds of a static step."""
     supernet = Supernet(space)
     subnet, static, largest = supernet.subnet(arch), supernet.extract(arch), supernet.extract(space.largest())
     images = torch.randn(_BATCH, *space.input_shape(arch))
-    shared = torch.optim.AdamW(supernet.optimizer_groups(0.05), fused=True)
-    # A static network of its own takes an optimizer of its own; the comparison is with one that steps as
-    # many parameters as this network has, out of as many as the largest holds.
-    alone = torch.optim.AdamW([*static.parameters(), *largest.parameters()], fused=True)
     used = {name for name, _ in subnet.named_parameters()}
+    shared = torch.optim.AdamW(supernet.optimizer_groups(0.05), fused=True)
+    # The static side steps a network as big as the largest, which is what the shared weights are.
+    alone = torch.optim.AdamW(largest.parameters(), weight_decay=0.05, fused=True)
+    for parameter in largest.parameters():
+        parameter.grad = torch.randn_like(parameter)
 
-    def on_subnet() -> None:
+    def on_subnet() -> float:
         supernet.zero_grad()
-        loss(subnet, images).backward()
+        passes = seconds(lambda: loss(subnet, images).backward())
         supernet.expose_gradients(used)
         shared.step()
+        return passes
 
-    def on_static() -> None:
-        alone.zero_grad(set_to_none=False)
-        loss(static, images).backward()
+    def on_static() -> float:
+        static.zero_grad()
+        passes = seconds(lambda: loss(static, images).backward())
         alone.step()
+        return passes
 
-    for _ in range(3):
-        on_subnet()
-        on_static()
-    pairs = [(seconds(on_subnet), seconds(on_static)) for _ in range(_ROUNDS)]
-    return np.array([first / second for first, second in pairs])
+    works = (on_subnet, on_static)
+    timed = []
+    for pair in range(-3, _PAIRS):
+        taken = {work: _timed(work) for work in works[:: 1 if pair % 2 else -1]}
+        if pair >= 0:  # the first ones warm up
+            timed.append([*taken[on_subnet], *taken[on_static]])
+    passes, step, static_passes, static_step = np.array(timed).T
+    return passes / static_passes, step / static_step, float(np.median(static_step))
 
 
-def loss(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def _timed(work: Callable[[], float]) -> tuple[float, float]:
+    """The seconds that the work tells, and those it takes."""
+    began = time.perf_counter()
+    told = work()
+    return told, time.perf_counter() - began
+
+
+def loss(network: nn.Module, images: Tensor) -> Tensor:
     """Some loss with gradients everywhere."""
     return F.log_softmax(network(images).flatten(1), dim=1).square().mean()
-
-
-def building_ms(space: SearchSpace, arch: Arch) -> tuple[float, float]:
-    """Milliseconds to build a subnet whose shapes were seen before, and one whose were not."""
-    supernet = Supernet(space)
-    first = seconds(lambda: supernet.subnet(arch))
-    again = [seconds(lambda: supernet.subnet(arch)) for _ in range(20)]
-    return float(np.median(again)) * 1e3, first * 1e3
 
 
 def seconds(work: Callable[[], object]) -> float:
