@@ -6,8 +6,10 @@ import json
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class OperatorTime(Record):
 
 def operator_times(
     path: Path,
-    images: NDArray[np.float32],
+    images: NDArray[np.float32] | Mapping[str, NDArray[Any]],
     *,
     runs: int = 100,
     budget_s: float = 2.0,
@@ -44,7 +46,7 @@ def operator_times(
 
     Args:
         path: the file.
-        images: one call's input, float32 (B, ...).
+        images: one call's input, float32 (B, ...); of a file with several, each by its name.
         runs: at most; the first half of them warms up and is not counted.
         budget_s: no run is begun after this.
         threads: given to the runtime.
@@ -62,9 +64,10 @@ def operator_times(
         options.profile_file_prefix = str(Path(folder) / "profile")
         try:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            inputs = images if isinstance(images, Mapping) else {session.get_inputs()[0].name: images}
             began, done = time.perf_counter(), 0
             while done < 2 or (done < runs and time.perf_counter() - began < budget_s):
-                session.run(None, {session.get_inputs()[0].name: images})
+                session.run(None, dict(inputs))
                 done += 1
         except Exception as error:  # the runtime's exception classes share no base but Exception
             raise ValueError(f"{path} cannot be profiled in ONNX Runtime: {error}") from error

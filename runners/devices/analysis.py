@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import onnx
+import onnxruntime
 from torch import nn
 
 from compress.profile import OperatorTime, operator_times
-from runners.devices.onnx_device import OnnxDevice
-from runners.devices.onnx_format import onnx_bytes
+from runners.devices.device import open_device
 from runners.devices.profile import HardwareProfile
-from runners.devices.stopwatch import Timing
+from runners.devices.stopwatch import Timing, example_inputs
 
 LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose")
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
@@ -39,75 +39,113 @@ class LatencyReport:
     remarks: tuple[str, ...]
 
 
-def load_model(spec: str, input_shape: tuple[int, ...] | None) -> bytes | Path:
-    """An ONNX file by path, or a network by ``module:function`` exported for timing.
+def load_model(spec: str) -> Path | nn.Module:
+    """An ONNX file by path, or a network by ``module:function``.
 
     Args:
         spec: ``path.onnx``, or ``package.module:function`` of a function that returns an ``nn.Module``.
-        input_shape: (C, H, W), needed for the second.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such module or function, a function that gives no module, or no input shape.
+        ValueError: no such module or function, a function that fails or gives no module.
     """
     if spec.endswith(".onnx"):
-        if not Path(spec).exists():
+        if not Path(spec).is_file():
             raise FileNotFoundError(f"there is no model at {spec}")
         return Path(spec)
     module_name, _, function_name = spec.partition(":")
     if not function_name:
         raise ValueError(f"{spec!r} is neither a path that ends in .onnx nor module:function")
-    if input_shape is None:
-        raise ValueError(f"{spec} needs its input shape, for instance --input 3x224x224")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -c` does: modules of the folder one stands in are found
+    name = module_name.removesuffix(".py").replace("/", ".")
     try:
-        make: Any = getattr(importlib.import_module(module_name), function_name)
+        make: Any = getattr(importlib.import_module(name), function_name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{spec} cannot be loaded: {error}") from error
-    network = make()
+    try:
+        network = make()
+    except Exception as error:  # a user's function fails in whatever way it likes
+        raise ValueError(f"{spec} fails: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise ValueError(f"{spec} gave a {type(network).__name__}; it has to return an nn.Module")
-    return onnx_bytes(network, input_shape)
+    return network
 
 
-def analyse(model: bytes | Path, profile: HardwareProfile, *, seconds: float = 3.0) -> LatencyReport:
-    """Measures a model and takes its time apart by operator.
+def analyse(
+    model: Path | nn.Module,
+    profile: HardwareProfile,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    seconds: float = 3.0,
+) -> LatencyReport:
+    """Measures a model and, in ONNX Runtime here, takes its time apart by operator.
 
     Args:
-        model: an ONNX file, or its content.
-        profile: with the ONNX Runtime backend.
+        model: an ONNX file, or a network, which is exported as the profile deploys.
+        profile: of any backend; ONNX files take one that runs them.
+        input_shape: without the batch; of a network, or of a file that leaves it open.
         seconds: of measuring.
 
     Raises:
-        ValueError: another backend, or a model that does not run; the message has the runtime's words.
+        ValueError: no input shape where one is needed, an ONNX file for another runtime, or a model that does
+            not run; the message has the runtime's words.
     """
-    if profile.backend != "onnxruntime":
-        raise ValueError(
-            f"profile {profile.name!r} has backend {profile.backend!r}; time by operator is known for "
-            "onnxruntime"
-        )
+    device = open_device(profile)
     with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-        path = model if isinstance(model, Path) else Path(folder) / "model.onnx"
-        if isinstance(model, bytes):
-            path.write_bytes(model)
-        (timing,) = OnnxDevice(profile).measure([path], budget_s=seconds, precision=0.005)
+        path = Path(folder) / "model.onnx"
+        if isinstance(model, nn.Module):
+            if input_shape is None:
+                raise ValueError("a network needs its input shape, for instance --input 3x224x224")
+            path.write_bytes(device.export(model, input_shape))
+        elif profile.backend in ("torch", "executorch"):
+            raise ValueError(
+                f"profile {profile.name!r} times {profile.backend} programs, not ONNX files; give it a "
+                "network as module:function, or choose a profile of ONNX Runtime such as cpu-ort"
+            )
+        else:
+            path.write_bytes(_with_shape(model, input_shape, profile.batch))
+        (timing,) = device.measure([path.read_bytes()], budget_s=seconds, precision=0.005)
         if timing.status != "measured":
             raise ValueError(f"the model does not run on profile {profile.name!r}: {timing.reason}")
-        images = np.random.default_rng(0).standard_normal(_input_shape(path, profile.batch), dtype=np.float32)
-        operators = operator_times(path, images, runs=30, threads=profile.threads)
+        if profile.backend != "onnxruntime":
+            words = "time by operator is known for profiles of backend onnxruntime"
+            if profile.backend == "analytic":
+                words = "this is computed from the profile's constants; nothing was measured"
+            return LatencyReport(timing=timing, operators=(), remarks=(words,))
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        inputs = example_inputs(session, profile.batch)
+        operators = operator_times(path, inputs, runs=30, threads=profile.threads)
     return LatencyReport(timing=timing, operators=operators, remarks=tuple(_remarks(timing, operators)))
 
 
-def _input_shape(path: Path, batch: int) -> list[int]:
-    import onnxruntime
+def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:
+    """The file's content, with the sizes its inputs leave open set: the first is the batch.
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    given = session.get_inputs()
-    if len(given) != 1:
-        names = ", ".join(entry.name for entry in given)
-        raise ValueError(f"{path} takes {len(given)} inputs ({names}); models of one input are taken apart")
-    return [size if isinstance(size, int) else batch for size in given[0].shape]
+    Raises:
+        ValueError: open sizes and no shape, or one of another length.
+    """
+    content = model.read_bytes()
+    try:
+        found = onnx.load_from_string(content)
+    except Exception:  # the runtime says what is wrong with it, in its words
+        return content
+    weights = {tensor.name for tensor in found.graph.initializer}
+    for given in found.graph.input:
+        axes = given.type.tensor_type.shape.dim
+        wide = [axis.dim_param or "?" for axis in axes[1:] if axis.dim_value <= 0]
+        if given.name in weights or not wide:
+            continue
+        if input_shape is None or len(input_shape) != len(axes) - 1:
+            raise ValueError(
+                f"{model} leaves the sizes {', '.join(wide)} of input {given.name!r} open; give all "
+                f"{len(axes) - 1} behind the batch with --input, for instance --input 3x224x224"
+            )
+        for axis, size in zip(axes, (batch, *input_shape), strict=True):
+            if axis.dim_value <= 0:
+                axis.dim_value = size
+        content = found.SerializeToString()
+    return content
 
 
 def _remarks(timing: Timing, operators: Sequence[OperatorTime]) -> list[str]:

@@ -34,7 +34,7 @@ def latency(
     Args:
         spec: ``path.onnx`` or ``module:function``.
         profile: name or path.
-        input_shape: ``3x224x224``, for ``module:function``.
+        input_shape: ``3x224x224``, for ``module:function`` and files that leave it open.
         seconds: of measuring.
         say: takes each line.
 
@@ -43,12 +43,13 @@ def latency(
         FileNotFoundError: no such file.
     """
     hardware = load_profile(profile)
-    report = analyse(load_model(spec, _shape(input_shape)), hardware, seconds=seconds)
+    report = analyse(load_model(spec), hardware, input_shape=_shape(input_shape), seconds=seconds)
     timing = report.timing
-    say(
-        f"{timing.median_ms:.4g} ms on {hardware.name}, 95 % interval {timing.low_ms:.4g} to "
-        f"{timing.high_ms:.4g} ms, {timing.repeats} blocks of runs"
+    interval = (
+        f", 95 % interval {timing.low_ms:.4g} to {timing.high_ms:.4g} ms, {timing.repeats} blocks of runs"
     )
+    computed = hardware.backend == "analytic"
+    say(f"{timing.median_ms:.4g} ms on {hardware.name}{'' if computed else interval}")
     total = sum(entry.latency_ms for entry in report.operators)
     for entry in report.operators[:12]:
         say(f"{entry.latency_ms / total:6.1%}  {entry.nodes:4d} x {entry.operator}")
@@ -61,9 +62,12 @@ def _shape(text: str) -> tuple[int, ...] | None:
     if not text:
         return None
     try:
-        return tuple(int(part) for part in text.lower().split("x"))
+        shape = tuple(int(part) for part in text.lower().split("x"))
+        if min(shape) < 1:
+            raise ValueError
     except ValueError:
         raise ValueError(f"an input shape is written like 3x224x224, not {text!r}") from None
+    return shape
 
 
 def make_kit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 import warnings
@@ -45,7 +46,8 @@ def onnx_bytes(
     example = torch.zeros(batch, *input_shape)
     file = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        # Of what it cannot export, the exporter prints the graph.
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # the exporter deprecates itself once per call
             torch.onnx.export(
                 fuse(module),

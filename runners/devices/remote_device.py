@@ -114,8 +114,11 @@ class RemoteDevice:
             raise OSError(f"{command[0]} is not installed; a remote profile needs it") from None
         if process.returncode:
             last = (process.stderr.strip().splitlines() or ["no message"])[-1]
+            advice = "what was measured is kept, run the same command again when it is back"
+            if "No module named" in last:
+                advice = f"install it there: {self.profile.python} -m pip install numpy onnxruntime"
             raise OSError(
                 f"device {self.profile.address!r} of profile {self.profile.name!r} did not do its part: "
-                f"{last}; what was measured is kept, run the same command again when it is back"
+                f"{last}; {advice}"
             )
         return process.stdout

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -163,6 +164,34 @@ def _narrow(timings: Sequence[Timing], precision: float) -> bool:
     return all(t.high_ms - t.low_ms <= 2 * precision * t.median_ms for t in timings if t.status == "measured")
 
 
+def example_inputs(session: Any, batch: int) -> dict[str, np.ndarray[Any, Any]]:
+    """An array for each input of an ONNX Runtime session: random numbers, or zeros where it takes integers.
+
+    Raises:
+        ValueError: an input that is no plain tensor of numbers.
+    """
+    generator = np.random.default_rng(0)
+    types = {"float16": "float16", "float": "float32", "double": "float64", "bool": "bool"}
+    types.update({f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)})
+    arrays = {}
+    for given in session.get_inputs():
+        kind = types.get(given.type[len("tensor(") : -1])
+        if kind is None:
+            raise ValueError(f"input {given.name!r} is {given.type}, for which there is no example")
+        shape = [size if isinstance(size, int) else batch for size in given.shape]
+        values = generator.standard_normal(shape) if kind.startswith("float") else np.zeros(shape)
+        arrays[given.name] = values.astype(kind)
+    return arrays
+
+
+def words_of(error: Exception) -> str:
+    """What an error of the runtime says, in a line: without its codes and the places in its source."""
+    text = (str(error).strip() or repr(error)).splitlines()[0]
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])", "", text)
+    return re.sub(r"^Load model from \S+ failed:\s*", "", text)[:500]
+
+
 def onnx_run(model: str, threads: int, batch: int, config: dict[str, str]) -> Callable[[], object]:
     """A call that runs an ONNX file once, inputs and outputs bound so that nothing is copied."""
     import onnxruntime as ort
@@ -175,13 +204,8 @@ def onnx_run(model: str, threads: int, batch: int, config: dict[str, str]) -> Ca
         options.add_session_config_entry(key, value)
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    generator = np.random.default_rng(0)
-    for given in session.get_inputs():
-        shape = [size if isinstance(size, int) else batch for size in given.shape]
-        if given.type != "tensor(float)":
-            raise ValueError(f"input {given.name!r} is {given.type}; only float inputs are timed")
-        values = generator.standard_normal(shape, dtype=np.float32)
-        binding.bind_ortvalue_input(given.name, ort.OrtValue.ortvalue_from_numpy(values))
+    for name, values in example_inputs(session, batch).items():
+        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values))
     for wanted in session.get_outputs():
         binding.bind_output(wanted.name)
     return lambda: session.run_with_iobinding(binding)
@@ -213,7 +237,7 @@ def measure_files(
             runs.append(load(model, job))
             timings.append(None)
         except Exception as error:
-            timings.append(not_measured("unsupported", (str(error).strip() or repr(error)).splitlines()[0]))
+            timings.append(not_measured("unsupported", words_of(error)))
     measured = iter(
         interleave(
             runs, budget_s=job["budget_s"], precision=job["precision"], block_ms=job.get("block_ms", 3.0)

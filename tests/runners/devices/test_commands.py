@@ -1,9 +1,11 @@
 """Commands: latency of any model, staircases, tables in and out."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from runners.devices.commands import check_table, export_table, import_table, latency, merge, staircase
@@ -13,6 +15,11 @@ from runners.devices.profile import load_profile
 from runners.devices.profiling import ProfilePlan, profile_on
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
+
+
+class Product(nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x @ y
 
 
 def network() -> nn.Module:
@@ -43,12 +50,38 @@ def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest
         ("torch.nn:ReLU", "3y3", "written like 3x224x224"),
         ("torch.nn:Rellu", "3x3", "cannot be loaded"),
         ("torch:get_num_threads", "3x3", "has to return an nn.Module"),
+        ("torch.nn:Linear", "4", "torch.nn:Linear fails: TypeError"),
+        ("torch.nn:ReLU", "0x3", "written like 3x224x224"),
     ],
 )
 def test_a_model_that_cannot_be_measured_says_why(spec: str, shape: str, message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=r".+") as caught:
         latency(spec, input_shape=shape)
     assert message in str(caught.value)
+
+
+def test_odd_files_are_measured_or_said_to_be_what_they_are(tmp_path: Path) -> None:
+    image, tokens, several = (tmp_path / f"{name}.onnx" for name in ("open", "tokens", "two"))
+    export = partial(torch.onnx.export, dynamo=False)
+    axes = {"images": {0: "n", 2: "height", 3: "width"}}
+    export(nn.Conv2d(3, 4, 3), (torch.zeros(1, 3, 8, 8),), image, input_names=["images"], dynamic_axes=axes)
+    export(nn.Embedding(10, 4), (torch.zeros(1, 5, dtype=torch.long),), tokens)
+    export(Product(), (torch.zeros(1, 4), torch.zeros(4, 4)), several)
+    told: list[str] = []
+    run = partial(latency, seconds=0.1, say=told.append)
+    with pytest.raises(ValueError, match="leaves the sizes height, width of input 'images' open; give all 3"):
+        run(str(image))
+    small = run(str(image), input_shape="3x8x8").timing.median_ms
+    assert run(str(image), input_shape="3x64x64").timing.median_ms > small
+    assert run(str(tokens)).timing.median_ms > 0
+    assert run(str(several)).operators
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ValueError, match=r"does not run on profile 'cpu-ort': Protobuf parsing failed"):
+        run(str(tmp_path / "text.onnx"))
+    with pytest.raises(ValueError, match="times torch programs, not ONNX files"):
+        run(str(several), profile="cpu-torch")
+    run(str(image), input_shape="3x8x8", profile="mcu")
+    assert "nothing was measured" in told[-1]
 
 
 def test_a_staircase_is_printed_with_its_steps() -> None:
