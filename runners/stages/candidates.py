@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +16,16 @@ from search_spaces.space import Rows
 
 
 def latency_limit(job: Job, profiled: Profiled) -> float:
-    """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted."""
-    recipe = job.recipe.search
+    """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted.
+
+    Where the device itself has a tighter one, that.
+    """
+    recipe, device_ms = job.recipe.search, job.profile.limits.latency_ms or math.inf
     if recipe.latency_ms is not None:
-        return recipe.latency_ms
+        return min(recipe.latency_ms, device_ms)
     assert recipe.speedup is not None  # the recipe has one of the two
     largest = job.space.to_row(job.space.largest())[None]
-    return float(profiled.model.latency_ms(largest)[0]) / recipe.speedup
+    return min(float(profiled.model.latency_ms(largest)[0]) / recipe.speedup, device_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
