@@ -1,10 +1,12 @@
 """Regret of every searcher to the constrained optimum, at equal evaluations, on generated tables.
 
     python -m tests.benchmarks.search_regret --seeds 20 --out build/search_regret.jsonl
+    python -m tests.benchmarks.search_regret --searchers optuna_tpe --out build/search_regret.jsonl
     python -m tests.benchmarks.search_regret --table --out build/search_regret.jsonl
 
 All searchers see the same limit before an evaluation is spent. A run that has found the optimum is over: its
-regret stays zero. Finished runs are kept in the file, so the command continues where it was stopped.
+regret stays zero. Finished runs are kept in the file, so the command continues where it was stopped, seed by
+seed; several commands may write one file, each for searchers of its own (TPE takes most of the time).
 pymoo is compared where it is installed (pip install pymoo).
 """
 
@@ -14,7 +16,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +115,14 @@ def run_pymoo(problem: Problem, account: Account, seed: int) -> None:
         algorithm.tell(infills=asked)
 
 
+@cache
+def table_of(kind: str, seed: int) -> TabularSpace:
+    """One generated table; made once, since making it takes as long as a quick search."""
+    return PROBLEMS[kind](seed)
+
+
 def regrets(name: str, kind: str, quantile: float, seed: int) -> dict:
-    space = PROBLEMS[kind](seed % 4)
+    space = table_of(kind, seed % 4)
     latency = space.scores["latency_ms"]
     limit = float(np.quantile(latency, quantile))
     optimum = float(space.scores["accuracy"][latency <= limit].max())
@@ -181,8 +189,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("build/search_regret.jsonl"))
     parser.add_argument("--table", action="store_true", help="only print what was measured")
+    parser.add_argument("--searchers", nargs="*", help="only these")
     arguments = parser.parse_args()
-    names = [*OURS] + (["pymoo_nsga2"] if importlib.util.find_spec("pymoo") else [])
+    names = arguments.searchers or [*OURS] + (["pymoo_nsga2"] if importlib.util.find_spec("pymoo") else [])
     done = {(r["searcher"], r["problem"], r["quantile"], r["seed"]) for r in read_lines(arguments.out)}
     for seed in range(0 if not arguments.table else arguments.seeds, arguments.seeds):
         for kind in PROBLEMS:
