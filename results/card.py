@@ -39,6 +39,33 @@ class CardAccuracy(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardWeights(Record):
+    """The three sets of weights the network was offered with, by accuracy on validation data.
+
+    Attributes:
+        inherited: from the supernet.
+        finetuned: trained on from there; None where that was left out.
+        retrained: trained from scratch; None where that was left out.
+        kept: which of the three went on into the file.
+    """
+
+    inherited: float
+    finetuned: float | None
+    retrained: float | None
+    kept: str
+
+    def rows(self) -> list[tuple[str, float]]:
+        """What there is, by name."""
+        named = (("inherited", self.inherited), ("finetuned", self.finetuned), ("retrained", self.retrained))
+        return [(name, accuracy) for name, accuracy in named if accuracy is not None]
+
+    def sentence(self) -> str:
+        """All there is in words."""
+        told = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in self.rows())
+        return f"weights before compression, on validation data: {told}; kept: {self.kept}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement(Record):
     """The file against the PyTorch network it came from, on the test set.
 
@@ -140,6 +167,7 @@ class Card(Record):
         limit: on latency.
         reference: the largest network.
         provenance: recipe, seed, versions, commit, machine, date, command.
+        weights: inherited, fine-tuned and retrained; None on cards of before there was the choice.
         schema: of this record.
     """
 
@@ -161,6 +189,7 @@ class Card(Record):
     limit: Limit
     reference: Reference
     provenance: dict[str, Any]
+    weights: CardWeights | None = None
     schema: int = 1
 
     def to_markdown(self) -> str:
@@ -191,6 +220,7 @@ def _numbers(card: Card) -> str:
         ("accuracy, file run on test data", f"{accuracy.exported_test:.2%}"),
         ("accuracy, float network on test data", f"{accuracy.float_test:.2%}"),
         ("accuracy, validation data", f"{accuracy.validation:.2%}"),
+        *_weights(card),
         ("same prediction as in PyTorch", f"{card.agreement.same_predictions:.2%}"),
         ("largest difference of an output", f"{card.agreement.max_difference:.2g}"),
         (
@@ -212,6 +242,16 @@ def _numbers(card: Card) -> str:
     ]
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join(["## Numbers", "", "| what | value |", "|---|---|", *lines])
+
+
+def _weights(card: Card) -> list[tuple[str, str]]:
+    if card.weights is None:
+        return []
+    kept = card.weights.kept
+    return [
+        (f"before compression, {name}{' (kept)' if name == kept else ''}, validation data", f"{accuracy:.2%}")
+        for name, accuracy in card.weights.rows()
+    ]
 
 
 def _preparation(card: Card) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from results.card import Agreement, Card, CardAccuracy, CardInput, CardLatency, Limit, Reference
+from results.card import Agreement, Card, CardAccuracy, CardInput, CardLatency, CardWeights, Limit, Reference
 from results.codec import Record
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CardAccuracy",
     "CardInput",
     "CardLatency",
+    "CardWeights",
     "EpochRecord",
     "FrontEntry",
     "LayerRecord",

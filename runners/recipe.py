@@ -91,6 +91,18 @@ class Train(Section):
     device: str = "auto"
     """``auto`` takes a GPU where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    processes: int = Field(default=1, ge=1)
+    """That train together, each on its share of every batch; on GPUs one for each GPU."""
+    ray_address: str = ""
+    """Of a running Ray cluster for the further processes; empty starts them on this machine."""
+
+    @model_validator(mode="after")
+    def _batches_have_equal_shares(self) -> Train:
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of processes ({self.processes})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _buckets_need_sizes(self) -> Train:
@@ -156,6 +168,8 @@ class Compress(Section):
     """How many of the front are fine-tuned and compressed."""
     finetune_epochs: int = Field(default=10, ge=0)
     """0 keeps the inherited weights."""
+    retrain_epochs: int | None = Field(default=None, ge=0)
+    """Of the same network from scratch; the supernet's own where none is given, 0 leaves it out."""
     learning_rate: float = Field(default=1e-3, gt=0)
     teacher_weight: float = Field(default=0.7, ge=0, le=1)
     temperature: float = Field(default=2.0, gt=0)

@@ -134,6 +134,7 @@ def _explanation(card: Card) -> Html:
         tag("strong", card.name),
         f" predicts the same class as its PyTorch network on {percent(agreement.same_predictions)} of the "
         f"images; no output differs by more than {tiny(agreement.max_difference)}.",
+        "" if card.weights is None else f" Its {card.weights.sentence()}.",
         kind="note",
     )
 

@@ -1,8 +1,9 @@
-"""Stage 4: fine-tune, prune and quantize networks of the front; each step is kept only if it pays."""
+"""Stage 4: fine-tune, retrain, prune and quantize networks of the front; a step is kept only if it pays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -18,7 +19,11 @@ from results.files import read_json
 from results.records import FrontEntry, SearchSummary
 from runners.devices.stopwatch import Timing
 from runners.finetuning import FinetuneSettings, finetune
+from runners.recipe import Recipe
+from runners.retraining import Retrain
 from runners.stages.job import Job
+from runners.stages.train import mix_of, train_settings
+from runners.standalone import train_alone
 from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5
@@ -26,12 +31,12 @@ _SECONDS_EACH = 1.5
 
 def run_compress(job: Job) -> None:
     """Compresses the chosen networks; writes ``compress/steps.jsonl`` and each network's files."""
-    compressed_networks(job)
+    compressed_networks(job, chosen_from_front(job))
 
 
-def compressed_networks(job: Job) -> list[tuple[FrontEntry, Compressed]]:
-    """The chosen networks as compression left them; finished steps are read, not repeated."""
-    with job.console.progress("fine-tuning") as bar:
+def compressed_networks(job: Job, entries: Sequence[FrontEntry]) -> list[tuple[FrontEntry, Compressed]]:
+    """Networks of the front as compression left them; finished steps are read, not repeated."""
+    with job.console.progress("training") as bar:
         context = _context(job, lambda done, total: bar.update(done, total))
         return [
             (
@@ -39,25 +44,27 @@ def compressed_networks(job: Job) -> list[tuple[FrontEntry, Compressed]]:
                 run_steps(
                     entry.name,
                     calibrated(job, entry.arch),
-                    _steps(job),
+                    _steps(job, entry, lambda done, total: bar.update(done, total)),
                     context,
                     folder=job.path / "compress" / entry.name,
                     log=job.path / "compress" / "steps.jsonl",
                     progress=lambda record: _tell(job, record),
                 ),
             )
-            for entry in chosen_from_front(job)
+            for entry in entries
         ]
 
 
 def chosen_from_front(job: Job) -> list[FrontEntry]:
     """The most accurate network that meets the limit as measured, then others spread over faster ones.
 
+    Accuracy is on all validation images, those that the search did not see included.
+
     Raises:
         ValueError: none of the front meets the limit as measured.
     """
-    summary = SearchSummary.from_json(read_json(job.path / "search" / "front.json"))
-    meeting = sorted((e for e in summary.front if e.meets_limit), key=lambda e: (-e.accuracy, e.measured_ms))
+    summary = search_summary(job)
+    meeting = _meeting(summary)
     if not meeting:
         fastest = min(summary.front, key=lambda entry: entry.measured_ms)
         raise ValueError(
@@ -66,9 +73,25 @@ def chosen_from_front(job: Job) -> list[FrontEntry]:
             f"or raise search.confidence"
         )
     best, rest = meeting[0], [entry for entry in meeting[1:] if entry.measured_ms < meeting[0].measured_ms]
-    rest.sort(key=lambda entry: -entry.accuracy)
     step = max(1, len(rest) // job.recipe.compress.networks)
     return [best, *rest[step - 1 :: step][: job.recipe.compress.networks - 1]]
+
+
+def spare(job: Job, chosen: Sequence[FrontEntry]) -> list[FrontEntry]:
+    """What to take where the files of the chosen turn out too slow: faster ones, the most accurate first."""
+    fastest = min(entry.measured_ms for entry in chosen)
+    return [entry for entry in _meeting(search_summary(job)) if entry.measured_ms < fastest]
+
+
+def search_summary(job: Job) -> SearchSummary:
+    """What the search wrote."""
+    return SearchSummary.from_json(read_json(job.path / "search" / "front.json"))
+
+
+def _meeting(summary: SearchSummary) -> list[FrontEntry]:
+    """The entries that meet the limit as measured, the most accurate first."""
+    meeting = [entry for entry in summary.front if entry.meets_limit]
+    return sorted(meeting, key=lambda entry: (-summary.validation_accuracy(entry), entry.measured_ms))
 
 
 def calibrated(job: Job, arch: Arch) -> nn.Module:
@@ -85,11 +108,13 @@ def measure_files(job: Job, files: Sequence[Path]) -> list[Timing]:
     return timings
 
 
-def _steps(job: Job) -> list[Step]:
+def _steps(job: Job, entry: FrontEntry, on_step: Callable[[int, int], None]) -> list[Step]:
     recipe = job.recipe.compress
     steps: list[Step] = []
     if recipe.finetune_epochs:
         steps.append(Finetune())
+    if recipe.retrain_epochs != 0:
+        steps.append(Retrain(train=lambda seed: _alone(job, entry, seed, on_step)))
     if recipe.prune_ratio:
         steps.append(Prune(keep=(1 - recipe.prune_ratio,), counts=recipe.channel_step))
     if recipe.quantize and "int8" in job.target.profile.precisions:
@@ -97,19 +122,32 @@ def _steps(job: Job) -> list[Step]:
     return steps
 
 
+def _alone(job: Job, entry: FrontEntry, seed: int, on_step: Callable[[int, int], None]) -> nn.Module:
+    """The network of an entry trained from scratch on labels, with the supernet's settings."""
+    settings = train_settings(job.recipe.train)
+    checkpoint = job.path / "compress" / entry.name / "retrain.checkpoint"
+    trained = train_alone(
+        job.space,
+        entry.arch,
+        job.splits.train.images.to(job.device),
+        job.splits.train.labels.to(job.device),
+        job.prepare,
+        replace(settings, epochs=job.recipe.compress.retrain_epochs or settings.epochs),
+        seed=seed,
+        checkpoint=checkpoint,
+        on_step=on_step,
+        mix=mix_of(job),
+    )
+    network = recalibrate(trained.extract(entry.arch).cpu(), job.calibration)
+    checkpoint.unlink(missing_ok=True)
+    return network
+
+
 def _context(job: Job, on_step: Callable[[int, int], None]) -> Context:
     recipe, train = job.recipe.compress, job.splits.train
     validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
     teacher = calibrated(job, job.space.largest()).to(job.device)
-    settings = FinetuneSettings(
-        epochs=recipe.finetune_epochs,
-        batch_size=job.recipe.train.batch_size,
-        learning_rate=recipe.learning_rate,
-        weight_decay=job.recipe.train.weight_decay,
-        teacher_weight=recipe.teacher_weight,
-        temperature=recipe.temperature,
-        gradient_clip=job.recipe.train.gradient_clip,
-    )
+    settings = finetune_settings(job.recipe, recipe.finetune_epochs)
 
     def trained(network: nn.Module, seed: int) -> nn.Module:
         images, labels = train.images.to(job.device), train.labels.to(job.device)
@@ -135,6 +173,19 @@ def _context(job: Job, on_step: Callable[[int, int], None]) -> Context:
         calibration=job.training_images(recipe.calibration_images).numpy(),
         tolerance=recipe.tolerance,
         seed=job.recipe.seed if recipe.seed is None else recipe.seed,
+    )
+
+
+def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
+    """How networks are trained further, from the recipe; ``epochs`` passes over the training images."""
+    return FinetuneSettings(
+        epochs=epochs,
+        batch_size=recipe.train.batch_size,
+        learning_rate=recipe.compress.learning_rate,
+        weight_decay=recipe.train.weight_decay,
+        teacher_weight=recipe.compress.teacher_weight,
+        temperature=recipe.compress.temperature,
+        gradient_clip=recipe.train.gradient_clip,
     )
 
 

@@ -20,29 +20,36 @@ from results.records import (
     CardAccuracy,
     CardInput,
     CardLatency,
+    CardWeights,
     FrontEntry,
     Limit,
     Reference,
-    SearchSummary,
 )
 from runners.devices.profile import HardwareProfile
 from runners.devices.stopwatch import Timing
-from runners.stages.compress import calibrated, compressed_networks, measure_files
+from runners.stages.compress import (
+    calibrated,
+    chosen_from_front,
+    compressed_networks,
+    measure_files,
+    search_summary,
+    spare,
+)
 from runners.stages.job import Job
 
 MODEL = "model.onnx"
 _LARGEST = Path("compress") / "largest.onnx"
+_SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and ONNX Runtime in float32
 
 
 def run_export(job: Job) -> None:
     """Writes ``artifacts/NAME/`` with the model, its card, and a README for each compressed network."""
-    found = compressed_networks(job)
     test = (job.images(job.splits.test).numpy(), job.splits.test.labels.numpy())
     largest = calibrated(job, job.space.largest())
     largest_file = job.path / _LARGEST
     export_onnx(largest, job.images(job.splits.val, 2), largest_file)
-    timings = measure_files(job, [*(compressed.file for _, compressed in found), largest_file])
+    found, timings = _within_the_limit(job, largest_file)
     reference = Reference(
         name="largest",
         latency_ms=timings[-1].median_ms,
@@ -66,6 +73,45 @@ def run_export(job: Job) -> None:
         write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
 
 
+def _within_the_limit(
+    job: Job, largest_file: Path
+) -> tuple[list[tuple[FrontEntry, Compressed]], list[Timing]]:
+    """The compressed networks, and the timings of their files and then the largest's.
+
+    Where no file is under the limit, faster networks of the front are compressed too, a few.
+    """
+    limit_ms = search_summary(job).limit_ms
+    chosen = chosen_from_front(job)
+    found = compressed_networks(job, chosen)
+    waiting = spare(job, chosen)[:_SPARE]
+    while True:
+        timings = measure_files(job, [*(compressed.file for _, compressed in found), largest_file])
+        if not waiting or any(timing.median_ms <= limit_ms for timing in timings[:-1]):
+            return found, timings
+        entry = waiting.pop(0)
+        job.console.say(
+            f"no file measures under {limit_ms:.4g} ms; compressing {entry.name}, which is faster"
+        )
+        found += compressed_networks(job, [entry])
+
+
+def _weights(compressed: Compressed) -> CardWeights | None:
+    """The accuracies with inherited, fine-tuned and retrained weights, and which were kept."""
+    if not compressed.steps:
+        return None
+    by_name = {step.step: step for step in compressed.steps}
+    offered = [by_name[name] for name in ("finetune", "retrain") if name in by_name]
+    after = {step.step: step.accuracy_after for step in offered}
+    kept = [step.step for step in offered if step.kept]
+    named = {"finetune": "finetuned", "retrain": "retrained"}
+    return CardWeights(
+        inherited=compressed.steps[0].accuracy_before,
+        finetuned=after.get("finetune"),
+        retrained=after.get("retrain"),
+        kept=named[kept[-1]] if kept else "inherited",
+    )
+
+
 def _card(
     job: Job,
     entry: FrontEntry,
@@ -77,7 +123,7 @@ def _card(
     int8: bool,
 ) -> Card:
     content = compressed.file.read_bytes()
-    limit_ms = SearchSummary.from_json(read_json(job.path / "search" / "front.json")).limit_ms
+    limit_ms = search_summary(job).limit_ms
     validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
     counts = count(compressed.network, job.splits.input_shape)
     identity = job.target.identity()
@@ -120,6 +166,7 @@ def _card(
         limit=Limit(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
         reference=replace(reference, speedup=reference.latency_ms / timing.median_ms),
         provenance=_provenance(job),
+        weights=_weights(compressed),
     )
 
 

@@ -36,6 +36,8 @@ def print_summary(job: Job) -> None:
         f"{best.name} {verdict} the limit of {best.limit.latency_ms:.4g} ms on {best.latency.profile} "
         f"({best.latency.measured_ms:.3f} ms {how})."
     )
+    if best.weights is not None:
+        console.say(f"{best.name}, {best.weights.sentence()}.")
     for words in best.limit.broken:
         console.say(f"{best.name} DOES NOT fit the device: {words}")
     console.say(f"files:  {job.path / 'artifacts' / best.name / best.file}")
