@@ -34,8 +34,10 @@ class TabularSpace(SearchSpace):
     ) -> None:
         super().__init__(name, choices, _no_network)
         self.scores = dict(scores)
-        self._strides = np.append(np.cumprod(self.n_values[::-1])[::-1][1:], 1).astype(np.int64)
-        keys = rows @ self._strides
+        # Rows are found by a 64-bit hash: with thirty choices a place in the full grid overflows.
+        odd = np.random.default_rng(0).integers(0, 2**62, size=rows.shape[1])
+        self._weights = (odd * 2 + 1).astype(np.uint64)
+        keys = self._hash(rows)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
         self._rows = rows
@@ -66,16 +68,20 @@ class TabularSpace(SearchSpace):
 
         Raises:
             ValueError: an unknown column, an empty table, a missing value, a score that is not a number,
-                or an arch that comes twice.
+                an arch that comes twice, or two columns of one name.
         """
         for column in [*choices, *objectives]:
             if column not in frame.columns:
                 raise ValueError(unknown("column", column, frame.columns))
+            if list(frame.columns).count(column) > 1:
+                raise ValueError(f"the table has several columns named {column!r}; rename all but one")
+            if column in choices and column in objectives:
+                raise ValueError(f"column {column!r} is given as a choice and as an objective; it is one")
         if not len(frame) or not choices or not objectives:
             raise ValueError("a tabular space needs rows, columns of choices and columns of objectives")
         made, columns = [], []
         for column in choices:
-            choice, indices = _choice(column, frame[column].tolist())
+            choice, indices = _choice(column, frame[column])
             made.append(choice)
             columns.append(indices)
         scores = {column: _numbers(column, frame[column].tolist()) for column in objectives}
@@ -85,9 +91,13 @@ class TabularSpace(SearchSpace):
 
     def position(self, rows: Rows) -> Rows:
         """Where each arch stands in the table, (n,); -1 where it does not."""
-        keys = rows @ self._strides
+        keys = self._hash(rows)
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where(self._keys[at] == keys, self._order[at], -1)
+        place = self._order[at]
+        return np.where((self._rows[place] == rows).all(axis=1), place, -1)
+
+    def _hash(self, rows: Rows) -> NDArray[np.uint64]:
+        return rows.astype(np.uint64) @ self._weights
 
     def costs(self, *names: str) -> Callable[[Rows], dict[str, NDArray[np.float64]]]:
         """Those columns as costs that a search knows without an evaluation."""
@@ -143,18 +153,18 @@ def _no_network(arch: Arch) -> NoReturn:  # noqa: ARG001
     raise ValueError("a tabular space has scores and no networks to build")
 
 
-def _choice(name: str, column: list[object]) -> tuple[Choice, Rows]:
+def _choice(name: str, column: pandas.Series) -> tuple[Choice, Rows]:
     """The choice of a column, and the index of the value in every row."""
-    cells: list[Value] = []
-    for index, cell in enumerate(column):
-        if cell is None or cell != cell:
-            raise ValueError(f"column {name!r} has nothing in row {index}")
-        cells.append(cell if isinstance(cell, bool | int | float | str) else str(cell))
-    distinct = list(dict.fromkeys(cells))
-    if not any(isinstance(value, str) for value in distinct):
-        distinct.sort()
-    index_of = {value: index for index, value in enumerate(distinct)}
-    return Choice(name, tuple(distinct)), np.array([index_of[cell] for cell in cells], dtype=np.int64)
+    import pandas as pd
+
+    codes, found = pd.factorize(column)
+    missing = np.flatnonzero(codes < 0)
+    if len(missing):
+        raise ValueError(f"column {name!r} has nothing in row {missing[0]} ({len(missing)} in all)")
+    cells = [cell if isinstance(cell, bool | int | float | str) else str(cell) for cell in found.tolist()]
+    values: list[Value] = cells if any(isinstance(cell, str) for cell in cells) else sorted(cells)
+    place = np.array([values.index(cell) for cell in cells], dtype=np.int64)
+    return Choice(name, tuple(values)), place[codes]
 
 
 def _numbers(name: str, column: list[object]) -> NDArray[np.float64]:

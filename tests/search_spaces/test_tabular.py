@@ -86,11 +86,29 @@ def test_numbers_are_ordered_and_words_are_categories():
         ({"a": [1, 2], "s": ["x", "y"]}, ["a"], ["s"], "column 's' is an objective but not all numbers"),
         ({"a": [], "s": []}, ["a"], ["s"], "needs rows"),
         ({"a": [1, 2], "s": [1, 2]}, ["a"], [], "columns of objectives"),
+        ({"a": [1, 2], "s": [1, 2]}, ["a", "s"], ["s"], "'s' is given as a choice and as an objective"),
+        ({"a": pd.array([1, None], "Int64"), "s": [1, 2]}, ["a"], ["s"], "column 'a' has nothing in row 1"),
     ],
 )
 def test_bad_tables_are_told_in_words(columns, choices, objectives, told):
     with pytest.raises(ValueError, match=told):
         TabularSpace.from_table(pd.DataFrame(columns), choices=choices, objectives=objectives)
+
+
+def test_two_columns_of_one_name_are_told():
+    frame = pd.DataFrame([[1, 2, 0.5]], columns=["a", "a", "s"])
+    with pytest.raises(ValueError, match="several columns named 'a'"):
+        TabularSpace.from_table(frame, choices=["a"], objectives=["s"])
+
+
+def test_a_table_of_many_choices_finds_its_rows():
+    """45 choices of four values: the full grid has 2 ** 90 places, more than an integer holds."""
+    codes = np.unique(np.random.default_rng(0).integers(0, 4, (2000, 45)), axis=0)
+    frame = pd.DataFrame(codes, columns=[f"c{i}" for i in range(45)]).assign(score=np.arange(len(codes)))
+    space = TabularSpace.from_table(frame, choices=list(frame.columns[:-1]), objectives=["score"])
+    assert (space.position(space.enumerate()) == np.arange(len(codes))).all()
+    changed = (codes + 1) % 4
+    assert not space.valid(changed).any()
 
 
 def test_unknown_columns_of_scores_are_told(space):
