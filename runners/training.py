@@ -18,6 +18,7 @@ from runners.batches import Prepare, batches, batches_per_epoch, channels_last, 
 from runners.checkpoint import Progress, TrainingState, load_checkpoint, save_checkpoint
 from runners.mixing import Mix
 from runners.passes import run_passes
+from runners.ranks import ALONE, Ranks
 from runners.schedule import warmup_cosine
 
 _REMEMBERED = 2048  # passes: what rules that learn from the history look back on
@@ -84,6 +85,7 @@ def train_supernet(
     on_epoch: Callable[[EpochSummary, Supernet], None],
     size: Size | None = None,
     mix: Mix | None = None,
+    ranks: Ranks = ALONE,
 ) -> Supernet:
     """Trains a supernet, going on from the checkpoint if there is one.
 
@@ -101,6 +103,8 @@ def train_supernet(
             one is kept), before the checkpoint that counts the epoch as done.
         size: how big archs are, for rules that draw by size; None lets them draw every choice uniformly.
         mix: mixes the images of a batch; None leaves them.
+        ranks: the place of this process among those that train together; all give the same arguments, and
+            only rank 0 writes the checkpoint.
 
     Returns:
         The supernet to use: the averaged weights where an average is kept.
@@ -108,7 +112,8 @@ def train_supernet(
     Raises:
         DivergedError: a loss or the gradient is not finite; names the step, the arch of the loss and the
             checkpoint.
-        ValueError: the checkpoint is damaged or belongs to another space.
+        LostProcessError: another process of the training is gone.
+        ValueError: the checkpoint is damaged or belongs to another space; a batch cannot be shared equally.
     """
     course = _Course(
         rule=rule,
@@ -116,6 +121,7 @@ def train_supernet(
         seed=seed,
         size=size,
         checkpoint=checkpoint,
+        ranks=ranks,
         per_epoch=batches_per_epoch(len(images), settings.batch_size),
     )
     state = _start(supernet, settings)
@@ -139,13 +145,14 @@ def train_supernet(
             on_step(state.progress.step, course.total)
             # The last step of an epoch is saved below, once the epoch has been judged.
             due = time.monotonic() - last_saved > settings.checkpoint_seconds
-            if due and state.progress.step % course.per_epoch:
+            if due and state.progress.step % course.per_epoch and ranks.rank == 0:
                 save_checkpoint(checkpoint, state)
                 last_saved = time.monotonic()
             began = time.monotonic()
         on_epoch(_summary(course, state.progress), _judged(state))
         state.progress.loss_sum = state.progress.seconds = 0.0
-        save_checkpoint(checkpoint, state)
+        if ranks.rank == 0:
+            save_checkpoint(checkpoint, state)
         last_saved = time.monotonic()
     return _judged(state)
 
@@ -159,6 +166,7 @@ class _Course:
     seed: int
     size: Size | None
     checkpoint: Path
+    ranks: Ranks
     per_epoch: int
 
     @property
@@ -219,20 +227,22 @@ def _gradients(
     course: _Course, state: TrainingState, batch: Tensor, target: Tensor, passes: list[Pass]
 ) -> tuple[list[float], set[str]]:
     """Fills the shared gradient; returns the loss of each pass and the parameters that took part."""
-    supernet, settings = state.supernet, course.settings
+    supernet, settings, ranks = state.supernet, course.settings, course.ranks
     supernet.zero_grad()
     with torch.random.fork_rng(devices=[]):
-        # For dropout in users' networks.
-        torch.manual_seed(generator(course.seed, state.progress.step).initial_seed())
-        return run_passes(
+        # For dropout in users' networks; another one in each process.
+        key = (course.seed, state.progress.step, *([ranks.rank] if ranks.rank else []))
+        torch.manual_seed(generator(*key).initial_seed())
+        losses, used = run_passes(
             supernet,
-            channels_last(batch.to(supernet.device, non_blocking=True)),
-            target.to(supernet.device, non_blocking=True),
+            channels_last(ranks.share(batch).to(supernet.device, non_blocking=True)),
+            ranks.share(target).to(supernet.device, non_blocking=True),
             passes,
             label_smoothing=settings.label_smoothing,
             distillation=settings.distillation,
             precision=settings.precision,
         )
+    return ranks.average(supernet, losses), used
 
 
 def _check_finite(passes: list[Pass], losses: list[float], step: int, checkpoint: Path) -> None:

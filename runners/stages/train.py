@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from nas.costs.analytic import AnalyticCosts
 from nas.rules import rule
+from nas.rules.step import Rule, Size
 from nas.supernet import Supernet
 from results.files import append_line, read_lines
 from results.records import EpochRecord
+from runners.batches import Prepare
 from runners.console import Bar
 from runners.mixing import Mix
+from runners.parallel import training_processes
+from runners.ranks import Ranks
 from runners.recipe import Train
 from runners.resolutions import check_resolutions
 from runners.sizes import macs_of
 from runners.stages.job import Job
 from runners.training import EpochSummary, TrainSettings, train_supernet
-from search_spaces.space import Arch
+from search_spaces.space import Arch, SearchSpace
 
 _WATCHED_RANDOM = 2
 _BIGGER = 1.5  # times the MACs
@@ -34,28 +42,72 @@ def run_train(job: Job) -> None:
         f"on {job.device}, rule {recipe.rule}"
     )
     costs = AnalyticCosts(space)
-    supernet = Supernet(space, seed=job.recipe.seed, device=job.device)
-    with job.console.progress("training") as bar:
+    train = partial(
+        _train,
+        space=space,
+        prepare=job.prepare,
+        rule=rule(
+            recipe.rule,
+            random_subnets=recipe.random_subnets,
+            resolutions=check_resolutions(space, recipe.resolutions),
+        ),
+        settings=train_settings(recipe),
+        seed=job.recipe.seed,
+        size=macs_of(costs, seed=job.recipe.seed) if recipe.sampling == "size" else None,
+        mix=mix_of(job),
+    )
+    images, labels = (tensor.to(job.device) for tensor in (job.splits.train.images, job.splits.train.labels))
+    checkpoint = job.path / "train" / "checkpoint.safetensors"
+    with (
+        job.console.progress("training") as bar,
+        training_processes(
+            train,
+            images,
+            labels,
+            processes=recipe.processes,
+            device=job.device,
+            checkpoint=checkpoint,
+            address=recipe.ray_address or None,
+        ) as ranks,
+    ):
         watch = _Watch(job, bar, costs)
-        trained = train_supernet(
-            supernet,
-            job.splits.train.images.to(job.device),
-            job.splits.train.labels.to(job.device),
-            job.prepare,
-            rule(
-                recipe.rule,
-                random_subnets=recipe.random_subnets,
-                resolutions=check_resolutions(space, recipe.resolutions),
-            ),
-            train_settings(recipe),
-            seed=job.recipe.seed,
-            checkpoint=job.path / "train" / "checkpoint.safetensors",
-            on_step=watch.step,
-            on_epoch=watch.epoch,
-            size=macs_of(costs, seed=job.recipe.seed) if recipe.sampling == "size" else None,
-            mix=mix_of(job),
-        )
+        trained = train(images, labels, job.device, ranks, checkpoint, watch.step, watch.epoch)
     trained.save(job.supernet_path)
+
+
+def _train(
+    images: Tensor,
+    labels: Tensor,
+    device: torch.device,
+    ranks: Ranks,
+    checkpoint: Path,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_epoch: Callable[[EpochSummary, Supernet], None] = lambda summary, supernet: None,
+    *,
+    space: SearchSpace,
+    prepare: Prepare,
+    rule: Rule,
+    settings: TrainSettings,
+    seed: int,
+    size: Size | None,
+    mix: Mix | None,
+) -> Supernet:
+    """The training of this process; every process of a data-parallel one runs the same."""
+    return train_supernet(
+        Supernet(space, seed=seed, device=device),
+        images,
+        labels,
+        prepare,
+        rule,
+        settings,
+        seed=seed,
+        checkpoint=checkpoint,
+        on_step=on_step,
+        on_epoch=on_epoch,
+        size=size,
+        mix=mix,
+        ranks=ranks,
+    )
 
 
 def train_settings(recipe: Train) -> TrainSettings:
