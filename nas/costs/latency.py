@@ -48,6 +48,9 @@ class LatencyModel:
             + np.array(correction.per_byte_ms)[which] * self.layers.activation_bytes
         )
         total = self.layers.sum(rows, per_layer) + correction.offset_ms
+        if correction.after:
+            per_layer = correction.after_ms(self.layers.kinds, self.layers.activation_bytes)
+            total = total + self.layers.sum_after(rows, per_layer, correction.after)
         if correction.ms_per_spilled_byte:
             weights = self.layers.sum(rows, self.layers.weight_bytes)
             total = correction.add_spill(total, weights)
@@ -88,7 +91,7 @@ def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
 
 
 def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
-    """What each layer takes in a network, (n layers,): what a copy adds to a row of them.
+    """What each layer takes in a network, (n layers,): a copy's share of a row of them.
 
     A layer that cannot stand in a row takes what it takes alone, less what being alone cost those that can (a
     call of the runtime, in the main): those of its kind, or all where none of its kind can. Infinite is what
@@ -99,16 +102,16 @@ def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
     """
     alone = lone_latencies(layers, table)
     column = {key: index for index, key in enumerate(layers.keys)}
-    added = np.full(len(alone), np.nan)
+    shares = np.full(len(alone), np.nan)
     rows = table.of("row")
     for key, row_ms in rows[rows.status == "measured"].median_ms.items():
         layer_key, copies = copies_of(str(key))
         index = column.get(layer_key)
         if index is not None:
-            added[index] = (row_ms - alone[index]) / (copies - 1)
-    in_a_row = np.isfinite(alone) & np.isfinite(added)
-    price = _price(alone - added, in_a_row, np.array(layers.kinds))
-    return np.maximum(np.where(in_a_row, added, alone - price), _LEAST_SHARE * alone)
+            shares[index] = row_ms / copies
+    in_a_row = np.isfinite(alone) & np.isfinite(shares)
+    price = _price(alone - shares, in_a_row, np.array(layers.kinds))
+    return np.maximum(np.where(in_a_row, shares, alone - price), _LEAST_SHARE * alone)
 
 
 def _price(differences_ms: Floats, known: NDArray[np.bool_], kinds: NDArray[np.str_]) -> Floats:
@@ -157,12 +160,19 @@ def fit_latency(
     rows, measured_ms, sums = rows[usable], measured_ms[usable], sums[usable]
     kinds = sorted(set(layers.kinds))
     of_kind = [_is(layers.kinds, kind) for kind in kinds]
+    after = {kind: 1.0 - _is(layers.kinds, kind) for kind in layers.lasting_kinds}
     correction, left_out = fit_correction(
         sums,
         np.column_stack([layers.sum(rows, one) for one in of_kind]),
         np.column_stack([layers.sum(rows, one * layers.activation_bytes) for one in of_kind]),
         layers.sum(rows, layers.weight_bytes),
         measured_ms,
+        after={
+            kind: np.column_stack(
+                [layers.sum_after(rows, each, kind) for each in (other, other * layers.activation_bytes)]
+            )
+            for kind, other in after.items()
+        },
     )
     return LatencyModel(
         layers=layers,

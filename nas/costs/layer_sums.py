@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.costs.analytic import AnalyticCosts
+from search_spaces.layer import Layer
 from search_spaces.space import Rows, SearchSpace
 
 Floats = NDArray[np.float64]
+_CHUNK = 1 << 14  # archs at a time, so that what is held of them stays in the cache
 
 
 class LayerSums(Protocol):
@@ -40,6 +42,15 @@ class LayerSums(Protocol):
         """Sum of a per-layer quantity over the layers of each arch, (n,)."""
         ...
 
+    @property
+    def lasting_kinds(self) -> tuple[str, ...]:
+        """Kinds whose layers may change how later layers of the same shape run."""
+        ...
+
+    def sum_after(self, rows: Rows, per_layer: Floats, kind: str) -> Floats:
+        """Like ``sum``, of those layers alone that a layer of ``kind`` comes before at their shape, (n,)."""
+        ...
+
 
 class SlotSums:
     """Of a space of slots, whose sums are table look-ups over whole populations."""
@@ -66,3 +77,26 @@ class SlotSums:
 
     def sum(self, rows: Rows, per_layer: Floats) -> Floats:
         return self._space.sum_over_layers(rows, per_layer)
+
+    @property
+    def lasting_kinds(self) -> tuple[str, ...]:
+        return tuple(sorted({layer.kind for layer in self._space.layers if _keeps_shape(layer)}))
+
+    def sum_after(self, rows: Rows, per_layer: Floats, kind: str) -> Floats:
+        layers = self._space.layers
+        begins = np.array([*(layer.kind == kind for layer in layers), False])  # index -1 is no layer
+        keeps = np.array([*(_keeps_shape(layer) for layer in layers), True])
+        padded = np.append(per_layer, 0.0)
+        total = np.zeros(len(rows))
+        for start in range(0, len(rows), _CHUNK):
+            ids = self._space.layer_ids(np.asfortranarray(rows[start : start + _CHUNK]))
+            after = np.zeros(len(ids), dtype=bool)
+            for slot in np.ascontiguousarray(ids.T):
+                after &= keeps[slot]
+                total[start : start + _CHUNK] += padded[slot] * after
+                after |= begins[slot]
+        return total
+
+
+def _keeps_shape(layer: Layer) -> bool:
+    return layer.input_shape == layer.output_shape

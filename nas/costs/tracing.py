@@ -97,6 +97,15 @@ class TracedSums:
         padded = np.append(per_layer, 0.0)  # EMPTY, -1, reads the zero
         return np.asarray(padded[found].sum(axis=1))
 
+    @property
+    def lasting_kinds(self) -> tuple[str, ...]:
+        """None: shapes change too often among single operators for one to last."""
+        return ()
+
+    def sum_after(self, rows: Rows, per_layer: Floats, kind: str) -> Floats:  # noqa: ARG002 - the protocol's
+        """Nothing, as no kind lasts."""
+        return np.zeros(len(rows))
+
     def places_of(self, trace: Callable[[Rows], dict[str, int]]) -> Places:
         """What a function finds in the networks of the space, learned from the same archs."""
         return Places(self._space.n_values, trace, self._rows, self._held_back)

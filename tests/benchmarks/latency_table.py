@@ -42,12 +42,15 @@ def main() -> None:
     """Measures what is missing, prints the tables of docs/latency.md and draws its plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("runs/benchmarks/latency"))
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--no-transfer", action="store_true", help="leave out the three other devices")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of the networks")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
     torch.set_num_threads(1)
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
     analytic = AnalyticCosts(space)
     layers = SlotSums(space, analytic)
-    rows = sample_networks(space, FIT + CALIBRATE + CHECK, np.random.default_rng(0))
+    rows = sample_networks(space, FIT + CALIBRATE + CHECK, np.random.default_rng(arguments.seed))
     start = time.monotonic()
     table = measured_table(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
     print(f"\nmeasured in {time.monotonic() - start:.0f} s\n")
@@ -61,7 +64,8 @@ def main() -> None:
     _compare(layers, analytic, table, parts)
     _limits(model, *parts[2])
     _speed(space, model)
-    _transfer(space, layers, folder)
+    if not arguments.no_transfer:
+        _transfer(space, layers, folder)
     staircase(say=print)
     write_json(folder / "check.json", check.to_json())
     write_atomic(Path("docs/latency.svg"), plot(check))

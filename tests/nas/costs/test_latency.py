@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from torch import nn
 
@@ -13,7 +14,7 @@ from nas.costs.conformal import lower_ratio, upper_ratio
 from nas.costs.latency import fit_latency, lone_latencies, measured_networks
 from nas.costs.probes import layer_probes
 from nas.costs.profiling import Profiled, ProfilePlan, profile_space
-from nas.costs.table import LatencyTable
+from nas.costs.table import COLUMNS, LatencyTable
 from tests.nas.costs.synthetic import Device, header, space
 from tests.nas.costs.synthetic import layers as slot_layers
 
@@ -38,6 +39,42 @@ def test_a_device_that_adds_up_is_predicted_exactly(tmp_path: Path) -> None:
     assert result.check.mape < 0.005
     assert result.check.spearman > 0.999
     assert result.check.noise_floor == 0
+
+
+def test_layers_after_a_kind_are_those_behind_it_at_its_shape() -> None:
+    here, layers = space(), slot_layers()
+    rows = here.sample(40, np.random.default_rng(0))
+    each = np.random.default_rng(1).random(len(layers.keys))
+    cost = dict(zip(layers.keys, each, strict=True))
+    expected = []
+    for row in rows:
+        total, after = 0.0, False
+        for layer in here.lower(here.to_arch(row)):
+            after &= layer.input_shape == layer.output_shape
+            total += cost[layer.key] * after
+            after |= layer.kind == "pooling"
+        expected.append(total)
+    np.testing.assert_allclose(layers.sum_after(rows, each, "pooling"), expected)
+    assert layers.lasting_kinds == ("depthwise", "mlp", "pooling")
+
+
+def test_a_kind_that_slows_what_comes_after_it_is_found() -> None:
+    """Networks in which every layer behind a pooling takes longer; noise of 1 % on top."""
+    here, layers = space(), slot_layers()
+    rng = np.random.default_rng(0)
+    rows = here.sample(230, rng)
+    lone = 0.01 + 1e-7 * layers.weight_bytes
+    slower = np.array([0.006 * (kind != "pooling") for kind in layers.kinds])
+    truth = layers.sum(rows, lone) + layers.sum_after(rows, slower, "pooling")
+    measured = truth * np.exp(0.01 * rng.normal(size=len(rows)))
+    entries = [
+        dict(zip(COLUMNS, ("layer", key, "1", 0, ms, ms, ms, 9, "measured", ""), strict=True))
+        for key, ms in zip(layers.keys, lone, strict=True)
+    ]
+    table = LatencyTable(header=header(here), rows=pd.DataFrame(entries))
+    model = fit_latency(layers, table, rows[:30], measured[:30])
+    assert model.correction.after == "pooling"
+    assert np.mean(np.abs(model.latency_ms(rows[30:]) / truth[30:] - 1)) < 0.012
 
 
 def test_intervals_cover_what_they_say(tmp_path: Path) -> None:
