@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -52,9 +52,9 @@ class Done(Exception):
 class Account:
     """Accuracies paid for so far."""
 
-    def __init__(self, space: TabularSpace, optimum: float) -> None:
+    def __init__(self, space: TabularSpace, optimum: float, budget: int) -> None:
         self._evaluate = space.evaluator("accuracy")
-        self._space, self._optimum = space, optimum
+        self._space, self._optimum, self._budget = space, optimum, budget
         self.best: list[float] = []
 
     def pay(self, row: np.ndarray) -> float:
@@ -63,8 +63,12 @@ class Account:
         return accuracy
 
     def check(self) -> None:
-        if len(self.best) >= max(BUDGETS) or self.best[-1] >= self._optimum:
+        if len(self.best) >= self._budget or self.best[-1] >= self._optimum:
             raise Done
+
+    def regrets(self, stops: Sequence[int]) -> list[float]:
+        """How far the best so far was under the optimum after so many evaluations."""
+        return [self._optimum - self.best[min(stop, len(self.best)) - 1] for stop in stops]
 
 
 def run_ours(make: Callable, problem: Problem, account: Account, seed: int) -> None:
@@ -127,7 +131,7 @@ def regrets(name: str, kind: str, quantile: float, seed: int) -> dict:
     limit = float(np.quantile(latency, quantile))
     optimum = float(space.scores["accuracy"][latency <= limit].max())
     problem = Problem(space, {"accuracy": "max"}, {"latency_ms": limit}, space.costs("latency_ms"))
-    account = Account(space, optimum)
+    account = Account(space, optimum, max(BUDGETS))
     start = time.perf_counter()
     try:
         if name == "pymoo_nsga2":
@@ -137,13 +141,12 @@ def regrets(name: str, kind: str, quantile: float, seed: int) -> dict:
     except Done:
         pass
     seconds = time.perf_counter() - start
-    found = [optimum - account.best[min(budget, len(account.best)) - 1] for budget in BUDGETS]
     return {
         "searcher": name,
         "problem": kind,
         "quantile": quantile,
         "seed": seed,
-        "regret": found,
+        "regret": account.regrets(BUDGETS),
         "evaluations": len(account.best),
         "seconds": seconds,
     }

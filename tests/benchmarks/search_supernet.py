@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from nas.search import search
 from results.files import append_line, read_lines
 from results.front import hypervolume
 from results.statistics import wilcoxon
+from runners.console import Console
+from runners.run_directory import RunDirectory
 from runners.stages.job import Job
 from runners.stages.search import Candidates, latency_limit
-from runners.stages.sequence import opened
 from search_spaces.space import Arch
 
 CONTROL = "random"
@@ -62,7 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with opened(arguments.run, None) as job:
+    with closing(RunDirectory(arguments.run, None, "")) as run:
+        job = Job(run, Console(arguments.run / "log.txt"))
         name = f"{job.recipe.name}-{arguments.images}"
         scores = Scores(job, arguments.out / f"scores-{name}.jsonl", arguments.images)
         profiled = job.profiled(lambda done, total, left: None)
