@@ -3,7 +3,7 @@
     python -m tests.benchmarks.training_speed [--device cuda] [--precision bf16] [--compile] [--preset cifar]
 
 For the smallest, a median and the largest network: forward, backward and the optimizer, channels last, on one
-batch that stays on the device. Eager, and with ``--compile`` both networks through ``torch.compile``, with the
+batch that stays on the device. Eager, and with ``--compile`` both networks through ``torch.compile``, and the
 time that compiling took. Every new subnet would pay that again, and a training draws new ones at every pass,
 so training stays eager. Subnet and static network take turns; medians with the ratio's quartiles.
 """
