@@ -35,10 +35,24 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe by name, or the path of a TOML file.")
 ]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="That score networks at once [default: search.workers].")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster whose workers score networks."),
+]
 
 
 @app.command("run")
-def run_command(recipe: RecipeName, out: Out = None, set_: Set = None, seed: Seed = None) -> None:
+def run_command(
+    recipe: RecipeName,
+    out: Out = None,
+    set_: Set = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+) -> None:
     """Do the whole job: train, profile, search, compress, export, report.
 
     Stopped or killed, the same command goes on where it was; finished stages are not repeated.
@@ -51,7 +65,7 @@ def run_command(recipe: RecipeName, out: Out = None, set_: Set = None, seed: See
     """
     from runners.stages.sequence import start
 
-    start(recipe, out, set_ or [], seed)
+    start(recipe, out, _with_workers(set_, workers, ray_address), seed)
 
 
 @app.command()
@@ -116,16 +130,30 @@ def profile(
 
 
 @app.command()
-def search(out: Run, set_: Set = None, seed: Seed = None) -> None:
+def search(
+    out: Run,
+    set_: Set = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+) -> None:
     """Search the trained supernet for the best networks under the latency limit.
 
+    What was scored before is not scored again, so another limit is answered soon.
+
     \b
-    Example:
+    Examples:
         quarry search --out runs/digits --set search.latency_ms=0.1
+        quarry search --out runs/digits --workers 16 --ray-address head:6379
     """
     from runners.stages.sequence import stage
 
-    stage("search", out, set_ or [], seed)
+    stage("search", out, _with_workers(set_, workers, ray_address), seed)
+
+
+def _with_workers(settings: list[str] | None, workers: int | None, ray_address: str | None) -> list[str]:
+    given = {"search.workers": workers, "search.ray_address": ray_address}
+    return [*(settings or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
 @app.command()

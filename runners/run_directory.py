@@ -36,6 +36,8 @@ _OUTPUTS = {
     "export": ("artifacts",),
     "report": ("report.html",),
 }
+# How the work is done, not what it is: they may change in the middle of it.
+_HOW = ("search.workers", "search.ray_address")
 
 
 class RunDirectory:
@@ -94,7 +96,11 @@ class RunDirectory:
                 write_json(path / "provenance.json", provenance(recipe.seed, command))
                 write_json(file, recipe.model_dump(mode="json"))
                 return recipe
-            changed = ", ".join(_differences(found, recipe))
+            keys = _differences(found, recipe)
+            if not set(keys) - set(_HOW):
+                write_json(file, recipe.model_dump(mode="json"))
+                return recipe
+            changed = ", ".join(keys)
             raise ValueError(
                 f"{path} holds a run of another recipe; it differs in {changed}. Choose another --out, or "
                 f"change a stage of this run with: quarry STAGE --out {path} --set key=value"
@@ -154,7 +160,8 @@ class RunDirectory:
                     f"{key} belongs to the {owner} stage, which comes before {stage}; change it with: quarry "
                     f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
                 )
-        self.put_aside(stage)
+        if set(changed) - set(_HOW):
+            self.put_aside(stage)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
         self.recipe = recipe
 

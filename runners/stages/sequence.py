@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runners.console import Console
-from runners.devices.profile import load_profile
+from runners.pools.ray_session import reach
 from runners.recipe import Recipe, load_recipe, revise
 from runners.run_directory import STAGES, RunDirectory
-from runners.stages.job import Job, check_whole
+
+if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wait
+    from runners.stages.job import Job
 
 _TITLES = {
     "train": "Training the supernet",
@@ -31,11 +34,14 @@ def start(
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
     if last == "report":
-        check_whole(load_profile(recipe.profile.hardware))
-    with opened(out or Path("runs") / recipe.name, recipe) as job:
+        _check_whole(recipe)
+    with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
+        if "search" not in run.finished and last == "report":
+            reach(recipe.search.ray_address)
+        job = _job(run, console)
         for name in STAGES[: STAGES.index(last) + 1]:
-            if name in job.run.finished:
-                job.console.say(f"{_TITLES[name]}: done before ({job.run.finished[name]:.0f} s)")
+            if name in run.finished:
+                job.console.say(f"{_TITLES[name]}: done before ({run.finished[name]:.0f} s)")
             else:
                 _do(job, name)
         if last == "report":
@@ -44,14 +50,17 @@ def start(
 
 def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
     """Does one stage of a run again, or for the first time; what it made before is put aside."""
-    with opened(out, None) as job:
+    with _locked(out, None) as (run, console):
         if seed is not None:  # the run's own seed belongs to its training
             overrides = [*overrides, f"seed={seed}" if name == "train" else f"{name}.seed={seed}"]
-        job.run.revise(revise(job.recipe, overrides), name)
-        job.run.require(name)
-        if name in job.run.finished:
-            job.run.put_aside(name)
-        _do(job, name)
+        recipe = revise(run.recipe, overrides)
+        if name == "search":
+            reach(recipe.search.ray_address)
+        run.revise(recipe, name)
+        run.require(name)
+        if name in run.finished:
+            run.put_aside(name)
+        _do(_job(run, console), name)
 
 
 def write_kit(out: Path, folder: Path) -> None:
@@ -81,16 +90,37 @@ def opened(path: Path, recipe: Recipe | None) -> Iterator[Job]:
     Raises:
         ValueError: as ``RunDirectory``.
     """
+    with _locked(path, recipe) as (run, console):
+        yield _job(run, console)
+
+
+@contextmanager
+def _locked(path: Path, recipe: Recipe | None) -> Iterator[tuple[RunDirectory, Console]]:
+    """The same before PyTorch is loaded: the run and where it speaks."""
     run = RunDirectory(path, recipe, shlex.join(["quarry", *sys.argv[1:]]))
     console = Console(path / "log.txt")
     try:
-        yield Job(run, console)
+        yield run, console
     except Exception as error:
         with suppress(OSError):  # the disk may be what is full
             console.record(f"error: {error}")
         raise
     finally:
         run.close()
+
+
+def _job(run: RunDirectory, console: Console) -> Job:
+    """An opened run at work."""
+    from runners.stages.job import Job
+
+    return Job(run, console)
+
+
+def _check_whole(recipe: Recipe) -> None:
+    from runners.devices.profile import load_profile
+    from runners.stages.job import check_whole
+
+    check_whole(load_profile(recipe.profile.hardware))
 
 
 def _do(job: Job, name: str) -> None:

@@ -113,6 +113,9 @@ def test_bad_data(call: Call, tmp_path: Path, make: Callable[[Path], Path], word
         (["run", "digits", "--set", "profile.hardware=cpu-otr"], ["cpu-otr", "cpu-ort"]),
         (["run", "digits", "--set", 'search.searchers=["nsga"]'], ["nsga", "nsga2"]),
         (["run", "digits", "--set", "search.budget=5"], ["search.budget = 5", "nsga2", "at least 24"]),
+        (["run", "digits", "--workers", "0"], ["search.workers = 0"]),
+        (["run", "digits", "--ray-address", "127.0.0.1:1"], ["no Ray cluster answers at 127.0.0.1:1"]),
+        (["run", "digits", "--ray-address", "ray://head"], ["'ray://head' is not host:port"]),
         (["run", "digits", "--set", "train.device=cuda:9"], ["train.device", "cuda:9"]),
         (["search", "--out", "nothing-here"], ["no run in nothing-here", "quarry run RECIPE"]),
         (["serch"], ["serch", "search"]),
@@ -167,6 +170,20 @@ def test_a_full_disk_is_said_and_nothing_is_left_half_written(
     assert not list(tmp_path.rglob("*.part"))
     monkeypatch.setattr(os, "fsync", sync)
     assert call(*arguments).code == 0
+
+
+def test_a_mistyped_key_is_told_without_loading_pytorch(tmp_path: Path) -> None:
+    done = quarry(
+        "run",
+        "digits",
+        *settings("search.budgte=30"),
+        folder=tmp_path,
+        env={"PYTHONPROFILEIMPORTTIME": "1"},
+    )
+    assert done.returncode == 1
+    assert "Did you mean 'budget'" in done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert not imported & {"torch", "ray", "pandas", "onnxruntime", "optuna"}
 
 
 def test_help_is_instant_and_light(tmp_path: Path) -> None:

@@ -220,7 +220,24 @@ def test_no_change_puts_nothing_aside(tmp_path: Path) -> None:
 def test_a_change_that_belongs_to_an_earlier_stage_names_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         finish(run, *STAGES)
-        with pytest.raises(ValueError, match="train.epochs belongs to the train stage, .* before search"):
+        with pytest.raises(ValueError, match="train.epochs belongs to the train stage, .*search"):
             run.revise(revise(DIGITS, ["train.epochs=2"]), "search")
         assert list(run.finished) == list(STAGES)
         assert run.recipe == DIGITS
+
+
+def test_how_many_workers_and_where_may_change_in_the_middle(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        finish(run, "train", "profile")
+        write_json(tmp_path / "search" / "made.json", "half")
+    more = revise(DIGITS, ["search.workers=7"])
+    with opened(tmp_path, more) as run:
+        assert run.recipe.search.workers == 7
+        run.revise(revise(run.recipe, ["search.workers=3", "search.ray_address=head:6379"]), "search")
+        assert run.recipe.search.workers == 3
+        assert (tmp_path / "search" / "made.json").exists(), (
+            "a search that goes on elsewhere keeps its trials"
+        )
+    with opened(tmp_path, None) as run:
+        assert run.recipe.search.ray_address == "head:6379"
+    assert "search.budget" in refused(tmp_path, revise(DIGITS, ["search.budget=99", "search.workers=2"]))
