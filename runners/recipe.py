@@ -137,7 +137,7 @@ class Search(Section):
     """The limit as a share of the largest network's measured latency: at least this many times faster."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """The limit is met by the upper end of the prediction at this confidence."""
-    searchers: tuple[str, ...] = ("nsga2", "optuna_tpe")
+    searchers: tuple[str, ...] = ("guided", "nsga2", "optuna_tpe")
     """Random search always runs beside them as the control."""
     budget: int = Field(default=200, ge=1)
     """Networks each searcher scores."""

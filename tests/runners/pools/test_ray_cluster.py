@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+from torch import nn
+
+from nas.search import search
+from results.files import read_lines
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import import_ray
+from search_spaces.choice import Choice
+from search_spaces.space import SearchSpace
 from tests.runners.pools import evaluators
 
 # A dead node is noticed within two seconds; Ray's own settings take some fifteen.
@@ -16,32 +23,39 @@ QUICK = {
 }
 
 
-def test_a_node_killed_during_the_search_loses_and_repeats_nothing() -> None:
+def test_a_node_killed_during_the_search_loses_and_repeats_nothing(tmp_path: Path) -> None:
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
+    space = SearchSpace("x", [Choice("x", tuple(range(30)))], build=lambda arch: nn.Identity())
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": QUICK},
     )
     try:
         node = cluster.add_node(num_cpus=1)
+
+        def kill(done: int, *_: object) -> None:
+            if done == 10:
+                cluster.remove_node(node, allow_graceful=False)
+
         weights = np.arange(30, dtype=np.float32)
         with RayPool(evaluators.on_node, {"weights": weights}, workers=2, address=cluster.address) as pool:
-            for ticket in range(30):
-                pool.submit(ticket, {"x": ticket})
-            before = [pool.next() for _ in range(10)]
-            cluster.remove_node(node, allow_graceful=False)
-            after = [pool.next() for _ in range(20)]
-        assert not ray.is_initialized(), "the pool leaves the cluster that it joined,"
-        assert (
-            cluster.head_node.all_processes_alive()
-            if hasattr(cluster.head_node, "all_processes_alive")
-            else 1
-        )
+            found = search(
+                space,
+                objectives={"accuracy": "max"},
+                budget=30,
+                searcher="random",
+                pool=pool,
+                log=tmp_path / "log.jsonl",
+                on_trial=kill,
+            ).trials
+        assert not ray.is_initialized(), "the pool leaves the cluster that it joined"
     finally:
         cluster.shutdown()
-    assert sorted(outcome.ticket for outcome in before + after) == list(range(30))
-    assert all(o.scores and o.scores["accuracy"] == o.ticket for o in before + after)
-    assert len({o.scores["node"] for o in before if o.scores}) == 2, "both nodes worked"
-    assert len({o.scores["node"] for o in after[-10:] if o.scores}) == 1, "the one that is left went on"
+    assert sorted(found["x"]) == list(range(30)), "none lost, none twice"
+    assert (found["status"] == "ok").all()
+    assert (found["accuracy"] == found["x"]).all()
+    nodes = [line["scores"]["node"] for line in read_lines(tmp_path / "log.jsonl")]
+    assert len(set(nodes[:10])) == 2, "both nodes worked"
+    assert len(set(nodes[-10:])) == 1, "the one that is left went on"
