@@ -196,6 +196,34 @@ def report(out: Run) -> None:
 
 
 @app.command()
+def audit(
+    out: Run,
+    networks: Annotated[
+        int | None, typer.Option(help="To train alone [default: the recipe's audit.networks, 20].")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Of each [default: the recipe's audit.epochs, or the supernet's own].")
+    ] = None,
+    set_: Set = None,
+    seed: Seed = None,
+) -> None:
+    """Say how far the supernet's ranking can be trusted: train some networks alone and compare.
+
+    Stopped or killed, the same command goes on after the last finished network.
+
+    \b
+    Examples:
+        quarry audit --out runs/digits
+        quarry audit --out runs/digits --networks 40 --set audit.workers=4
+    """
+    from runners.stages.sequence import audit as audit_run
+
+    given = {"audit.networks": networks, "audit.epochs": epochs}
+    chosen = [f"{key}={value}" for key, value in given.items() if value is not None]
+    audit_run(out, [*chosen, *(set_ or [])], seed)
+
+
+@app.command()
 def latency(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or module:function.")],
     profile: Annotated[

@@ -117,7 +117,7 @@ class Profile(Section):
     hardware: str = "cpu-ort"
     """A hardware profile, by name or path."""
     ray_address: str = ""
-    """Of a Ray cluster whose nodes offer a resource named as the profile, and measure; empty measures here."""
+    """Of a Ray cluster whose nodes offer a resource named as the profile; empty measures here."""
     fit_networks: int = Field(default=30, ge=5)
     """Whole networks measured to fit the correction of the layer sums."""
     check_networks: int = Field(default=30, ge=3)

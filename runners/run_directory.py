@@ -18,6 +18,8 @@ from runners.provenance import provenance
 from runners.recipe import Recipe, validate
 
 STAGES = ("train", "profile", "search", "compress", "export", "report")
+OPTIONAL = {"audit": "train"}
+"""Stages that no other builds on and a whole run leaves out, and the stage each of them builds on."""
 
 # What each stage reads of the recipe; changing it sends the run back to that stage.
 _SECTIONS = {
@@ -27,6 +29,7 @@ _SECTIONS = {
     "compress": ("compress",),
     "export": (),
     "report": (),
+    "audit": ("audit",),
 }
 _OUTPUTS = {
     "train": ("train",),
@@ -35,6 +38,7 @@ _OUTPUTS = {
     "compress": ("compress",),
     "export": ("artifacts",),
     "report": ("report.html",),
+    "audit": ("audit",),
 }
 # How the work is done, not what it is: they may change in the middle of it.
 _HOW = ("search.workers", "search.ray_address")
@@ -96,10 +100,13 @@ class RunDirectory:
                 write_json(path / "provenance.json", provenance(recipe.seed, command))
                 write_json(file, recipe.model_dump(mode="json"))
                 return recipe
-            keys = _differences(found, recipe)
+            aside = {section for name in OPTIONAL for section in _SECTIONS[name]}
+            keys = [key for key in _differences(found, recipe) if key.split(".")[0] not in aside]
             if not set(keys) - set(_HOW):
-                write_json(file, recipe.model_dump(mode="json"))
-                return recipe
+                how = {key.split(".")[1]: getattr(recipe.search, key.split(".")[1]) for key in keys}
+                found = found.model_copy(update={"search": found.search.model_copy(update=how)})
+                write_json(file, found.model_dump(mode="json"))
+                return found  # nor does an audit with its own settings make it another run
             changed = ", ".join(keys)
             raise ValueError(
                 f"{path} holds a run of another recipe; it differs in {changed}. Choose another --out, or "
@@ -119,7 +126,7 @@ class RunDirectory:
         file = self.path / "stages.json"
         found = read_json(file) if file.exists() else {}
         if not isinstance(found, dict) or not all(
-            name in STAGES and isinstance(seconds, int | float) for name, seconds in found.items()
+            name in _OUTPUTS and isinstance(seconds, int | float) for name, seconds in found.items()
         ):
             raise ValueError(f"{file} does not list finished stages; delete it to have them done again")
         return found
@@ -137,7 +144,7 @@ class RunDirectory:
         Raises:
             ValueError: an earlier stage is not finished; says which command does it.
         """
-        for earlier in STAGES[: STAGES.index(stage)]:
+        for earlier in _before(stage):
             if earlier not in self.finished:
                 raise ValueError(
                     f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"
@@ -152,12 +159,12 @@ class RunDirectory:
         changed = _differences(self.recipe, recipe)
         if not changed:
             return
-        allowed = {section for name in STAGES[STAGES.index(stage) :] for section in _SECTIONS[name]}
+        allowed = {section for name in _from(stage) for section in _SECTIONS[name]}
         for key in changed:
             if key.split(".")[0] not in allowed:
                 owner = next(name for name, sections in _SECTIONS.items() if key.split(".")[0] in sections)
                 raise ValueError(
-                    f"{key} belongs to the {owner} stage, which comes before {stage}; change it with: quarry "
+                    f"{key} belongs to the {owner} stage, not to {stage}; change it with: quarry "
                     f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
                 )
         if set(changed) - set(_HOW):
@@ -167,7 +174,7 @@ class RunDirectory:
 
     def put_aside(self, stage: str) -> None:
         """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done."""
-        later = STAGES[STAGES.index(stage) :]
+        later = _from(stage)
         present = [self.path / output for name in later for output in _OUTPUTS[name]]
         present = [path for path in present if path.exists()]
         # First the mark: killed in between, the stages run again over what is left.
@@ -179,6 +186,21 @@ class RunDirectory:
         place.mkdir(parents=True)
         for path in present:
             shutil.move(path, place / path.name)
+
+
+def _before(stage: str) -> tuple[str, ...]:
+    """The stages that one builds on."""
+    if stage in OPTIONAL:
+        return (*_before(OPTIONAL[stage]), OPTIONAL[stage])
+    return STAGES[: STAGES.index(stage)]
+
+
+def _from(stage: str) -> tuple[str, ...]:
+    """A stage and those that build on it."""
+    if stage in OPTIONAL:
+        return (stage,)
+    later = STAGES[STAGES.index(stage) :]
+    return (*later, *(name for name, base in OPTIONAL.items() if base in later))
 
 
 def _foreign(entry: Path) -> bool:

@@ -82,7 +82,7 @@ def fit_correction(
     measured_ms: Floats,
     *,
     after: Mapping[str, Floats],
-    strength: float = 5e-3,
+    strength: float = 1e-2,
 ) -> tuple[Correction, Floats]:
     """Fits by ridge regression of relative errors towards the plain sum, outliers weighted down (Huber).
 
@@ -125,7 +125,7 @@ def fit_correction(
 
     sizes = [size for size in CACHE_BYTES if spilled(weight_bytes, size).max() >= 0.05 * size]
     kind, cache_bytes = max(
-        itertools.product(("", *after), (float("inf"), *sizes)),
+        itertools.product(("", *after), sizes or (float("inf"),)),
         key=lambda candidate: _evidence(features(*candidate), measured_ms, spread, strength),
     )
     chosen = features(kind, cache_bytes)

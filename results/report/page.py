@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from results.files import write_atomic
+from results.report.auditing import auditing
 from results.report.compression import compression
 from results.report.headline import headline, subtitle, title
 from results.report.latency import latency
@@ -26,6 +27,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Sources], Html]], ...] = (
     ("compression", "Compression", compression),
     ("networks", "Networks", networks),
     ("training", "Training", training),
+    ("audit", "Ranking", auditing),
     ("origin", "Provenance", origin),
 )
 STAGES = ("train", "profile", "search", "compress", "export")

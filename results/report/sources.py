@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from results.audit import AuditSummary
 from results.card import Card
 from results.files import read_json, read_lines
 from results.records import EpochRecord, FrontEntry, SearchSummary
@@ -21,8 +22,9 @@ class Sources:
 
     Attributes:
         name: of the run.
-        recipe: as resolved; None where there is none, as with the next four.
+        recipe: as resolved; None where there is none, as with the next five.
         provenance: seed, versions, machine, commit, command.
+        audit: of the supernet.
         summary: the front.
         device: what was profiled, in the form the profile stage writes.
         check: whole networks, predicted and measured, in the form ``nas.costs`` writes.
@@ -37,6 +39,7 @@ class Sources:
     name: str
     recipe: Json | None = None
     provenance: Json | None = None
+    audit: AuditSummary | None = None
     summary: SearchSummary | None = None
     device: Json | None = None
     check: Json | None = None
@@ -69,6 +72,7 @@ def read_run(folder: Path) -> Sources:
     found.stages = _file(found, folder, "stages.json", _object) or {}
     found.device = _file(found, folder, "profile/device.json", _object)
     found.check = _file(found, folder, "profile/check.json", _object)
+    found.audit = _file(found, folder, "audit/audit.json", AuditSummary.from_json)
     found.summary = _file(found, folder, "search/front.json", SearchSummary.from_json)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord.from_json)
     found.steps = _lines(found, folder, "compress/steps.jsonl", _object)

@@ -24,6 +24,7 @@ from runners.evaluator import SubnetEvaluator, worker_evaluator
 from runners.pools.known import KnownScores
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import reach
+from runners.stages.audit import audit_warning
 from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.front import measured_front, tell_front
 from runners.stages.job import Job
@@ -43,6 +44,8 @@ def run_search(job: Job) -> None:
     """
     recipe = job.recipe.search
     reach(recipe.ray_address)  # before anything that takes long
+    if warning := audit_warning(job.path):
+        job.console.say(warning)
     evaluator, unseen = evaluators(job)
     pool = _pool(job, evaluator)
     known = KnownScores(pool, job.path / "train" / "scores.jsonl", evaluator.fingerprint())

@@ -25,6 +25,7 @@ _TITLES = {
     "compress": "Compressing",
     "export": "Exporting and verifying",
     "report": "Writing the report",
+    "audit": "Auditing the supernet",
 }
 
 
@@ -61,6 +62,16 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         if name in run.finished:
             run.put_aside(name)
         _do(_job(run, console), name)
+
+
+def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
+    """Audits the supernet of a run, going on with networks that are done; other settings begin anew."""
+    if seed is not None:
+        overrides = [*overrides, f"audit.seed={seed}"]
+    with _locked(out, None) as (run, console):
+        run.revise(revise(run.recipe, overrides), "audit")
+        run.require("audit")
+        _do(_job(run, console), "audit")
 
 
 def write_kit(out: Path, folder: Path) -> None:

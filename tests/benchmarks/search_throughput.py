@@ -22,6 +22,7 @@ from nas.predictors.predictor import Predictor
 from nas.predictors.process import Process
 from nas.predictors.ridge import Ridge
 from nas.search.feasible import Feasible
+from nas.search.guided import Guided
 from nas.search.nsga2 import evolve
 from nas.search.problem import Problem
 from nas.search.threads import one_thread
@@ -44,22 +45,32 @@ def main() -> None:
             f"(median of {REPEATS}, {min(found):,.0f} to {max(found):,.0f})"
         )
     print(f"population {POPULATION}, {GENERATIONS} generations")
+    for scored in (100, 500, 1000, 2000):
+        print(f"guided with {scored} archs scored: {_proposal_seconds(scored):.2f} s a proposal")
 
 
-def _contestants() -> dict[str, Callable[[int], float]]:
-    """What takes turns, by name: seed to candidates per second."""
+def _problem(rng: np.random.Generator) -> Problem:
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
-    rng = np.random.default_rng(0)
     per_layer = rng.lognormal(-2, 0.7, len(space.layers))
 
     def costs(rows: Rows) -> dict[str, np.ndarray]:
         return {"latency_ms": space.sum_over_layers(rows, per_layer)}
 
     limit = float(np.median(costs(space.sample(2000, rng))["latency_ms"]))
-    problem = Problem(space, {"accuracy": "max", "latency_ms": "min"}, {"latency_ms": limit}, costs)
-    feasible, encode = Feasible(problem), Encoding(space, costs)
+    return Problem(space, {"accuracy": "max", "latency_ms": "min"}, {"latency_ms": limit}, costs)
+
+
+def _accuracy(problem: Problem, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+    return 0.9 - 1.0 / (1.0 + problem.costs(rows)["latency_ms"]) + 0.01 * rng.standard_normal(len(rows))
+
+
+def _contestants() -> dict[str, Callable[[int], float]]:
+    """What takes turns, by name: seed to candidates per second."""
+    rng = np.random.default_rng(0)
+    problem = _problem(rng)
+    space, feasible, encode = problem.space, Feasible(problem), Encoding(problem.space, problem.costs)
     told = feasible.sample(200, rng)
-    accuracy = 0.9 - 1.0 / (1.0 + costs(told)["latency_ms"]) + 0.01 * rng.standard_normal(len(told))
+    accuracy = _accuracy(problem, told, rng)
     made: dict[str, Callable[[int], float]] = {}
     for name, predictor in (("ridge", Ridge()), ("process", Process(encode.blocks))):
         predictor.fit(encode(told), -accuracy)
@@ -79,6 +90,23 @@ def _rate(feasible: Feasible, encode: Encoding, predictor: Predictor, seed: int)
     start = time.perf_counter()
     evolve(feasible, score, feasible.sample(8, rng), rng, population=POPULATION, generations=GENERATIONS)
     return POPULATION * (GENERATIONS + 1) / (time.perf_counter() - start)
+
+
+def _proposal_seconds(scored: int) -> float:
+    """The median seconds of one core for a proposal, when that many archs were told."""
+    rng = np.random.default_rng(0)
+    problem = _problem(rng)
+    guided = Guided(problem, 0)
+    rows = np.unique(Feasible(problem).sample(scored, rng), axis=0)
+    seconds = []
+    for _ in range(6):  # the first learns the relevances
+        scores = problem.known(rows)
+        scores[:, 0] = -_accuracy(problem, rows, rng)
+        guided.tell(rows, scores)
+        start = time.process_time()
+        rows = guided.ask(1)
+        seconds.append(time.process_time() - start)
+    return float(np.median(seconds[1:]))
 
 
 def _pymoo_rate(n_choices: int, seed: int) -> float:

@@ -1,0 +1,66 @@
+"""Networks to judge a supernet's ranking by: spread over the sizes of a space, whatever their number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.rules.sampling import draw_at
+from nas.rules.step import Moment, Size
+from search_spaces.space import Rows, SearchSpace
+
+_TRIES = 50  # draws for a place whose archs were all taken
+
+
+def spread(space: SearchSpace, size: Size, n: int, *, seed: int) -> Rows:
+    """n different archs from the smallest to the largest, evenly spread over log size.
+
+    The two ends are there; between them the range of log sizes is cut into equal parts, and in each
+    an arch near a random size is drawn. Archs drawn uniformly choice by choice would nearly all be of one
+    size, and say nothing of the ends.
+
+    Args:
+        space: to draw from.
+        size: how big archs are.
+        n: at least 2.
+        seed: of the draw.
+
+    Returns:
+        (n, n choices), canonical, in order of size.
+
+    Raises:
+        ValueError: fewer than 2, or more than the space holds.
+    """
+    if n < 2:
+        raise ValueError(f"{n} networks have no range of sizes; ask for 2 or more")
+    if n > space.size:
+        raise ValueError(f"{n} networks are asked for, and space {space.name!r} holds {space.size}")
+    if n == space.size:
+        rows = space.enumerate()
+    else:
+        rows = _drawn(space, size, n, np.random.default_rng([seed, 3]))
+    return rows[np.argsort(size(rows), kind="stable")]
+
+
+def _drawn(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> Rows:
+    moment = Moment(space=space, rng=rng, size=size)
+    ends = space.canonical(np.stack([np.zeros_like(space.n_values), space.n_values - 1]))
+    taken = {row.tobytes(): row for row in ends}
+    for part in range(n - 2):
+        wanted = np.array([(part + rng.random()) / (n - 2)])
+        for attempt in range(_TRIES):
+            # A part of a small space may be used up: after some tries any other size will do.
+            row = draw_at(moment, wanted if attempt < _TRIES // 2 else rng.random(1))[0]
+            if row.tobytes() not in taken:
+                break
+        else:
+            row = _any_other(space, taken, rng)
+        taken[row.tobytes()] = row
+    return np.stack(list(taken.values()))
+
+
+def _any_other(space: SearchSpace, taken: dict[bytes, Rows], rng: np.random.Generator) -> Rows:
+    """An arch that was not taken; random walks reach every arch of a space."""
+    row = next(iter(taken.values()))
+    while row.tobytes() in taken:
+        row = space.mutate(row[None], rng, rate=0.5)[0]
+    return row

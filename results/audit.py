@@ -1,0 +1,233 @@
+"""How far a supernet's ranking can be trusted: networks trained alone beside what they inherited.
+
+Kendall's tau says how much likelier two networks are to be ranked as they should than the other way round:
+1 is the right order, 0 is chance. It is what "Evaluating the Search Phase of Neural Architecture Search" (Yu
+et al., ICLR 2020) and later work judge weight sharing by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from results.codec import Record
+from results.statistics import Statistic, bootstrap, kendall, spearman
+
+CONFIDENCE = 0.95
+_RESAMPLES = 1000
+POOR_TAU = 0.3  # a pair of networks is then in the wrong order in more than a third of the cases
+_FEWEST_TOP = 4  # networks whose order says anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate(Record):
+    """A number and its interval at 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedNetwork(Record):
+    """One network, judged by its inherited, fine-tuned and own weights; a line of audit/networks.jsonl.
+
+    Attributes:
+        name: ``smallest``, ``largest`` or a number in order of size.
+        arch: choice names to values.
+        macs: multiply-accumulates.
+        inherited_val: validation accuracy with the supernet's weights: what a search sees.
+        inherited_test: likewise, on test images.
+        finetuned_test: after some more epochs from there; the inherited where there were none.
+        alone_val: trained from scratch, by itself.
+        alone_test: likewise; what the others are compared with.
+        seconds: what all of this took.
+    """
+
+    name: str
+    arch: dict[str, Any]
+    macs: int
+    inherited_val: float
+    inherited_test: float
+    finetuned_test: float
+    alone_val: float
+    alone_test: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(Record):
+    """How well one order of networks is that of another. None is what cannot be told: no two differ.
+
+    Attributes:
+        tau: Kendall's, tau-b.
+        spearman: Spearman's rank correlation.
+        top_tau: Kendall's tau among the best quarter; also None where that is fewer than four networks.
+        top: how many are the best quarter.
+    """
+
+    tau: Estimate | None
+    spearman: Estimate | None
+    top_tau: Estimate | None
+    top: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSummary(Record):
+    """An audit as a whole; audit/audit.json.
+
+    Attributes:
+        supernet: a hash of the audited weights.
+        epochs: of a network alone.
+        finetune_epochs: of a fine-tuned one.
+        ranking: of accuracies on validation images with inherited weights, against test accuracies alone.
+        inherited_gap: mean of inherited minus alone, on test images, as a fraction.
+        finetuned_gap: likewise of fine-tuned; None where nothing was fine-tuned.
+        networks: in order of size.
+        failed: why networks are missing, one reason each.
+        schema: of this record.
+    """
+
+    supernet: str
+    epochs: int
+    finetune_epochs: int
+    ranking: Ranking
+    inherited_gap: Estimate
+    finetuned_gap: Estimate | None
+    networks: tuple[AuditedNetwork, ...]
+    failed: tuple[str, ...] = ()
+    schema: int = 1
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the interval of tau includes a poor one."""
+        return self.ranking.tau is None or self.ranking.tau.low < POOR_TAU
+
+    def sentences(self) -> list[str]:
+        """What the audit says, in words."""
+        found = [f"{self.headline()}.", _gap("With inherited weights", self.inherited_gap)]
+        if self.finetuned_gap is not None:
+            epochs = f"{self.finetune_epochs} epoch{'s' if self.finetune_epochs > 1 else ''}"
+            found.append(_gap(f"Fine-tuned for {epochs}", self.finetuned_gap))
+        small, large = self.networks[0], self.networks[-1]
+        found.append(
+            f"The smallest network reaches {small.inherited_test:.1%} inherited and {small.alone_test:.1%} "
+            f"alone, the largest {large.inherited_test:.1%} and {large.alone_test:.1%}."
+        )
+        if self.doubtful:
+            found.append(
+                f"The interval of tau includes values below {POOR_TAU:g}: networks of close accuracy may be "
+                f"in the wrong order. Audit more networks, or train the supernet longer."
+            )
+        return found
+
+    def headline(self) -> str:
+        """The rank correlation in words, without a full stop."""
+        ranking, n = self.ranking, len(self.networks)
+        if ranking.tau is None or ranking.spearman is None:
+            return f"No order can be told: the {n} audited networks do not differ in accuracy"
+        best = f"; {ranking.top_tau} among the best {ranking.top}" if ranking.top_tau else ""
+        return (
+            f"Kendall's tau between inherited and stand-alone accuracy of {n} networks is "
+            f"{ranking.tau}{best}; Spearman's rank correlation {ranking.spearman}"
+        )
+
+
+def _gap(kind: str, gap: Estimate) -> str:
+    side = "below" if gap.value < 0 else "above"
+    low, high = sorted((abs(100 * gap.low), abs(100 * gap.high)))
+    if gap.low < 0 < gap.high:
+        interval = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+    else:
+        interval = f"{low:.1f} to {high:.1f}"
+    return (
+        f"{kind} networks are {abs(100 * gap.value):.1f} points {side} the same networks trained alone "
+        f"({interval}), on test images."
+    )
+
+
+def summarise(
+    networks: Sequence[AuditedNetwork],
+    *,
+    supernet: str,
+    epochs: int,
+    finetune_epochs: int,
+    failed: Sequence[str] = (),
+    seed: int,
+) -> AuditSummary:
+    """What audited networks say of their supernet.
+
+    Args:
+        networks: at least two.
+        supernet: see ``AuditSummary``, as the next two.
+        epochs: likewise.
+        finetune_epochs: likewise.
+        failed: likewise.
+        seed: of the bootstrap.
+    """
+    inherited, tuned, alone = (
+        np.array([getattr(network, name) for network in networks])
+        for name in ("inherited_test", "finetuned_test", "alone_test")
+    )
+    seen = np.array([network.inherited_val for network in networks])
+    return AuditSummary(
+        supernet=supernet,
+        epochs=epochs,
+        finetune_epochs=finetune_epochs,
+        ranking=rank_agreement(seen, alone, seed=seed),
+        inherited_gap=mean_gap(inherited, alone, seed=seed),
+        finetuned_gap=mean_gap(tuned, alone, seed=seed) if finetune_epochs else None,
+        networks=tuple(sorted(networks, key=lambda network: network.macs)),
+        failed=tuple(failed),
+    )
+
+
+def rank_agreement(seen: ArrayLike, true: ArrayLike, *, seed: int) -> Ranking:
+    """How well the order of some numbers is that of others, with bootstrap intervals over the networks.
+
+    Args:
+        seen: (n,), as a search sees the networks.
+        true: (n,), as they are.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: different lengths, fewer than two, or numbers that are not finite.
+    """
+    first, second = np.asarray(seen, dtype=np.float64), np.asarray(true, dtype=np.float64)
+    best = np.argsort(-second, kind="stable")[: math.ceil(len(second) / 4)]
+    return Ranking(
+        tau=_estimate(kendall, first, second, seed=seed),
+        spearman=_estimate(spearman, first, second, seed=seed),
+        top_tau=_estimate(kendall, first[best], second[best], seed=seed)
+        if len(best) >= _FEWEST_TOP
+        else None,
+        top=len(best),
+    )
+
+
+def mean_gap(seen: ArrayLike, true: ArrayLike, *, seed: int) -> Estimate:
+    """The mean of the differences of paired numbers, negative where the first are smaller.
+
+    Raises:
+        ValueError: different lengths or fewer than two.
+    """
+    return _interval(lambda a, b: float((a - b).mean()), seen, true, seed=seed)
+
+
+def _estimate(statistic: Statistic, *samples: ArrayLike, seed: int) -> Estimate | None:
+    if math.isnan(statistic(*samples)):
+        return None
+    return _interval(statistic, *samples, seed=seed)
+
+
+def _interval(statistic: Statistic, *samples: ArrayLike, seed: int) -> Estimate:
+    found = bootstrap(statistic, *samples, seed=seed, resamples=_RESAMPLES, confidence=CONFIDENCE)
+    return Estimate(value=found.value, low=found.low, high=found.high)

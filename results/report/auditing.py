@@ -1,0 +1,53 @@
+"""How far the supernet's ranking can be trusted: its audit, where there is one."""
+
+from __future__ import annotations
+
+from results.audit import AuditSummary
+from results.report.chart import Chart, axis, plain_percent
+from results.report.markup import Html, absent, count, join, paragraph, percent, table, tag
+from results.report.sources import Sources
+
+
+def auditing(run: Sources) -> Html:
+    """Networks trained alone beside what they inherit, and what follows."""
+    audit = run.audit
+    if audit is None:
+        return absent(
+            "This supernet was not audited: nobody has trained some of its networks alone to see whether it "
+            "ranks them rightly. quarry audit does."
+        )
+    said = [paragraph(sentence) for sentence in audit.sentences()]
+    if audit.failed:
+        said.append(paragraph(f"Not judged: {'; '.join(audit.failed)}.", kind="alarm"))
+    return join([tag("div", _scatter(audit).draw(), tag("div", *said), class_="pair"), _table(audit)])
+
+
+def _scatter(audit: AuditSummary) -> Chart:
+    inherited = [network.inherited_val for network in audit.networks]
+    alone = [network.alone_test for network in audit.networks]
+    chart = Chart(
+        "Accuracy alone against inherited accuracy",
+        axis("inherited, validation data", inherited, plain_percent, most=1.0),
+        axis("alone, test data", alone, plain_percent, most=1.0),
+    )
+    for network in audit.networks:
+        tip = (
+            f"{network.name}: inherited {percent(network.inherited_val)}, alone {percent(network.alone_test)}"
+        )
+        series = {"largest": "c0", "smallest": "c1"}.get(network.name, "control")
+        chart.point(network.inherited_val, network.alone_test, series, tip=tip)
+    return chart
+
+
+def _table(audit: AuditSummary) -> Html:
+    rows = [
+        [
+            network.name,
+            count(network.macs),
+            percent(network.inherited_test),
+            percent(network.finetuned_test) if audit.finetune_epochs else "",
+            percent(network.alone_test),
+        ]
+        for network in audit.networks
+    ]
+    return table(["network", "MACs", "inherited", "fine-tuned", "alone"], rows)
