@@ -16,6 +16,7 @@ from nas.costs.probes import copies_of, rows_of
 from nas.costs.table import LatencyTable
 from search_spaces.space import Rows
 
+_CHUNK = 1 << 14  # archs at a time, so that what is held of them stays in the cache
 _LEAST_SHARE = 0.05  # of a layer alone that it takes in a network at least, however the noise fell
 
 
@@ -39,7 +40,11 @@ class LatencyModel:
 
     def latency_ms(self, rows: Rows) -> Floats:
         """The predicted latency of canonical archs, (n,); infinite where one cannot run."""
-        rows = np.asfortranarray(rows)  # both sums read whole columns
+        parts = [self._latency_ms(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _latency_ms(self, rows: Rows) -> Floats:
+        rows = np.asfortranarray(rows)  # the sums read whole columns
         correction, kinds = self.correction, sorted(set(self.layers.kinds))
         which = np.array([kinds.index(kind) for kind in self.layers.kinds])
         per_layer = (

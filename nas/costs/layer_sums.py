@@ -12,7 +12,6 @@ from search_spaces.layer import Layer
 from search_spaces.space import Rows, SearchSpace
 
 Floats = NDArray[np.float64]
-_CHUNK = 1 << 14  # archs at a time, so that what is held of them stays in the cache
 
 
 class LayerSums(Protocol):
@@ -88,13 +87,11 @@ class SlotSums:
         keeps = np.array([*(_keeps_shape(layer) for layer in layers), True])
         padded = np.append(per_layer, 0.0)
         total = np.zeros(len(rows))
-        for start in range(0, len(rows), _CHUNK):
-            ids = self._space.layer_ids(np.asfortranarray(rows[start : start + _CHUNK]))
-            after = np.zeros(len(ids), dtype=bool)
-            for slot in np.ascontiguousarray(ids.T):
-                after &= keeps[slot]
-                total[start : start + _CHUNK] += padded[slot] * after
-                after |= begins[slot]
+        after = np.zeros(len(rows), dtype=bool)
+        for slot in np.ascontiguousarray(self._space.layer_ids(rows).T):
+            after &= keeps[slot]
+            total += padded[slot] * after
+            after |= begins[slot]
         return total
 
 
