@@ -90,7 +90,11 @@ def test_a_stopped_audit_goes_on_and_ends_the_same(
 
 def test_ray_workers_find_what_one_process_finds(trained: Path, audited: AuditSummary) -> None:
     audit(trained, ["audit.workers=2"])
-    assert numbers(AuditSummary.from_json(read_json(trained / "audit" / "audit.json"))) == numbers(audited)
+    found = numbers(AuditSummary.from_json(read_json(trained / "audit" / "audit.json")))
+    for here, there in zip(numbers(audited), found, strict=True):
+        assert here[:2] == there[:2]
+        # Workers compute on one thread, where sums are rounded in another order.
+        assert here[2:] == pytest.approx(there[2:], abs=0.04)
 
 
 def test_a_search_is_warned_of_what_was_not_audited(
