@@ -1,4 +1,4 @@
-"""Predictions on a device in closed form: within a percent without noise, honest with it, infinite where it cannot."""
+"""Predictions on a device in closed form: within a percent without noise, honest with it, else infinite."""
 
 from dataclasses import replace
 from pathlib import Path
