@@ -14,7 +14,7 @@ from typing import Any
 from runners.devices.lock import device_lock
 from runners.devices.machine import cores
 from runners.devices.profile import HardwareProfile
-from runners.devices.stopwatch import Timing, not_measured
+from runners.devices.stopwatch import Timing, merge, not_measured, processes, share
 
 
 def measure_apart(
@@ -25,7 +25,7 @@ def measure_apart(
     budget_s: float,
     precision: float,
 ) -> list[Timing]:
-    """Times model files side by side in another process; where that dies, each in one of its own.
+    """Times model files side by side in other processes; where one dies, each model in some of its own.
 
     Args:
         command: Python's arguments; it gets the paths of a job and of its result to write.
@@ -55,13 +55,15 @@ def measure_apart(
             "config": dict(profile.options),
             "device": profile.device,
             "precision": precision,
+            "models": paths,
+            "budget_s": budget_s,
         }
-        together = _run(command, folder, {**job, "models": paths, "budget_s": budget_s}, profile)
+        together = _merged(command, folder, job, profile)
         if together is not None:
             return together
-        share = budget_s / len(paths)
+        each_s = budget_s / len(paths)
         alone = [
-            _run(command, folder, {**job, "models": [path], "budget_s": share}, profile) for path in paths
+            _merged(command, folder, {**job, "models": [path], "budget_s": each_s}, profile) for path in paths
         ]
     crashed = not_measured("failed", "the runtime crashed on this model")
     return [timings[0] if timings else crashed for timings in alone]
@@ -70,6 +72,19 @@ def measure_apart(
 def threads_of(profile: HardwareProfile) -> int:
     """As many as the profile says; all cores where it says 0."""
     return profile.threads or len(cores())
+
+
+def _merged(
+    command: Sequence[str], folder: Path, job: dict[str, Any], profile: HardwareProfile
+) -> list[Timing] | None:
+    """None where one of the processes died."""
+    measured = []
+    for _ in range(processes(job["budget_s"])):
+        timings = _run(command, folder, share(job), profile)
+        if timings is None:
+            return None
+        measured.append(timings)
+    return merge(measured)
 
 
 def _run(

@@ -17,7 +17,7 @@ from runners.devices.lock import device_lock
 from runners.devices.onnx_format import onnx_bytes
 from runners.devices.own_process import read_timings
 from runners.devices.profile import HardwareProfile
-from runners.devices.stopwatch import Timing
+from runners.devices.stopwatch import Timing, merge, processes, share
 
 _ASK = (
     "import platform,os,onnxruntime;"
@@ -90,15 +90,16 @@ class RemoteDevice:
                 "budget_s": budget_s,
                 "precision": precision,
             }
-            (folder / "job.json").write_text(json.dumps(job))
+            (folder / "job.json").write_text(json.dumps(share(job)))
             self._call([*self._copy, str(folder), f"{self.profile.address}:{remote}"])
             try:
-                self._there(
-                    f"{self.profile.python} {remote}/stopwatch.py {remote}/job.json {remote}/result.json"
-                )
-                result = Path(name) / "result.json"
-                self._call([*self._copy, f"{self.profile.address}:{remote}/result.json", str(result)])
-                return read_timings(result)
+                script, result = f"{remote}/stopwatch.py", Path(name) / "result.json"
+                measured = []
+                for _ in range(processes(budget_s)):
+                    self._there(f"{self.profile.python} {script} {remote}/job.json {remote}/result.json")
+                    self._call([*self._copy, f"{self.profile.address}:{remote}/result.json", str(result)])
+                    measured.append(read_timings(result))
+                return merge(measured)
             finally:
                 subprocess.run(
                     [*self._shell, self.profile.address, f"rm -rf {remote}"], capture_output=True, check=False

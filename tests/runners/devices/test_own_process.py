@@ -46,3 +46,28 @@ def test_files_and_contents_are_taken_alike(profile: HardwareProfile, tmp_path: 
 def test_an_error_of_python_is_said_and_not_taken_for_the_models(profile: HardwareProfile) -> None:
     with pytest.raises(OSError, match="measuring on 'board' failed: RuntimeError: the disk is gone"):
         measure_apart(["-c", RUNTIME], [b"stops"], profile, budget_s=1, precision=0.1)
+
+
+def test_the_time_is_shared_by_processes_and_the_usual_one_counts(
+    profile: HardwareProfile, tmp_path: Path
+) -> None:
+    counter = tmp_path / "counter"
+    unlike = f"""
+import json, pathlib, sys
+counter = pathlib.Path({str(counter)!r})
+calls = int(counter.read_text()) if counter.exists() else 0
+counter.write_text(str(calls + 1))
+job = json.load(open(sys.argv[1]))
+ms = [1.0, 1.2, 1.01][calls]
+timing = dict(median_ms=ms, low_ms=ms - 0.01, high_ms=ms + 0.01, repeats=round(10 * job["budget_s"]))
+json.dump([timing], open(sys.argv[2], "w"))
+"""
+    (timing,) = measure_apart(["-c", unlike], [b"a"], profile, budget_s=3, precision=0.1)
+    assert counter.read_text() == "3"
+    assert (timing.median_ms, timing.low_ms, timing.high_ms) == (1.01, 0.99, 1.21)
+    assert timing.repeats == 30  # a second each
+
+
+def test_a_short_measurement_is_one_process(profile: HardwareProfile) -> None:
+    (timing,) = measure_apart(["-c", RUNTIME], [b"a"], profile, budget_s=0.3, precision=0.1)
+    assert timing.repeats == 1
