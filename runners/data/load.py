@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from runners.data.decoded import kept
 from runners.data.digits import read_digits
 from runners.data.folder import is_image_folder, read_folder
 from runners.data.hub import read_hub
@@ -16,17 +17,18 @@ from runners.data.tables import read_parquet
 from runners.recipe import Data
 
 
-def load_data(recipe: Data, seed: int) -> Splits:
+def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
     """The images of a recipe, all in memory as uint8; splits the source lacks are made from training images.
 
     Args:
         recipe: its data section.
         seed: of the splits that have to be made.
+        decoded: file that keeps what was decoded for the next time (not of the hub); None keeps nothing.
 
     Raises:
         ValueError: anything about the data that would spoil a run; the message names the file or image.
     """
-    raw = _read(recipe)
+    raw = _read(recipe, decoded)
     _check(raw, recipe.source)
     splits = dict(raw.splits)
     for missing, fraction in (("test", recipe.test_fraction), ("val", recipe.val_fraction)):
@@ -74,7 +76,7 @@ def _check(raw: Raw, source: str) -> None:
     )
 
 
-def _read(recipe: Data) -> Raw:
+def _read(recipe: Data, decoded: Path | None) -> Raw:
     height, width, channels = recipe.height, recipe.width, recipe.channels
     if recipe.source == "digits":
         return read_digits(height=height, width=width, channels=channels)
@@ -82,20 +84,25 @@ def _read(recipe: Data) -> Raw:
     if path.exists():
         if path.is_dir() and not any(path.iterdir()):
             raise ValueError(f"data.source {path} is an empty folder; put images in {path}/train/CLASS/")
-        if is_image_folder(path):
-            return read_folder(path, height=height, width=width, channels=channels)
-        return read_parquet(
-            path,
-            image_column=recipe.image_column,
-            label_column=recipe.label_column,
-            height=height,
-            width=width,
-            channels=channels,
-        )
+        return kept(decoded, path, recipe, lambda: _read_files(path, recipe))
     if path.is_absolute() or recipe.source.startswith((".", "~")) or recipe.source.endswith(".parquet"):
         raise ValueError(f"data.source {recipe.source} does not exist")
     return read_hub(
         recipe.source,
+        image_column=recipe.image_column,
+        label_column=recipe.label_column,
+        height=height,
+        width=width,
+        channels=channels,
+    )
+
+
+def _read_files(path: Path, recipe: Data) -> Raw:
+    height, width, channels = recipe.height, recipe.width, recipe.channels
+    if is_image_folder(path):
+        return read_folder(path, height=height, width=width, channels=channels)
+    return read_parquet(
+        path,
         image_column=recipe.image_column,
         label_column=recipe.label_column,
         height=height,

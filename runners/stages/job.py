@@ -54,7 +54,7 @@ class Job:
     def splits(self) -> Splits:
         """The data, checked."""
         self.console.say(f"reading {self.recipe.data.source}")
-        splits = load_data(self.recipe.data, self.recipe.seed)
+        splits = load_data(self.recipe.data, self.recipe.seed, self.path / "decoded.safetensors")
         self.console.say(
             f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test images, "
             f"{len(splits.classes)} classes"

@@ -211,3 +211,46 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Monkey
     assert "hub cannot be reached" in refused("nobody/no-such-data-set")
     assert time.monotonic() - began < 10
     assert constants.HF_HUB_OFFLINE is False
+
+
+def contents(splits: Splits) -> list[bytes]:
+    parts = (splits.train, splits.val, splits.test)
+    return [tensor.numpy().tobytes() for part in parts for tensor in (part.images, part.labels)]
+
+
+def test_decoded_images_are_kept_and_the_same_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, kept = folder(tmp_path / "data", train=4, test=2), tmp_path / "decoded.safetensors"
+    first = load_data(recipe(source), 0, kept)
+    monkeypatch.setattr("runners.data.folder.decode_all", None)  # nothing is decoded any more
+    again = load_data(recipe(source), 0, kept)
+    assert contents(again) == contents(first)
+    assert (again.classes, again.preprocessing) == (first.classes, first.preprocessing)
+    assert contents(load_data(recipe(source, val_fraction=0.5), 1, kept)) != contents(first)
+
+
+def test_what_is_kept_of_other_data_or_damaged_is_made_again(tmp_path: Path) -> None:
+    source, kept = folder(tmp_path / "data", train=4, test=2), tmp_path / "decoded.safetensors"
+    load_data(recipe(source), 0, kept)
+    picture(7).save(source / "test" / "ant" / "000.png")
+    assert 7 in reds(load_data(recipe(source), 0, kept), "test")
+    wider = load_data(recipe(source, width=16), 0, kept)
+    assert wider.input_shape == (3, 8, 16)
+
+    whole = kept.read_bytes()
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    for damaged in (flipped, whole[:-100], whole[:20], b"", b"not one of ours"):
+        kept.write_bytes(damaged)
+        assert contents(load_data(recipe(source, width=16), 0, kept)) == contents(wider)
+        assert kept.read_bytes()[-100:] == whole[-100:]
+
+
+def test_a_disk_without_room_costs_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("runners.data.decoded.save_file", full)
+    source = folder(tmp_path / "data", train=4)
+    assert len(load_data(recipe(source), 0, tmp_path / "decoded.safetensors").classes) == 3
+    assert list(tmp_path.iterdir()) == [source]
