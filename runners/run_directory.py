@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,14 @@ class RunDirectory:
                     f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"
                 )
 
-    def revise(self, recipe: Recipe, stage: str) -> None:
+    def revise(self, recipe: Recipe, stage: str, check: Callable[[], None] = lambda: None) -> None:
         """Takes a changed recipe, putting aside what this stage and later ones made under the old one.
+
+        Args:
+            recipe: the changed one.
+            stage: whose settings it changes.
+            check: called with the new recipe in place, before anything is put aside; what it raises leaves
+                the run as it was.
 
         Raises:
             ValueError: the change concerns an earlier stage, whose results would no longer be the recipe's.
@@ -167,10 +173,15 @@ class RunDirectory:
                     f"{key} belongs to the {owner} stage, not to {stage}; change it with: quarry "
                     f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
                 )
+        before, self.recipe = self.recipe, recipe
         if set(changed) - set(_HOW):
+            try:
+                check()
+            except BaseException:
+                self.recipe = before
+                raise
             self.put_aside(stage)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
-        self.recipe = recipe
 
     def put_aside(self, stage: str) -> None:
         """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done."""

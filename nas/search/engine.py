@@ -17,9 +17,10 @@ import numpy as np
 from nas.search.feasible import Feasible, Proposals
 from nas.search.pool import Evaluate, Outcome, Pool, SerialPool
 from nas.search.problem import Costs, Problem
-from nas.search.result import SearchResult, front_of, result_of
+from nas.search.result import SearchResult, check_reference, front_of, result_of
 from nas.search.searcher import MakeSearcher, Searcher, searcher
 from nas.search.trials import Trial, TrialLog, finite
+from search_spaces.naming import unknown
 from search_spaces.space import Arch, Rows, SearchSpace
 
 TRIES = 50
@@ -42,6 +43,7 @@ def search(
     log: Path | None = None,
     on_trial: OnTrial | None = None,
     first: Sequence[Arch] = (),
+    reference: Mapping[str, float] | None = None,
 ) -> SearchResult:
     """Searches a space for the archs that trade the objectives off best under the limits.
 
@@ -64,6 +66,9 @@ def search(
         on_trial: called after each new trial with how many are done, the budget, the trial, the front.
         first: archs to evaluate before the searcher proposes any, those within the limits; the searcher
             learns from them, and they count in the budget. A search that is continued is given the same.
+        reference: the worst value of each objective that counts for hypervolume. To compare searches, give
+            the others the ``reference`` of the first. None takes the limits, for costs without one the worst
+            of some archs, and for what is measured the median of this search's trials.
 
     Returns:
         Trials, front and hypervolume.
@@ -77,6 +82,8 @@ def search(
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise ValueError(f"the budget is a number of evaluations, at least 1, got {budget!r}")
     problem = Problem(space, objectives, constraints, costs, log=log)
+    if reference is not None:
+        check_reference(problem, reference)
     name, make = (searcher, _named(searcher)) if isinstance(searcher, str) else (_name_of(searcher), searcher)
     journal = TrialLog(log, _identity(problem, name, seed))
     made = make(problem, seed)
@@ -94,7 +101,7 @@ def search(
         _evaluate(run, pool, journal, on_trial)
     finally:
         pool.close()
-    return result_of(problem, journal.trials, rounds=tuple(getattr(made, "rounds", ())))
+    return result_of(problem, journal.trials, reference=reference, rounds=tuple(getattr(made, "rounds", ())))
 
 
 def _named(name: str) -> MakeSearcher:
@@ -130,7 +137,10 @@ def _evaluate(run: _Run, pool: Pool, journal: TrialLog, on_trial: OnTrial | None
             pool.submit(ticket, run.problem.space.to_arch(row))
         if not run.flying:
             return
-        trial = _trial(run, pool.next(), session, pool.capacity)
+        outcome = pool.next()
+        if outcome.scores and not any(trial.ok for trial in journal.trials):
+            _check_given(run.problem, outcome.scores)
+        trial = _trial(run, outcome, session, pool.capacity)
         journal.append(trial)
         run.finish(trial)
         if on_trial is not None:
@@ -140,6 +150,16 @@ def _evaluate(run: _Run, pool: Pool, journal: TrialLog, on_trial: OnTrial | None
             raise ValueError(
                 f"the first {len(journal.trials)} evaluations all failed; the last one: {trial.error}. "
                 "Nothing is lost: mend the evaluator, delete the log and search again."
+            )
+
+
+def _check_given(problem: Problem, scores: Mapping[str, float]) -> None:
+    """Checks that the first evaluation with scores has all objectives: a misspelt one never comes."""
+    for name in problem.measured:
+        if name not in scores:
+            raise ValueError(
+                f"objective {name!r} is no cost, and the evaluation does not give it: "
+                f"{unknown('score', name, [*scores, *problem.cost_names])}"
             )
 
 

@@ -9,16 +9,47 @@ from nas.search.objectives import Scores
 from nas.search.problem import Problem
 from search_spaces.space import Rows
 
+_CHUNK = 256  # archs drawn at a time, whatever the limits
+_TRIES = 20
+_RARE = 0.02  # where fewer archs meet the limits, chance alone takes too long
+
 
 class RandomSearch:
-    """Archs under the limits by chance, none twice."""
+    """Archs under the limits by chance, none twice.
+
+    A seed stands for one sequence of archs; limits only decide which of them are proposed. So the control
+    of a search under another limit meets many archs again that were scored before.
+    """
 
     def __init__(self, problem: Problem, seed: int) -> None:
+        self._problem = problem
         self._rng = np.random.default_rng(seed)
-        self._proposals = Proposals(Feasible(problem))
+        self._feasible = Feasible(problem)
+        self._proposals = Proposals(self._feasible)
+        self._waiting = problem.space.sample(0, self._rng)
+        if problem.listed is not None:
+            whole = problem.space.enumerate()
+            whole = whole[self._rng.permutation(len(whole))]
+            self._waiting = whole[problem.admits(whole)]
 
     def ask(self, n: int) -> Rows:
-        return self._proposals.draw(n, self._rng)
+        found = self._waiting[:0]
+        for _ in range(_TRIES):
+            if len(found) == n:
+                break
+            if not len(self._waiting):
+                self._waiting = self._next_chunk()
+            rows, self._waiting = np.split(self._waiting, [n - len(found)])
+            rows = rows[self._proposals.unseen(rows)]
+            self._proposals.mark(rows)
+            found = np.vstack([found, rows])
+        return np.vstack([found, self._proposals.draw(n - len(found), self._rng)])
 
     def tell(self, rows: Rows, scores: Scores) -> None:  # noqa: ARG002  (chance learns nothing)
         self._proposals.mark(rows)
+
+    def _next_chunk(self) -> Rows:
+        if self._problem.listed is not None or self._feasible.share < _RARE:
+            return self._waiting[:0]
+        rows = self._problem.space.sample(_CHUNK, self._rng)
+        return rows[self._problem.admits(rows)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from nas.search.problem import Problem
 from nas.search.trials import Trial
 from results.front import hypervolume_curve, non_dominated
 from search_spaces.choice import Value
+from search_spaces.naming import unknown
 
 if TYPE_CHECKING:  # pandas takes half a second to import; a searcher needs none of it
     import pandas
@@ -31,8 +33,8 @@ class SearchResult:
         front: the rows of ``trials`` on the front: scored, within the limits, not dominated. Sorted by the
             first objective, best first.
         hypervolume: after each trial, (n trials,).
-        reference: the point it is measured from, by objective; it does not depend on the searcher where the
-            objective has a limit, is a cost, or is maximised.
+        reference: the point it is measured from, by objective. For what is measured and has no limit it is
+            this search's median: give it to the searches that are compared with this one.
         archs: those of ``front``, in its order.
         rounds: how good the searcher's predictor was, each time it was fitted; empty where it has none.
     """
@@ -66,36 +68,56 @@ def meets(problem: Problem, trial: Trial) -> bool:
 
 
 def reference_point(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:
-    """The worst value that counts for each objective.
+    """The worst value of each objective that counts for hypervolume.
 
-    A limit where there is one; else 0 for what is maximised, the dearest of some samples for a cost, and
-    the worst score otherwise.
+    A limit where there is one; for a cost without a limit the worst of some samples; for what is measured
+    the median of the trials within the limits. From accuracy 0, the corner of networks that nobody wants
+    would outweigh all differences.
     """
     space = problem.space
     samples = np.vstack([space.sample(500, np.random.default_rng(0)), space.to_row(space.largest())[None]])
     costs = problem.costs(samples)
     limits = {limit.name: limit.bound for limit in problem.limits}
+    good = [trial.numbers for trial in trials if trial.ok and meets(problem, trial)]
     reference = {}
     for objective in problem.objectives:
         name = objective.name
-        seen = [trial.numbers[name] for trial in trials if trial.ok and name in trial.numbers]
         if name in limits:
-            worst = limits[name]
-            worst += objective.sign * 1e-9 * (abs(worst) or 1.0)  # the limit itself is met, so it counts
-        elif objective.maximise:
-            worst = min([0.0, *seen])
-        elif name in costs and np.isfinite(costs[name]).any():
-            worst = float(np.max(costs[name][np.isfinite(costs[name])]))
+            # The limit itself is met, so it counts.
+            reference[name] = limits[name] + objective.sign * 1e-9 * (abs(limits[name]) or 1.0)
+        elif name in costs:
+            finite = objective.sign * costs[name][np.isfinite(costs[name])]
+            reference[name] = objective.sign * float(finite.max()) if len(finite) else 0.0
         else:
-            worst = max(seen, default=1.0)
-        reference[name] = worst
+            reference[name] = float(np.median([numbers[name] for numbers in good])) if good else 0.0
     return reference
 
 
+def check_reference(problem: Problem, reference: Mapping[str, float]) -> None:
+    """Checks that a reference has one finite number for each objective and no other.
+
+    Raises:
+        ValueError: it has not.
+    """
+    names = [objective.name for objective in problem.objectives]
+    for name in reference:
+        if name not in names:
+            raise ValueError(f"the reference: {unknown('objective', name, names)}")
+    for name in names:
+        if not math.isfinite(reference.get(name, math.nan)):
+            raise ValueError(
+                f"the reference needs a finite number for objective {name!r}, got {reference.get(name)}"
+            )
+
+
 def result_of(
-    problem: Problem, trials: Sequence[Trial], *, rounds: tuple[PredictorReport, ...] = ()
+    problem: Problem,
+    trials: Sequence[Trial],
+    *,
+    reference: Mapping[str, float] | None = None,
+    rounds: tuple[PredictorReport, ...] = (),
 ) -> SearchResult:
-    """The frames of some trials."""
+    """The frames of some trials; hypervolume from a reference, or from ``reference_point``."""
     import pandas as pd
 
     front = front_of(problem, trials)
@@ -121,7 +143,7 @@ def result_of(
     order = {trial.ticket: place for place, trial in enumerate(front)}
     best = frame[frame["on_front"]]
     best = best.iloc[best["trial"].map(order).argsort().to_numpy()].reset_index(drop=True)
-    reference = reference_point(problem, trials)
+    reference = dict(reference or reference_point(problem, trials))
     scores = np.array(
         [
             problem.minimised(trial.numbers) if feasible[trial.ticket] else np.full(len(reference), np.nan)

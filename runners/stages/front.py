@@ -66,11 +66,13 @@ def measured_front(
         "largest"
     )
     largest_arch = job.space.largest()
+    seen, unseen = evaluators
+    largest_accuracy = seen(largest_arch)["accuracy"]
     measured = _measure(
         job,
-        [*((found.searcher, found.arch) for found in archs), (_LARGEST, largest_arch)],
+        [*map(_known, archs), (_LARGEST, largest_arch, largest_accuracy)],
         costs,
-        evaluators,
+        unseen,
         limit_ms,
     )
     front, largest = measured[:-1], replace(measured[-1], name=_LARGEST)
@@ -79,14 +81,13 @@ def measured_front(
         if any(entry.meets_limit for entry in front):
             break
         bound *= min(limit_ms / entry.measured_ms for entry in front)
-        seen = [entry.arch for entry in front]
-        faster = [found for found in _joint_front(scored, bound) if dict(found.arch) not in seen]
+        before = [entry.arch for entry in front]
+        faster = [found for found in _joint_front(scored, bound) if dict(found.arch) not in before]
         if not faster:
             break
         say(f"none of them measures under {limit_ms:.4g} ms; measuring {len(faster)} that should be faster")
-        front += _measure(job, [(f.searcher, f.arch) for f in faster], costs, evaluators, limit_ms)
+        front += _measure(job, [*map(_known, faster)], costs, unseen, limit_ms)
     front.sort(key=lambda entry: entry.predicted_ms)
-    seen_images, unseen = len(evaluators[0].labels), evaluators[1]
     return SearchSummary(
         limit_ms=limit_ms,
         confidence=job.recipe.search.confidence,
@@ -95,7 +96,7 @@ def measured_front(
             replace(entry, name=f"{job.recipe.name}-{place}") for place, entry in enumerate(front, 1)
         ),
         largest=largest,
-        scored_images=seen_images,
+        scored_images=len(seen.labels),
         held_back_images=0 if unseen is None else len(unseen.labels),
         known_first=known_first,
     )
@@ -149,25 +150,28 @@ def _points(difference: float) -> str:
     return f"{abs(rounded):.1f} points {'more' if rounded > 0 else 'less'} accurate"
 
 
+def _known(found: _Found) -> tuple[str, Arch, float]:
+    return found.searcher, found.arch, found.accuracy
+
+
 def _measure(
     job: Job,
-    found: Sequence[tuple[str, Arch]],
+    found: Sequence[tuple[str, Arch, float]],
     costs: Candidates,
-    evaluators: tuple[SubnetEvaluator, SubnetEvaluator | None],
+    unseen: SubnetEvaluator | None,
     limit_ms: float,
 ) -> list[FrontEntry]:
-    """Entries without names, measured side by side."""
-    known = costs(np.array([job.space.to_row(arch) for _, arch in found]))
+    """Entries without names of what (searcher, arch, accuracy) stands for, measured side by side."""
+    known = costs(np.array([job.space.to_row(arch) for _, arch, _ in found]))
     timings = job.target.measure(
         [
             job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch), job.precision)
-            for _, arch in found
+            for _, arch, _ in found
         ],
         budget_s=_SECONDS_EACH * len(found),
     )
-    seen, unseen = evaluators
     entries = []
-    for index, ((searcher, arch), timing) in enumerate(zip(found, timings, strict=True)):
+    for index, ((searcher, arch, accuracy), timing) in enumerate(zip(found, timings, strict=True)):
         if timing.status != "measured":
             raise ValueError(f"a network of the front does not run on the device: {timing.reason}")
         entries.append(
@@ -175,7 +179,7 @@ def _measure(
                 name="",
                 arch=dict(arch),
                 searcher=searcher,
-                accuracy=seen(arch)["accuracy"],
+                accuracy=accuracy,
                 held_back_accuracy=None if unseen is None else unseen(arch)["accuracy"],
                 predicted_ms=float(known["latency_ms"][index]),
                 upper_ms=float(known["latency_ms_upper"][index]),

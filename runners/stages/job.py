@@ -39,6 +39,7 @@ class Job:
 
     def __init__(self, run: RunDirectory, console: Console) -> None:
         self.run, self.console = run, console
+        self._profiled: Profiled | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -167,7 +168,12 @@ class Job:
         )
 
     def profiled(self, progress: Callable[[int, int, float], None]) -> Profiled:
-        """Table, latency model and check; measures what is not measured yet."""
+        """Table, latency model and check, made once; measures what is not measured yet."""
+        if self._profiled is None:
+            self._profiled = self._profile(progress)
+        return self._profiled
+
+    def _profile(self, progress: Callable[[int, int, float], None]) -> Profiled:
         if self.imported is not None:
             return fit_imported(self.space, self.imported, self.recipe.search.confidence)
         table = self.path / "profile" / "table.parquet"

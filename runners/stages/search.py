@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from nas.costs.analytic import AnalyticCosts
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
+from nas.search.feasible import Feasible
 from nas.search.nsga2 import survivors
 from nas.search.trials import Trial
 from results.files import read_json, write_json
-from results.front import hypervolume, hypervolume_curve
+from results.front import hypervolume
 from runners.console import Bar
 from runners.data.splits import stratified
 from runners.evaluator import SubnetEvaluator, worker_evaluator
@@ -50,16 +51,9 @@ def run_search(job: Job) -> None:
     pool = _pool(job, evaluator)
     known = KnownScores(pool, job.path / "train" / "scores.jsonl", evaluator.fingerprint())
     try:
-        if isinstance(pool, RayPool) and not known.scores:
+        if isinstance(pool, RayPool):
             pool.start()  # Ray takes seconds to come up; meanwhile the costs are made ready
-        profiled = job.profiled(lambda done, total, left: None)  # the table is whole; nothing is measured
-        limit_ms = latency_limit(job, profiled)
-        costs = Candidates(
-            model=profiled.model,
-            analytic=AnalyticCosts(job.space, peak_memory=_peak_memory_matters(job)),
-            value_bytes=1 if job.precision == "int8" else 4,
-            watts=job.profile.machine.watts,
-        )
+        costs, limit_ms = _costs(job)
         first = _first(job, costs, limit_ms, known)
         job.console.say(
             f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
@@ -72,18 +66,41 @@ def run_search(job: Job) -> None:
             results[name] = _search(job, name, costs, limit_ms, known, first if control else [], control)
     finally:
         pool.close()
-    _compare(job, results, limit_ms)
+    _compare(job, results)
+    reference = results[CONTROL].reference
     summary = measured_front(
         job,
         results,
         costs,
         (evaluator, unseen),
         limit_ms=limit_ms,
-        reference=reference_of(results[CONTROL], limit_ms),
+        reference=(reference["accuracy"], reference["latency_ms"]),
         known_first=len(first),
     )
     tell_front(job, summary)
     write_json(job.path / "search" / "front.json", summary.to_json())
+
+
+def check_limits(job: Job) -> None:
+    """Whether any network of the space meets the limits.
+
+    Raises:
+        ValueError: none does; the message is a diagnosis.
+    """
+    costs, limit_ms = _costs(job)
+    Feasible(Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs))
+
+
+def _costs(job: Job) -> tuple[Candidates, float]:
+    """What is known of archs before they are scored, and the limit on their latency in ms."""
+    profiled = job.profiled(lambda done, total, left: None)  # the table is whole; nothing is measured
+    costs = Candidates(
+        model=profiled.model,
+        analytic=AnalyticCosts(job.space, peak_memory=_peak_memory_matters(job)),
+        value_bytes=1 if job.precision == "int8" else 4,
+        watts=job.profile.machine.watts,
+    )
+    return costs, latency_limit(job, profiled)
 
 
 def evaluators(job: Job) -> tuple[SubnetEvaluator, SubnetEvaluator | None]:
@@ -182,18 +199,17 @@ def _search(
             seed=job.recipe.seed if recipe.seed is None else recipe.seed,
             pool=pool,
             log=job.path / "search" / f"{name}.jsonl",
-            on_trial=_Live(job, name, bar, limit_ms, control),
+            on_trial=_Live(job, name, bar, control),
             first=first,
+            reference=None if control is None else control.reference,
         )
 
 
 class _Live:
     """Shows a search as it goes: the bar at every trial, a line when the front has grown."""
 
-    def __init__(self, job: Job, name: str, bar: Bar, limit_ms: float, control: SearchResult | None) -> None:
-        self._job, self._name, self._bar, self._limit_ms = job, name, bar, limit_ms
-        self._reference = reference_of(control, limit_ms) if control is not None else None
-        self._curve = [] if control is None else curve_of(control, limit_ms, self._reference).tolist()
+    def __init__(self, job: Job, name: str, bar: Bar, control: SearchResult | None) -> None:
+        self._job, self._name, self._bar, self._control = job, name, bar, control
         self._began, self._first = time.monotonic(), 0
         self._spoke, self._tickets = self._began, frozenset[int]()
 
@@ -219,44 +235,24 @@ class _Live:
 
     def _beside(self, done: int, front: Sequence[Trial]) -> str:
         """The hypervolume as a multiple of what random search had after as many trials."""
-        if self._reference is None:
+        if self._control is None:
             return ""
         points = [(-t.numbers["accuracy"], t.numbers["latency_ms"]) for t in front]
-        accuracy, latency_ms = self._reference
-        volume = hypervolume(np.array(points).reshape(-1, 2), (-accuracy, latency_ms))
-        control = self._curve[min(done, len(self._curve)) - 1] if self._curve else 0.0
+        reference, curve = self._control.reference, self._control.hypervolume
+        corner = (-reference["accuracy"], reference["latency_ms"])
+        volume = hypervolume(np.array(points).reshape(-1, 2), corner)
+        control = curve[min(done, len(curve)) - 1]
         return f", hypervolume {volume / control:.2f} x {CONTROL}'s" if control > 0 else ""
 
 
-def reference_of(control: SearchResult, limit_ms: float) -> tuple[float, float]:
-    """(accuracy, latency) from which hypervolume is measured: the control's median network, and the limit.
-
-    From accuracy 0 the corner of tiny networks that nobody wants would outweigh all differences.
-    """
-    scored = control.trials.loc[control.trials["feasible"], "accuracy"]
-    return (float(scored.median()) if len(scored) else 0.0), limit_ms * (1 + 1e-9)
-
-
-def curve_of(
-    result: SearchResult, limit_ms: float, reference: tuple[float, float] | None = None
-) -> NDArray[np.float64]:
-    """Hypervolume after each trial, (n trials,)."""
-    accuracy, latency_ms = reference or reference_of(result, limit_ms)
-    trials = result.trials
-    points = np.column_stack([-trials["accuracy"], trials["latency_ms"]]).astype(np.float64)
-    points[~trials["feasible"].to_numpy(dtype=bool)] = np.nan
-    return hypervolume_curve(points, (-accuracy, latency_ms))
-
-
-def _compare(job: Job, results: dict[str, SearchResult], limit_ms: float) -> None:
-    reference = reference_of(results[CONTROL], limit_ms)
-    control = curve_of(results[CONTROL], limit_ms, reference)
+def _compare(job: Job, results: dict[str, SearchResult]) -> None:
+    control = results[CONTROL].hypervolume
     for name, result in results.items():
         trials = len(result.trials)
         failed = int((result.trials["status"] != "ok").sum())
         best = result.front["accuracy"].max() if len(result.front) else float("nan")
         beside = control[min(trials, len(control)) - 1]
-        volume = curve_of(result, limit_ms, reference)[-1]
+        volume = result.hypervolume[-1]
         job.console.say(
             f"{name}: front of {len(result.front)}, best {best:.1%} on validation"
             + (

@@ -57,11 +57,12 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         recipe = revise(run.recipe, overrides)
         if name == "search":
             reach(recipe.search.ray_address)
-        run.revise(recipe, name)
         run.require(name)
+        job = _job(run, console)
+        run.revise(recipe, name, check=lambda: _check(job, name))
         if name in run.finished:
             run.put_aside(name)
-        _do(_job(run, console), name)
+        _do(job, name)
 
 
 def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
@@ -132,6 +133,14 @@ def _check_whole(recipe: Recipe) -> None:
     from runners.stages.job import check_whole
 
     check_whole(load_profile(recipe.profile.hardware))
+
+
+def _check(job: Job, name: str) -> None:
+    """What is known to be impossible before a stage begins; nothing is put aside for it."""
+    if name == "search":
+        from runners.stages.search import check_limits
+
+        check_limits(job)
 
 
 def _do(job: Job, name: str) -> None:

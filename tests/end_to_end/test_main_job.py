@@ -145,8 +145,11 @@ def test_a_stage_done_again_with_another_limit_keeps_what_comes_before(finished:
 
 
 def test_a_limit_that_nothing_meets_names_the_fastest_reachable(finished: Path) -> None:
+    files = [finished / "stages.json", finished / "recipe.json", finished / "search" / "front.json"]
+    before = [file.read_bytes() for file in files]
     done = quarry("search", "--out", "run", *settings("search.latency_ms=1e-6"), folder=finished.parent)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "latency_ms" in done.stderr
     assert "cheapest" in done.stderr or "fastest" in done.stderr
+    assert [file.read_bytes() for file in files] == before, "what was found under the old limit is put aside"

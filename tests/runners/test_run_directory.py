@@ -241,3 +241,18 @@ def test_how_many_workers_and_where_may_change_in_the_middle(tmp_path: Path) -> 
     with opened(tmp_path, None) as run:
         assert run.recipe.search.ray_address == "head:6379"
     assert "search.budget" in refused(tmp_path, revise(DIGITS, ["search.budget=99", "search.workers=2"]))
+
+
+def test_a_change_that_is_refused_leaves_everything_in_place(tmp_path: Path) -> None:
+    def refuse() -> None:
+        assert run.recipe.search.budget == 99  # it is asked about the new recipe
+        raise ValueError("impossible")
+
+    with opened(tmp_path) as run:
+        finish(run, *STAGES)
+        before = (tmp_path / "recipe.json").read_bytes(), run.finished
+        with pytest.raises(ValueError, match="impossible"):
+            run.revise(revise(DIGITS, ["search.budget=99"]), "search", refuse)
+        assert run.recipe == DIGITS
+        assert ((tmp_path / "recipe.json").read_bytes(), run.finished) == before
+        assert not (tmp_path / "earlier").exists()

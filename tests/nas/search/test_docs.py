@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import nas.search.registry  # noqa: F401  (or what the snippets register would be all there is)
 from nas.search import searcher
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "search.md"

@@ -13,9 +13,10 @@ from nas.search import contract, register, search, searchers
 from nas.search.contract import LIMITS, OBJECTIVES, LastFirst, small_accuracy, small_costs, small_space
 from nas.search.nsga2 import Nsga2
 from nas.search.pool import Outcome, Pool, SerialPool
+from nas.search.problem import Problem
 from nas.search.random_search import RandomSearch
 from results.files import read_lines
-from results.front import non_dominated
+from results.front import hypervolume, non_dominated
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
 
@@ -43,6 +44,19 @@ def test_the_front_is_the_non_dominated_trials():
     assert found.archs[0] == {name: found.front.iloc[0][name] for name in small_space().names}
     assert (np.diff(found.hypervolume) >= 0).all()
     assert found.hypervolume[-1] > 0
+
+
+def test_hypervolume_is_from_the_median_and_the_limit_or_as_given():
+    control = run()
+    median = control.trials["accuracy"].median()
+    assert control.reference == pytest.approx({"accuracy": median} | LIMITS)
+    points = control.trials[["accuracy", "latency_ms"]].to_numpy() * [-1, 1]
+    volume = hypervolume(points, [-median, LIMITS["latency_ms"]])
+    assert control.hypervolume[-1] == pytest.approx(volume, rel=1e-6)
+    assert (run(reference=control.reference).hypervolume == control.hypervolume).all()
+    assert run(reference={"accuracy": 0.0, "latency_ms": 3.0}).hypervolume[-1] > volume
+    unlimited = run(constraints={}).reference  # the dearest of some archs bounds a cost without a limit
+    assert unlimited["latency_ms"] >= run(constraints={}).trials["latency_ms"].max()
 
 
 def test_no_trial_is_over_the_limit_and_all_are_said():
@@ -81,7 +95,6 @@ def test_a_measured_cost_counts_for_more_than_the_predicted():
     ("evaluate", "told"),
     [
         (lambda arch: {"accuracy": float("nan")}, "accuracy is nan"),
-        (lambda arch: {"acuracy": 0.5}, "accuracy is missing"),
         (lambda arch: {"accuracy": float("inf")}, "accuracy is inf"),
         (lambda arch: 1 / 0, "ZeroDivisionError"),
     ],
@@ -112,6 +125,12 @@ def test_an_evaluator_that_always_fails_ends_the_search_with_its_reason(evaluate
         ({"searcher": "optuna_cmaes"}, "CMA-ES takes one objective"),
         ({"searcher": lambda problem, seed: Nsga2(problem, seed, population=1)}, "at least 2"),
         ({"searcher": "slimming", "costs": None, "constraints": {}}, "needs a cost"),
+        (
+            {"objectives": {"acuracy": "max"}},
+            "objective 'acuracy' is no cost, and the evaluation does not give it.*Did you mean 'accuracy'",
+        ),
+        ({"reference": {"acuracy": 0.5}}, "the reference: unknown objective.*Did you mean 'accuracy'"),
+        ({"reference": {"accuracy": 0.5}}, "reference needs a finite number for objective 'latency_ms'"),
     ],
 )
 def test_bad_input_is_told_in_words(changes, told):
@@ -370,3 +389,25 @@ def test_contract_checks_can_fail(tmp_path):
 
     with pytest.raises(AssertionError, match="one seed gave two"):
         contract.repeats_itself(Forgetful, tmp_path)
+
+
+def test_random_search_draws_one_sequence_whatever_the_limit():
+    big = SearchSpace("big", [Choice(f"c{i}", tuple(range(1, 9))) for i in range(8)], lambda arch: None)
+
+    def size(rows):
+        return {"size": rows.sum(axis=1).astype(float)}
+
+    for space, costs, limits in (
+        (small_space(), small_costs, ({"latency_ms": 3.0}, {"latency_ms": 6.0}, {})),
+        (big, size, ({"size": 25.0}, {"size": 30.0}, {})),
+    ):
+        drawn = []
+        for limit in limits:
+            searcher = RandomSearch(Problem(space, {"accuracy": "max"}, limit, costs), 5)
+            drawn.append([searcher.ask(1)[0].tolist() for _ in range(100)])
+        tight, loose, free = drawn
+        within = Problem(space, {"accuracy": "max"}, limits[0], costs)
+        again = [row for row in loose if within.admits(np.array([row]))[0]]
+        assert 10 < len(again) < 100
+        assert tight[: len(again)] == again
+        assert [row for row in free if row in loose] == loose[: sum(row in loose for row in free)]
