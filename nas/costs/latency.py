@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from nas.costs.correction import Correction, fit_correction
 from nas.costs.layer_sums import Floats, LayerSums
 from nas.costs.probes import copies_of, rows_of
 from nas.costs.table import LatencyTable
+from nas.costs.terms import network_terms
 from search_spaces.space import Rows
 
 _CHUNK = 1 << 14  # archs at a time, so that what is held of them stays in the cache
@@ -45,16 +45,11 @@ class LatencyModel:
 
     def _latency_ms(self, rows: Rows) -> Floats:
         rows = np.asfortranarray(rows)  # the sums read whole columns
-        correction, kinds = self.correction, sorted(set(self.layers.kinds))
-        which = np.array([kinds.index(kind) for kind in self.layers.kinds])
-        per_layer = (
-            correction.slope * self.layer_ms
-            + np.array(correction.per_kind_ms)[which]
-            + np.array(correction.per_byte_ms)[which] * self.layers.activation_bytes
-        )
+        correction, kinds, moved = self.correction, self.layers.kinds, self.layers.activation_bytes
+        per_layer = correction.layers_ms(self.layer_ms, kinds, moved)
         total = self.layers.sum(rows, per_layer) + correction.offset_ms
         if correction.after:
-            per_layer = correction.after_ms(self.layers.kinds, self.layers.activation_bytes)
+            per_layer = correction.after_ms(kinds, moved)
             total = total + self.layers.sum_after(rows, per_layer, correction.after)
         if correction.ms_per_spilled_byte:
             weights = self.layers.sum(rows, self.layers.weight_bytes)
@@ -160,30 +155,15 @@ def fit_latency(
         ValueError: too few networks, or a layer that the table lacks.
     """
     layer_ms = layer_latencies(layers, table)
-    sums = layers.sum(rows, layer_ms)
-    usable = np.isfinite(sums)
-    rows, measured_ms, sums = rows[usable], measured_ms[usable], sums[usable]
-    kinds = sorted(set(layers.kinds))
-    of_kind = [_is(layers.kinds, kind) for kind in kinds]
-    after = {kind: 1.0 - _is(layers.kinds, kind) for kind in layers.lasting_kinds}
-    correction, left_out = fit_correction(
-        sums,
-        np.column_stack([layers.sum(rows, one) for one in of_kind]),
-        np.column_stack([layers.sum(rows, one * layers.activation_bytes) for one in of_kind]),
-        layers.sum(rows, layers.weight_bytes),
-        measured_ms,
-        after={
-            kind: np.column_stack(
-                [layers.sum_after(rows, each, kind) for each in (other, other * layers.activation_bytes)]
-            )
-            for kind, other in after.items()
-        },
-    )
+    usable = np.isfinite(layers.sum(rows, layer_ms))
+    rows, measured_ms = rows[usable], measured_ms[usable]
+    terms = network_terms(layers, layer_ms, rows)
+    correction, left_out = fit_correction(terms, measured_ms)
     return LatencyModel(
         layers=layers,
         layer_ms=layer_ms,
         correction=correction,
-        ratios=tuple(float(ratio) for ratio in (measured_ms / left_out)[_interior(sums)]),
+        ratios=tuple(float(ratio) for ratio in (measured_ms / left_out)[_interior(terms.sums_ms)]),
         confidence=confidence,
     )
 
@@ -191,7 +171,3 @@ def fit_latency(
 def _interior(sums: Floats) -> NDArray[np.bool_]:
     """All but the ends of the range, where leaving one out makes an extrapolation as no prediction is."""
     return (sums > sums.min()) & (sums < sums.max())
-
-
-def _is(kinds: Collection[str], kind: str) -> Floats:
-    return np.array([float(each == kind) for each in kinds])

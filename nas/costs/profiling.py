@@ -10,11 +10,15 @@ import numpy as np
 
 from nas.costs.build import Export, Measure, Progress, build_table
 from nas.costs.check import LatencyCheck, check_latency
-from nas.costs.latency import LatencyModel, fit_latency, lone_latencies, measured_networks
+from nas.costs.latency import LatencyModel, fit_latency, layer_latencies, measured_networks
 from nas.costs.layer_sums import Floats, LayerSums
 from nas.costs.probes import Probe, network_probes, rows_of, sample_networks
 from nas.costs.table import LatencyTable, TableHeader
+from nas.costs.telling import most_telling
+from nas.costs.terms import network_terms
 from search_spaces.space import Rows, SearchSpace
+
+CANDIDATES = 500  # networks that those to fit on are chosen from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,24 +101,44 @@ def profile_space(
             ),
         )
 
-    lone = lone_latencies(layers, build(layer_probes, 0))
-    rows = sample_networks(
-        space,
-        plan.fit_networks + plan.check_networks,
-        np.random.default_rng(plan.seed),
-        runs=lambda rows: np.isfinite(layers.sum(rows, lone)),
-    )
-    if len(rows) < plan.fit_networks + 3:
+    layer_ms = layer_latencies(layers, build(layer_probes, 0))
+    fitting, checked = choose_networks(space, layers, layer_ms, plan)
+    if len(checked) < 3:
         raise ValueError(
-            f"space {space.name!r} has {len(rows)} networks that {header.profile!r} can run; a profile that "
-            f"fits on {plan.fit_networks} and checks on 3 or more needs more of them: ask for fewer, or see "
-            "with quarry table show which layers do not run"
+            f"space {space.name!r} has {len(fitting) + len(checked)} networks that {header.profile!r} can "
+            f"run; a profile that fits on {plan.fit_networks} and checks on 3 or more needs more of them: "
+            "ask for fewer, or see with quarry table show which layers do not run"
         )
-    checked = rows[plan.fit_networks :]
+    rows = np.vstack([fitting, checked])
     table = build(
         [*network_probes(space, rows), *network_probes(space, checked, occasion=1)], len(layer_probes)
     )
-    return fit_and_check(table, layers, rows[: plan.fit_networks], plan.confidence)
+    return fit_and_check(table, layers, fitting, plan.confidence)
+
+
+def choose_networks(
+    space: SearchSpace, layers: LayerSums, layer_ms: Floats, plan: ProfilePlan
+) -> tuple[Rows, Rows]:
+    """The networks to fit on, those that tell most, and the ones to check with, drawn at random.
+
+    Args:
+        space: to choose from.
+        layers: of the space.
+        layer_ms: what each takes, (layers,); networks with an infinite one are not chosen.
+        plan: how many of each; where the space has not enough, there are fewer to check.
+    """
+    drawn = sample_networks(
+        space,
+        CANDIDATES + plan.check_networks,
+        np.random.default_rng(plan.seed),
+        runs=lambda rows: np.isfinite(layers.sum(rows, layer_ms)),
+    )
+    ends = max(plan.fit_networks, len(drawn) - plan.check_networks)
+    candidates, checked = drawn[:ends], drawn[ends:]
+    if not len(candidates):
+        return candidates, checked
+    chosen = most_telling(network_terms(layers, layer_ms, candidates), plan.fit_networks, first=2)
+    return candidates[chosen], checked
 
 
 def fit_and_check(table: LatencyTable, layers: LayerSums, fit_rows: Rows, confidence: float) -> Profiled:

@@ -19,7 +19,6 @@ import torch
 from nas.costs.analytic import AnalyticCosts
 from nas.costs.latency import LatencyModel, fit_latency
 from nas.costs.layer_sums import Floats, SlotSums
-from nas.costs.probes import sample_networks
 from nas.search import search
 from results.statistics import share_interval
 from runners.devices.device import open_device
@@ -27,7 +26,7 @@ from runners.devices.profile import load_profile
 from runners.devices.profiling import exporter
 from search_spaces.presets import preset
 from search_spaces.space import Rows
-from tests.benchmarks.latency_table import CALIBRATE, CHECK, FIT, measured_table, split
+from tests.benchmarks.latency_table import CALIBRATE, FIT, measured_table, networks, split
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 NEAR = 0.75
@@ -39,14 +38,17 @@ def main() -> None:
     """Searches, measures and prints a row for each limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("runs/benchmarks/latency"))
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of the table's networks")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
     torch.set_num_threads(1)
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
-    rows = sample_networks(space, FIT + CALIBRATE + CHECK, np.random.default_rng(0))
-    table = measured_table(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
     analytic = AnalyticCosts(space)
+    layers = SlotSums(space, analytic)
+    rows = networks(space, layers, folder, arguments.seed)
+    table = measured_table(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
     fit, calibrate, _ = split(table, rows)
-    model = fit_latency(SlotSums(space, analytic), table, *fit).calibrated(*calibrate)
+    model = fit_latency(layers, table, *fit).calibrated(*calibrate)
     print("| limit | networks near it | of these measured under it |\n|---|---|---|")
     under = []
     for limit_ms in np.quantile(calibrate[1], QUANTILES):

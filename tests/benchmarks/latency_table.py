@@ -19,9 +19,16 @@ from scipy import stats
 from nas.costs.analytic import AnalyticCosts
 from nas.costs.build import build_table
 from nas.costs.check import LatencyCheck, check_latency
-from nas.costs.latency import LatencyModel, fit_latency, lone_latencies, measured_networks
+from nas.costs.latency import (
+    LatencyModel,
+    fit_latency,
+    layer_latencies,
+    lone_latencies,
+    measured_networks,
+)
 from nas.costs.layer_sums import Floats, SlotSums
-from nas.costs.probes import layer_probes, network_key, network_probes, sample_networks
+from nas.costs.probes import layer_probes, network_key, network_probes
+from nas.costs.profiling import ProfilePlan, choose_networks
 from nas.costs.roofline import RooflineCosts, measure_constants
 from nas.costs.table import LatencyTable
 from nas.costs.transfer import transfer
@@ -50,8 +57,8 @@ def main() -> None:
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
     analytic = AnalyticCosts(space)
     layers = SlotSums(space, analytic)
-    rows = sample_networks(space, FIT + CALIBRATE + CHECK, np.random.default_rng(arguments.seed))
     start = time.monotonic()
+    rows = networks(space, layers, folder, arguments.seed)
     table = measured_table(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
     print(f"\nmeasured in {time.monotonic() - start:.0f} s\n")
 
@@ -65,10 +72,18 @@ def main() -> None:
     _limits(model, *parts[2])
     _speed(space, model)
     if not arguments.no_transfer:
-        _transfer(space, layers, folder)
+        _transfer(space, layers, rows, folder)
     staircase(say=print)
     write_json(folder / "check.json", check.to_json())
     write_atomic(Path("docs/latency.svg"), plot(check))
+
+
+def networks(space: SearchSpace, layers: SlotSums, folder: Path, seed: int) -> Rows:
+    """Networks to fit on, chosen when the layers are measured; then those to calibrate and to check with."""
+    none: Rows = np.empty((0, len(space.choices)), dtype=np.int64)
+    table = measured_table(space, none, none, "cpu-ort", "fp32", folder)
+    plan = ProfilePlan(fit_networks=FIT, check_networks=CALIBRATE + CHECK, seed=seed)
+    return np.vstack(choose_networks(space, layers, layer_latencies(layers, table), plan))
 
 
 def measured_table(
@@ -159,11 +174,10 @@ def _speed(space: SearchSpace, model: LatencyModel) -> None:
     print(f"a million archs costed in {time.perf_counter() - start:.2f} s\n")
 
 
-def _transfer(space: SearchSpace, layers: SlotSums, folder: Path) -> None:
+def _transfer(space: SearchSpace, layers: SlotSums, rows: Rows, folder: Path) -> None:
     """Each device in turn is new: placed by ten networks, judged on sixty others."""
     devices = (("cpu-ort", "fp32"), ("cpu-ort", "int8"), ("cpu-ort-all", "fp32"), ("cpu-torch", "fp32"))
-    total = TRANSFER_FIT + TRANSFER_SHOTS + TRANSFER_CHECK
-    rows = sample_networks(space, total, np.random.default_rng(0))
+    rows = rows[: TRANSFER_FIT + TRANSFER_SHOTS + TRANSFER_CHECK]
     models: dict[str, LatencyModel] = {}
     measured: dict[str, Floats] = {}
     for profile, precision in devices:
@@ -175,7 +189,7 @@ def _transfer(space: SearchSpace, layers: SlotSums, folder: Path) -> None:
         models[name] = fit_latency(layers, table, rows[:TRANSFER_FIT], values[:TRANSFER_FIT])
         measured[name] = values
     shots = slice(TRANSFER_FIT, TRANSFER_FIT + TRANSFER_SHOTS)
-    rest = slice(TRANSFER_FIT + TRANSFER_SHOTS, total)
+    rest = slice(TRANSFER_FIT + TRANSFER_SHOTS, len(rows))
     print("\n\n| new device, from 10 networks | off on average | within 10 % | within 5 % | rank |")
     print("|---|---|---|---|---|")
     for name, latency in measured.items():

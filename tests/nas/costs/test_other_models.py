@@ -86,6 +86,7 @@ def _device_model(rng: np.random.Generator, layers: SlotSums) -> LatencyModel:
     plain = Correction(
         slope=1.0,
         offset_ms=0.01,
+        per_layer=(0.0,) * len(lone),
         per_kind_ms=(0.0,) * len(taste),
         per_byte_ms=(0.0,) * len(taste),
         after="",
