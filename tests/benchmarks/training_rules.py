@@ -28,7 +28,7 @@ from nas.calibration import recalibrate
 from nas.costs.analytic import AnalyticCosts
 from nas.ranking import spread
 from nas.rules import rule
-from nas.rules.step import Moment, Pass, Rule
+from nas.rules.step import Moment, Pass, Rule, Size
 from nas.supernet import Supernet
 from results.files import append_line, read_lines
 from runners.data.load import load_data
@@ -57,6 +57,7 @@ BATCH = 64
 RULES: dict[str, dict[str, Any]] = {
     "sandwich": {"rule": "sandwich"},
     "sandwich, alpha-divergence": {"rule": "sandwich", "distillation": "alpha"},
+    "sandwich, by choices": {"rule": "sandwich", "sampling": "choices"},
     "sandwich, sizes 12 and 16": {"rule": "sandwich", "resolutions": ((12, 12), (16, 16))},
     "progressive": {"rule": "progressive"},
     "delayed": {"rule": "delayed"},
@@ -182,10 +183,12 @@ def alone(shop: Workshop, *, network: int, seed: int, name: str) -> dict[str, An
 
 def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, Any]:
     """A supernet trained by a rule, for as many MACs as the sandwich takes in ``EPOCHS``."""
-    chosen = {"distillation": "kl", **RULES[label]}
+    chosen = {"distillation": "kl", "sampling": "size", **RULES[label]}
     made = rule(chosen["rule"], resolutions=chosen.get("resolutions", ()))
-    budget = EPOCHS * macs_each_step(shop, rule("sandwich"))
-    epochs = max(1, round(budget / macs_each_step(shop, made)))
+    size = shop.size if chosen["sampling"] == "size" else None
+    budget = EPOCHS * macs_each_step(shop, rule("sandwich"), shop.size)
+    each_step = macs_each_step(shop, made, size)
+    epochs = max(1, round(budget / each_step))
     clock, checkpoint = Clock(name), shop.out / f"{name}.safetensors"
     images, labels = shop.training
     trained = train_supernet(
@@ -199,7 +202,7 @@ def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, An
         checkpoint=checkpoint,
         on_step=clock.step,
         on_epoch=lambda summary, supernet: None,
-        size=shop.size,
+        size=size,
     )
     trained.save(shop.out / f"supernet-{name}.safetensors")
     checkpoint.unlink()
@@ -209,14 +212,14 @@ def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, An
         "label": label,
         "seed": seed,
         "epochs": epochs,
-        "compute": epochs * macs_each_step(shop, made) / budget,
+        "compute": epochs * each_step / budget,
         "accuracies": [score(arch)["accuracy"] for arch in shop.archs],
         "images_per_second": clock.images_per_second,
     }
 
 
-def macs_each_step(shop: Workshop, made: Rule, samples: int = 400) -> float:
-    """Mean MACs of a step's passes for one image, over a whole training."""
+def macs_each_step(shop: Workshop, made: Rule, size: Size | None, samples: int = 400) -> float:
+    """Mean MACs of a step's passes for one image, over a whole training with draws by that size."""
 
     def one(chosen: Pass) -> float:
         height = (chosen.resolution or (SIDE, SIDE))[0]
@@ -228,7 +231,7 @@ def macs_each_step(shop: Workshop, made: Rule, samples: int = 400) -> float:
                 space=SPACE,
                 rng=np.random.default_rng([7, step]),
                 progress=step / samples,
-                size=shop.size,
+                size=size,
             )
         )
         for step in range(samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,29 +25,35 @@ def table(lines: list[dict[str, Any]], labels: list[str]) -> str:
         return f"{len(networks)} networks were trained alone so far; four are the least that have an order"
     truth = np.array([alone[network]["accuracy"] for network in networks])
     found = [
-        "| rule | seeds | tau | tau, best quarter | inherited less alone "
+        "| rule | seeds | tau | tau less the first's | tau, best quarter | inherited less alone "
         "| largest | median | smallest | images/s |",
-        "|---" * 9 + "|",
+        "|---" * 10 + "|",
     ]
+    first: Floats | None = None
     for label in labels:
         runs = [line for line in lines if line["kind"] == "rule" and line["label"] == label]
         if runs:
             inherited = np.array([line["accuracies"] for line in runs])[:, networks]
+            first = inherited if first is None else first
             speed = float(np.median([line["images_per_second"] for line in runs]))
-            found.append(_row(label, inherited, truth, speed))
+            found.append(_row(label, inherited, first, truth, speed))
     return "\n".join([*found, "", *_notes(lines, alone, truth)])
 
 
-def _row(label: str, inherited: Floats, truth: Floats, speed: float) -> str:
+def _row(label: str, inherited: Floats, first: Floats, truth: Floats, speed: float) -> str:
     """One rule: (seeds, networks) accuracies beside those of the networks alone, in order of size."""
     best = truth >= np.quantile(truth, 0.75)
-    tau, low, high = _interval(inherited, truth)
+    tau, low, high = _interval(lambda rows: _tau(inherited[:, rows], truth[rows]), len(truth))
+    more, least, most = _interval(
+        lambda rows: _tau(inherited[:, rows], truth[rows]) - _tau(first[:, rows], truth[rows]), len(truth)
+    )
     gap = 100 * (inherited - truth).mean()
     middle = inherited[:, inherited.shape[1] // 2]
     cells = [
         label,
         str(len(inherited)),
         f"{tau:.2f} ({low:.2f} to {high:.2f})",
+        "" if inherited is first else f"{more:+.2f} ({least:+.2f} to {most:+.2f})",
         f"{_tau(inherited[:, best], truth[best]):.2f}",
         f"{gap:+.1f} points",
         *(f"{values.mean():.1%}" for values in (inherited[:, -1], middle, inherited[:, 0])),
@@ -59,12 +66,12 @@ def _tau(inherited: Floats, truth: Floats) -> float:
     return float(np.mean([kendall(seed, truth) for seed in inherited]))
 
 
-def _interval(inherited: Floats, truth: Floats) -> tuple[float, float, float]:
+def _interval(statistic: Callable[[NDArray[np.intp]], float], networks: int) -> tuple[float, float, float]:
+    """A statistic of some networks: of all, and its 95 % interval by bootstrap."""
     rng = np.random.default_rng(0)
-    drawn = rng.integers(len(truth), size=(RESAMPLES, len(truth)))
-    taus = [_tau(inherited[:, rows], truth[rows]) for rows in drawn]
-    low, high = np.nanquantile(taus, [0.025, 0.975])
-    return _tau(inherited, truth), float(low), float(high)
+    drawn = rng.integers(networks, size=(RESAMPLES, networks))
+    low, high = np.nanquantile([statistic(rows) for rows in drawn], [0.025, 0.975])
+    return statistic(np.arange(networks)), float(low), float(high)
 
 
 def _notes(lines: list[dict[str, Any]], alone: dict[int, dict[str, Any]], truth: Floats) -> list[str]:
