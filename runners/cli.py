@@ -122,9 +122,11 @@ def profile(
             raise ValueError(
                 f"quarry profile {shlex.join(words)}: write it as quarry profile import KIT_OR_CSV"
             )
+        if set_ or seed is not None or kit is not None:
+            raise ValueError("an imported table is taken as it is: --set, --seed and --kit do not go with it")
         take_table(out, Path(words[1]))
     elif kit is not None:
-        write_kit(out, kit)
+        write_kit(out, kit, set_ or [], seed)
     else:
         stage("profile", out, set_ or [], seed)
 

@@ -133,6 +133,11 @@ class AnalyticCosts:
             network = self.space.build(self.space.to_arch(row))
         return {name: parameter.numel() for name, parameter in network.named_parameters()}
 
+    @property
+    def layer_keys(self) -> tuple[str, ...]:
+        """The key of each of the space's distinct layers."""
+        return tuple(layer.key for layer in self.space.layers) if self.space.slots else self._traced.keys
+
     def per_layer(self, name: str) -> NDArray[np.float64]:
         """One of the fields of ``Counts`` for each of the space's layers, (n layers,)."""
         return np.array([getattr(counts, name) for counts in self._layer_counts], dtype=np.float64)

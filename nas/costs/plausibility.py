@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.costs.build import Export, Measure
-from nas.costs.layer_sums import Floats, LayerSums
+from nas.costs.layer_sums import Floats
 from nas.costs.probes import Probe
 from nas.costs.table import LatencyTable, TableHeader
 
@@ -18,20 +18,20 @@ SLOWEST_MACS_PER_S = 1e6
 LARGEST_MACS_PER_S = 1e15
 
 
-def check_plausible(table: LatencyTable, layers: LayerSums, macs: Floats) -> None:
+def check_plausible(table: LatencyTable, keys: Sequence[str], macs: Floats) -> None:
     """Refuses a table whose times can't be milliseconds.
 
     Args:
         table: to look at.
-        layers: of its space.
-        macs: of each layer, (n layers,).
+        keys: of the layers of its space.
+        macs: of each of them, (n layers,).
 
     Raises:
         ValueError: the times look like seconds, or like microseconds; the message says why.
     """
     rows = table.of("layer")
     measured = rows[rows.status == "measured"].median_ms.astype(float)
-    found = [(measured[key], count) for key, count in zip(layers.keys, macs, strict=True) if key in measured]
+    found = [(measured[key], count) for key, count in zip(keys, macs, strict=True) if key in measured]
     if not found:
         return
     times = np.array([time for time, _ in found])

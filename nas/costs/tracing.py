@@ -31,10 +31,18 @@ class TracedSums:
         rows: archs to learn the layers from; predicting an arch with a layer that none of these has is an
             error that says so.
         held_back: archs that what was learned is tried on.
+        progress: told networks run, networks in all.
     """
 
-    def __init__(self, space: SearchSpace, rows: Rows, held_back: Rows | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        rows: Rows,
+        held_back: Rows | None = None,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> None:
         self._space = space
+        self._progress, self._run = progress, 0
         self._ids: dict[str, int] = {}
         self._calls: list[Call] = []
         self._learning = True
@@ -44,13 +52,18 @@ class TracedSums:
         self._learning = False
 
     @classmethod
-    def learn(cls, space: SearchSpace, seed: int = 0) -> TracedSums:
+    def learn(
+        cls,
+        space: SearchSpace,
+        seed: int = 0,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> TracedSums:
         """Learned from the ends of the space, every choice moved alone from either, and random archs."""
         ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
         neighbours = [space.neighbours(end) for end in ends]
         drawn = space.sample(_TRACED, np.random.default_rng(seed))
         tried = space.sample(_TRIED, np.random.default_rng([seed, 1]))
-        return cls(space, np.unique(np.vstack([ends, *neighbours, drawn]), axis=0), tried)
+        return cls(space, np.unique(np.vstack([ends, *neighbours, drawn]), axis=0), tried, progress)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -112,6 +125,9 @@ class TracedSums:
 
     def _trace(self, row: Rows) -> dict[str, int]:
         """The layer in each place of an arch's network."""
+        if self._learning:
+            self._run += 1
+            self._progress(self._run, len(self._rows) + len(self._held_back))
         arch = self._space.to_arch(row)
         shape = self._space.input_shape(arch)
         try:  # shapes are all that is asked for, so nothing is allocated where the model allows it

@@ -8,13 +8,12 @@ from typing import NoReturn
 
 from torch import nn
 
+from nas.costs.layer_sums import LayerSums
 from nas.costs.probes import rows_of
 from nas.costs.profiling import Profiled, fit_and_check
 from nas.costs.table import LatencyTable
 from runners.devices.device import Identity
 from runners.devices.profile import HardwareProfile
-from runners.devices.profiling import layers_of
-from search_spaces.space import SearchSpace
 
 
 class DeviceElsewhere:
@@ -62,13 +61,12 @@ class DeviceElsewhere:
         )
 
 
-def fit_imported(space: SearchSpace, table: LatencyTable, confidence: float) -> Profiled:
+def fit_imported(layers: LayerSums, table: LatencyTable, confidence: float) -> Profiled:
     """The predictions of a table as it is: nothing is measured; networks that it has twice are the check.
 
     Raises:
         ValueError: it lacks layers or networks of the space.
     """
-    layers, _ = layers_of(space)
     networks, again = table.of("network"), table.of("network", 1)
     fitting = networks[~networks.index.isin(again.index) & (networks.status == "measured")]
     if len(fitting) < 5 or not len(again):

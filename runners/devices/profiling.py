@@ -50,11 +50,24 @@ def exporter(device: Device, precision: str = "fp32") -> Callable[[nn.Module, tu
     return partial(device.export, precision=precision)
 
 
-def layers_of(space: SearchSpace, seed: int = 0) -> tuple[LayerSums, list[Probe]]:
-    """A space's layers as cost models read them, and ready to be measured."""
+Layers = tuple[LayerSums, list[Probe]]
+
+
+def layers_of(
+    space: SearchSpace,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Layers:
+    """A space's layers as cost models read them, and ready to be measured.
+
+    Args:
+        space: one that only builds has some 350 of its networks run to find them.
+        seed: of the draw of these.
+        progress: told networks run, networks in all.
+    """
     if space.slots:
         return SlotSums(space), layer_probes(space)
-    traced = TracedSums.learn(space, seed)
+    traced = TracedSums.learn(space, seed, progress)
     return traced, traced.probes
 
 
@@ -78,6 +91,7 @@ def profile_on(
     *,
     plan: ProfilePlan | None = None,
     precision: str = "fp32",
+    layers: Layers | None = None,
     measurers: Sequence[Measure] = (),
     progress: Progress = lambda _done, _total, _seconds_left: None,
 ) -> Profiled:
@@ -89,6 +103,7 @@ def profile_on(
         path: of the table; what it holds already is not measured again.
         plan: how much to measure.
         precision: of the models.
+        layers: what ``layers_of`` gave for the space and the plan's seed; found here where it is None.
         measurers: several devices of one kind, to share the work.
         progress: told models done, models in all, seconds left.
 
@@ -102,12 +117,11 @@ def profile_on(
         raise ValueError(
             f"profile {device.profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
         )
-    layers, probes = layers_of(space, (plan or ProfilePlan()).seed)
-    probes = [_unless_ruled_out(probe, device.profile) for probe in probes]
+    sums, probes = layers or layers_of(space, (plan or ProfilePlan()).seed)
     return profile_space(
         space,
-        layers,
-        probes,
+        sums,
+        [_unless_ruled_out(probe, device.profile) for probe in probes],
         table_header(device, space, precision),
         plan or ProfilePlan(),
         export=exporter(device, precision),

@@ -20,7 +20,7 @@ from runners.data.splits import Prepare, Split, Splits
 from runners.devices.device import Device, open_device
 from runners.devices.elsewhere import DeviceElsewhere, fit_imported
 from runners.devices.profile import HardwareProfile, load_profile
-from runners.devices.profiling import profile_on
+from runners.devices.profiling import Layers, layers_of, profile_on
 from runners.devices.ray_measurers import RayDevice
 from runners.evaluator import SubnetEvaluator
 from runners.recipe import Recipe, Space
@@ -40,6 +40,7 @@ class Job:
     def __init__(self, run: RunDirectory, console: Console) -> None:
         self.run, self.console = run, console
         self._profiled: Profiled | None = None
+        self._layers: Layers | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -158,14 +159,13 @@ class Job:
     @property
     def profile_plan(self) -> ProfilePlan:
         """How much of the device is measured."""
-        recipe = self.recipe.profile
-        return ProfilePlan(
-            fit_networks=recipe.fit_networks,
-            check_networks=recipe.check_networks,
-            seconds_each=recipe.seconds_each,
-            confidence=self.recipe.search.confidence,
-            seed=self.recipe.seed if recipe.seed is None else recipe.seed,
-        )
+        return profile_plan(self.recipe)
+
+    def layers(self, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Layers:
+        """The distinct layers of the space, found once: a space that only builds has networks run for it."""
+        if self._layers is None:
+            self._layers = layers_of(self.space, self.profile_plan.seed, progress)
+        return self._layers
 
     def profiled(self, progress: Callable[[int, int, float], None]) -> Profiled:
         """Table, latency model and check, made once; measures what is not measured yet."""
@@ -175,7 +175,7 @@ class Job:
 
     def _profile(self, progress: Callable[[int, int, float], None]) -> Profiled:
         if self.imported is not None:
-            return fit_imported(self.space, self.imported, self.recipe.search.confidence)
+            return fit_imported(self.layers()[0], self.imported, self.recipe.search.confidence)
         table = self.path / "profile" / "table.parquet"
         return profile_on(
             self.target,
@@ -183,6 +183,7 @@ class Job:
             table,
             plan=self.profile_plan,
             precision=self.precision,
+            layers=self.layers(),
             measurers=self.target.measurers if isinstance(self.target, RayDevice) else (),
             progress=progress,
         )
@@ -210,6 +211,17 @@ class Job:
             images=self.images(self.splits.val).to(supernet.device),
             labels=self.splits.val.labels.to(supernet.device),
         )
+
+
+def profile_plan(recipe: Recipe) -> ProfilePlan:
+    """How much of a device a recipe has measured."""
+    return ProfilePlan(
+        fit_networks=recipe.profile.fit_networks,
+        check_networks=recipe.profile.check_networks,
+        seconds_each=recipe.profile.seconds_each,
+        confidence=recipe.search.confidence,
+        seed=recipe.seed if recipe.profile.seed is None else recipe.profile.seed,
+    )
 
 
 def check_whole(profile: HardwareProfile) -> None:

@@ -21,6 +21,7 @@ def run_profile(job: Job) -> None:
     """
     target, plan = job.target.identity(), job.profile_plan
     computed = target.runtime == COMPUTED
+    count = _find_layers(job)
     if job.imported is not None:
         job.console.say(f"fitting the table that was measured on {target.machine}; nothing is measured here")
     elif computed:
@@ -28,7 +29,7 @@ def run_profile(job: Job) -> None:
         job.console.say(f"computing latencies from {constants}; nothing is measured")
     else:
         job.console.say(
-            f"measuring {len(job.space.layers) or 'the'} layers and "
+            f"measuring {count} layers and "
             f"{plan.fit_networks + plan.check_networks} whole networks on {job.profile.name}: "
             f"{target.runtime} {target.runtime_version}, {target.threads} thread(s), {job.precision}"
         )
@@ -41,6 +42,17 @@ def run_profile(job: Job) -> None:
     write_json(job.path / "profile" / "device.json", _device(job, cannot_run))
     if not computed:
         job.console.say(profiled.check.summary())
+
+
+def _find_layers(job: Job) -> int:
+    """How many distinct layers the space has; those of a space that only builds take a while to find."""
+    if job.space.slots:
+        return len(job.layers()[0].keys)
+    job.console.say("running networks of the space to find their layers")
+    with job.console.progress("finding layers") as bar:
+        count = len(job.layers(bar.update)[0].keys)
+    job.console.say(f"{count} distinct layers found")
+    return count
 
 
 def take_table(out: Path, source: Path) -> None:

@@ -75,16 +75,31 @@ def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
         _do(_job(run, console), "audit")
 
 
-def write_kit(out: Path, folder: Path) -> None:
-    """Writes what a device without PyTorch needs to measure the space of a run."""
-    from runners.devices.commands import make_kit
+def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int | None = None) -> None:
+    """Writes what a device without PyTorch needs to measure the space of a run.
 
+    Args:
+        out: the run, whose own settings stay as they are.
+        folder: of the kit.
+        overrides: settings of ``[profile]``, for this kit.
+        seed: of the draw of its networks.
+
+    Raises:
+        ValueError: a setting of something else than ``[profile]``.
+    """
+    from runners.devices.commands import make_kit
+    from runners.stages.job import profile_plan
+
+    others = [entry for entry in overrides if not entry.startswith("profile.")]
+    if others:
+        raise ValueError(f"a kit takes settings of [profile] alone, which {', '.join(others)} is not")
     with opened(out, None) as job:
+        recipe = revise(job.recipe, [*overrides, *([] if seed is None else [f"profile.seed={seed}"])])
         make_kit(
             job.space,
             folder,
-            profile=job.recipe.profile.hardware,
-            plan=job.profile_plan,
+            profile=recipe.profile.hardware,
+            plan=profile_plan(recipe),
             say=job.console.say,
         )
 
@@ -138,9 +153,9 @@ def _check_whole(recipe: Recipe) -> None:
 def _check(job: Job, name: str) -> None:
     """What is known to be impossible before a stage begins; nothing is put aside for it."""
     if name == "search":
-        from runners.stages.search import check_limits
+        from runners.stages.search import check_search
 
-        check_limits(job)
+        check_search(job)
 
 
 def _do(job: Job, name: str) -> None:

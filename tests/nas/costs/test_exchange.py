@@ -13,7 +13,6 @@ from nas.costs.plausibility import check_plausible, remeasure, why_stale
 from nas.costs.probes import layer_probes
 from nas.costs.table import LatencyTable
 from tests.nas.costs.synthetic import Device, Reading, analytic, header, space
-from tests.nas.costs.synthetic import layers as slot_layers
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def test_a_swap_of_units_is_caught(table: LatencyTable, factor: float, message: 
     # Real layers of this space take some 2 to 30 microseconds on a desktop CPU.
     times = {name: table.rows[name] * 0.2 * factor for name in ("median_ms", "low_ms", "high_ms")}
     swapped = LatencyTable(header=table.header, rows=table.rows.assign(**times))
-    arguments = (swapped, slot_layers(), counts.per_layer("macs"))
+    arguments = (swapped, counts.layer_keys, counts.per_layer("macs"))
     if message is None:
         check_plausible(*arguments)
     else:

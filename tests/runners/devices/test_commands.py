@@ -10,9 +10,10 @@ from torch import nn
 
 from runners.devices.commands import check_table, export_table, import_table, latency, merge, staircase
 from runners.devices.device import open_device
+from runners.devices.elsewhere import fit_imported
 from runners.devices.onnx_format import onnx_bytes
 from runners.devices.profile import load_profile
-from runners.devices.profiling import ProfilePlan, profile_on
+from runners.devices.profiling import ProfilePlan, layers_of, profile_on
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
 
@@ -105,8 +106,11 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     path = tmp_path / "table.parquet"
     plan = ProfilePlan(fit_networks=6, check_networks=4, seconds_each=0.02)
     told: list[int] = []
+    run: list[tuple[int, int]] = []
+    layers = layers_of(space, plan.seed, lambda done, total: run.append((done, total)))
+    assert run[-1][0] == run[-1][1] == len(run)
     profiled = profile_on(
-        device, space, path, plan=plan, progress=lambda done, _all, _left: told.append(done)
+        device, space, path, plan=plan, layers=layers, progress=lambda done, _all, _left: told.append(done)
     )
     rows = space.enumerate()
     latencies, upper = profiled.model.predict(rows)
@@ -115,6 +119,12 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     assert told[-1] > 0
     export_table(path, tmp_path / "table.csv", say=lambda _: None)
     import_table(tmp_path / "table.csv", tmp_path / "back.parquet", say=lambda _: None)
+    seconds = (tmp_path / "table.csv").read_text().replace('unit: "ms"', 'unit: "s"')
+    (tmp_path / "seconds.csv").write_text(seconds)
+    with pytest.raises(ValueError, match="is in 's'; tables are in ms"):
+        import_table(tmp_path / "seconds.csv", tmp_path / "refused.parquet")
+    taken = import_table(tmp_path / "table.csv", tmp_path / "taken.parquet", space=space, say=lambda _: None)
+    assert fit_imported(layers_of(space)[0], taken, 0.95).check.networks >= 3
     merged = merge([path, tmp_path / "back.parquet"], tmp_path / "merged.parquet", say=lambda _: None)
     assert len(merged.rows) == len(profiled.table.rows)
     lines: list[str] = []

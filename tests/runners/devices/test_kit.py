@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.costs.layer_sums import SlotSums
 from nas.costs.probes import layer_probes, network_probes
 from nas.costs.profiling import ProfilePlan
 from runners.devices.commands import import_table, make_kit, show
@@ -59,7 +60,7 @@ def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_pat
     table = import_table(kit, tmp_path / "table.parquet", space=space, say=lambda _: None)
     assert set(table.rows.status) == {"measured"}
     with pytest.raises(ValueError, match="holds 2 whole networks measured once and 0 measured twice"):
-        fit_imported(space, table, 0.95)
+        fit_imported(SlotSums(space), table, 0.95)
     assert sorted(table.rows.key) == sorted(probe.key for probe in probes)
     lines: list[str] = []
     show(tmp_path / "table.parquet", say=lines.append)
@@ -84,7 +85,7 @@ def test_an_imported_table_is_fitted_and_its_device_measures_nothing_more(tmp_pa
     board = open_device(load_profile("mcu"))  # its latencies are computed, so the test takes no time
     plan = ProfilePlan(fit_networks=6, check_networks=4)
     table = profile_on(board, space, tmp_path / "t.parquet", plan=plan, precision="int8").table
-    profiled = fit_imported(space, table, 0.95)
+    profiled = fit_imported(SlotSums(space), table, 0.95)
     assert profiled.check.networks == 4
     assert profiled.check.mape < 0.01
     device = DeviceElsewhere(load_profile("cpu-ort"), table)
