@@ -43,14 +43,14 @@ def networks(run: Sources) -> Html:
     if kinds:
         parts += [
             paragraph(
-                f"Each layer is as wide as {'its measured time' if timed else 'any other'} and as high as "
+                f"Each layer is as wide as {f'its {run.how} time' if timed else 'any other'} and as high as "
                 "its channels; all networks are drawn to the same scale, so a shorter one is a faster "
                 "one. These are the networks as found, before compression."
-                + ("" if timed else " Layers without a measured time are why widths are equal."),
+                + ("" if timed else f" Layers without a {run.how} time are why widths are equal."),
             ),
             legend(("band", colours[kind], kind) for kind in kinds),
         ]
-    parts += [_network(entry, colours, longest, timed) for entry in chosen]
+    parts += [_network(entry, colours, longest, timed, run.how) for entry in chosen]
     return join(parts)
 
 
@@ -62,9 +62,9 @@ def _width(layer: LayerRecord, timed: bool) -> float:
     return (layer.latency_ms or 0.0) if timed else 1.0
 
 
-def _network(entry: FrontEntry, colours: Mapping[str, str], longest: float, timed: bool) -> Html:
+def _network(entry: FrontEntry, colours: Mapping[str, str], longest: float, timed: bool, how: str) -> Html:
     about = (
-        f"{percent(entry.accuracy)} on validation data, {milliseconds(entry.measured_ms)} measured, "
+        f"{percent(entry.accuracy)} on validation data, {milliseconds(entry.measured_ms)} {how}, "
         f"{count(entry.macs)} MACs, {count(entry.params)} parameters"
     )
     heading = tag("h3", entry.name, " ", tag("small", about))
@@ -79,7 +79,7 @@ def _network(entry: FrontEntry, colours: Mapping[str, str], longest: float, time
         heading,
         _silhouette(entry, colours, longest, timed),
         tag("div", *stages, class_="stages"),
-        _sum(entry) if timed else "",
+        _sum(entry, how) if timed else "",
         class_="network",
     )
 
@@ -144,14 +144,14 @@ def _size(name: str, value: Any) -> str:
     return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
-def _sum(entry: FrontEntry) -> Html:
+def _sum(entry: FrontEntry, how: str) -> Html:
     total = sum(layer.latency_ms or 0.0 for layer in entry.layers)
     slowest = max(entry.layers, key=lambda layer: layer.latency_ms or 0.0)
     share = (slowest.latency_ms or 0.0) / total if total else 0.0
     return paragraph(
         f"Its layers take {milliseconds(total)} when each is called alone. A network pays what a call "
         f"costs only once, so the corrected prediction is {milliseconds(entry.predicted_ms)}; "
-        f"{milliseconds(entry.measured_ms)} were measured. The slowest layer is {slowest.name} with "
+        f"{milliseconds(entry.measured_ms)} were {how}. The slowest layer is {slowest.name} with "
         f"{percent(share, 0)} of the sum.",
         kind="note",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from results.audit import AuditSummary
-from results.card import Card
+from results.card import COMPUTED, Card
 from results.files import read_json, read_lines
 from results.records import EpochRecord, FrontEntry, SearchSummary
 
@@ -49,6 +49,12 @@ class Sources:
     steps: list[Json] = field(default_factory=list)
     cards: list[Card] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def how(self) -> str:
+        """``measured`` or ``computed``, for the words around latencies."""
+        computed = self.device is not None and self.device["runtime"] == COMPUTED
+        return "computed" if computed else "measured"
 
     def entry(self, network: str) -> FrontEntry | None:
         """The front's entry of a network, the largest included."""

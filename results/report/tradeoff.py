@@ -60,8 +60,8 @@ def tradeoff(run: Sources) -> Html:
     floor, hidden = _floor(trials, run.summary)
     visible = [dot for dot in trials if dot.accuracy >= floor]
     parts = [
-        both_widths(lambda width: _chart(run.summary, visible, palette, chosen, width)),
-        _legend(run.summary, trials, palette),
+        both_widths(lambda width: _chart(run.summary, visible, palette, chosen, run.how, width)),
+        _legend(run.summary, trials, palette, run.how),
     ]
     if hidden:
         parts.append(paragraph(f"{hidden} trials below {percent(floor)} are outside the frame.", kind="note"))
@@ -70,7 +70,7 @@ def tradeoff(run: Sources) -> Html:
             absent("The front has not been measured on the device yet; latencies here are predictions.")
         )
     else:
-        parts.append(_table(run.summary, chosen))
+        parts.append(_table(run.summary, chosen, run.how))
     return join(parts)
 
 
@@ -87,11 +87,16 @@ def _floor(trials: list[Dot], summary: SearchSummary | None) -> tuple[float, int
 
 
 def _chart(
-    summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str], chosen: set[str], width: int
+    summary: SearchSummary | None,
+    trials: list[Dot],
+    palette: dict[str, str],
+    chosen: set[str],
+    how: str,
+    width: int,
 ) -> Chart:
     measured = [*summary.front, summary.largest] if summary else []
     chart = Chart(
-        "Accuracy on validation data against latency: all trials and the measured front",
+        f"Accuracy on validation data against latency: all trials and the {how} front",
         axis("latency, ms", _latencies(trials, measured, summary), plain, zero=True),
         axis(
             "accuracy on validation data",
@@ -107,7 +112,7 @@ def _chart(
     for dot in trials:
         chart.point(dot.latency_ms, dot.accuracy, f"faint {palette[dot.searcher]}", radius=2.6)
     if summary:
-        _front(chart, summary, chosen)
+        _front(chart, summary, chosen, how)
     return chart
 
 
@@ -120,7 +125,7 @@ def _latencies(
         yield summary.limit_ms
 
 
-def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
+def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> None:
     front = sorted(summary.front, key=lambda entry: entry.measured_ms)
     # Measured again, a network that was predicted to be on the front may be dominated by another.
     points = np.array([(entry.measured_ms, -entry.accuracy) for entry in front]).reshape(-1, 2)
@@ -130,7 +135,7 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str]) -> None:
         series = "largest" if entry is summary.largest else "front"
         chart.across(entry.accuracy, entry.low_ms, entry.high_ms, series)
         tip = (
-            f"{entry.name}{_finder(entry, ', found by ')}: {percent(entry.accuracy)}, measured "
+            f"{entry.name}{_finder(entry, ', found by ')}: {percent(entry.accuracy)}, {how} "
             f"{milliseconds(entry.measured_ms)} ({significant(entry.low_ms)} to "
             f"{significant(entry.high_ms)}), predicted {milliseconds(entry.predicted_ms)}"
         )
@@ -168,26 +173,27 @@ def _finder(entry: FrontEntry, before: str = "") -> str:
     return f"{before}{entry.searcher}" if entry.searcher and entry.searcher != entry.name else ""
 
 
-def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str]) -> Html:
+def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str], how: str) -> Html:
     names = sorted({dot.searcher for dot in trials}, key=lambda name: (name == CONTROL, name))
     entries = [
         ("dot", f"{palette[name]} faint", f"{name}, the control" if name == CONTROL else name)
         for name in names
     ]
     if summary:
-        entries.append(("dot", "front", "front, measured on the exported file"))
+        words = f"front, {how} {'from' if how == 'computed' else 'on'} the exported file"
+        entries.append(("dot", "front", words))
         entries.append(("ring", "front", "taken on to compression"))
         entries.append(("dot", "largest", f"the {summary.largest.name} network of the space"))
     return legend(entries)
 
 
-def _table(summary: SearchSummary, chosen: set[str]) -> Html:
+def _table(summary: SearchSummary, chosen: set[str], how: str) -> Html:
     head = [
         "network",
         "found by",
         "accuracy",
         "held back",
-        "measured",
+        how,
         "interval",
         "predicted",
         "at most",
@@ -223,7 +229,7 @@ def _table(summary: SearchSummary, chosen: set[str]) -> Html:
                 "A "
                 "network was proposed only where the upper bound of its predicted latency, at "
                 f"{percent(summary.confidence, 0)} confidence, is within the limit; the limit is judged by "
-                "the measurement.",
+                f"what was {how}.",
                 kind="note",
             ),
         ]

@@ -67,7 +67,13 @@ def measured_front(
     )
     largest_arch = job.space.largest()
     seen, unseen = evaluators
-    largest_accuracy = seen(largest_arch)["accuracy"]
+    try:
+        largest_accuracy = seen(largest_arch)["accuracy"]
+    except Exception as error:  # whatever a user's network raises
+        raise ValueError(
+            f"the largest network, which the front is set beside, cannot be scored: "
+            f"{type(error).__name__}: {error}. The trials are kept; the same command goes on from them"
+        ) from error
     measured = _measure(
         job,
         [*map(_known, archs), (_LARGEST, largest_arch, largest_accuracy)],
@@ -85,7 +91,7 @@ def measured_front(
         faster = [found for found in _joint_front(scored, bound) if dict(found.arch) not in before]
         if not faster:
             break
-        say(f"none of them measures under {limit_ms:.4g} ms; measuring {len(faster)} that should be faster")
+        say(f"none of them takes under {limit_ms:.4g} ms; trying {len(faster)} that should be faster")
         front += _measure(job, [*map(_known, faster)], costs, unseen, limit_ms)
     front.sort(key=lambda entry: entry.predicted_ms)
     return SearchSummary(
@@ -117,15 +123,17 @@ def tell_front(job: Job, summary: SearchSummary) -> None:
         ]
         for entry in (*summary.front, summary.largest)
     ]
+    computed = job.target.identity().runtime == COMPUTED
     columns = ["network", "found by", "accuracy", *(["held back"] if held else [])]
-    job.console.table("The front", [*columns, "predicted ms", "measured ms", "limit"], rows)
+    columns += ["predicted ms", "computed ms" if computed else "measured ms", "limit"]
+    job.console.table("The front", columns, rows)
     if held:
         job.console.say(
             f"accuracy is on the {summary.scored_images} validation images that were searched with; on "
             f"{summary.held_back_images} others, held back, {luck(summary)}"
         )
     if not any(entry.meets_limit for entry in summary.front):
-        job.console.warn(f"no network of the front measures under the limit of {summary.limit_ms:.4g} ms")
+        job.console.warn(f"no network of the front is under the limit of {summary.limit_ms:.4g} ms")
 
 
 def luck(summary: SearchSummary) -> str:

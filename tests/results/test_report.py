@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from results.card import COMPUTED
 from results.files import append_line, read_json, write_json
 from results.records import SearchSummary
 from results.report import write_report
@@ -253,3 +254,25 @@ def test_the_front_says_what_it_loses_on_images_no_searcher_saw(tmp_path):
     assert "87 that no searcher saw" in page
     assert "began with the 12 best networks known" in page
     assert told.validation_accuracy(front[0]) == pytest.approx(front[0].accuracy - 0.02 * 87 / 287)
+
+
+def test_latencies_from_constants_are_called_computed(run):
+    device = {
+        "profile": "mcu",
+        "summary": "",
+        "runtime": COMPUTED,
+        "runtime_version": "1",
+        "machine": "2.4e+08 MAC/s",
+        "precision": "int8",
+        "limits": {},
+        "left_out": [],
+        "cannot_run": {},
+    }
+    write_json(run / "profile" / "device.json", device)
+    path = write_report(run)
+    _, text = read(path)
+    assert "front, computed from the exported file" in text
+    assert "all trials and the computed front" in path.read_text()
+    assert "were computed. The slowest layer" in text
+    for words in ("measured front", "were measured", "measured on the exported file", "its measured time"):
+        assert words not in text

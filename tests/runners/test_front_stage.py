@@ -129,6 +129,24 @@ def test_where_all_of_the_front_is_too_slow_faster_networks_are_measured() -> No
     assert len({entry.name for entry in summary.front}) == len(summary.front)
 
 
+def test_a_largest_network_that_cannot_be_scored_is_named() -> None:
+    job: Any = job_on(Slow(1.0))
+
+    def fails(arch: Arch) -> dict[str, float]:
+        raise RuntimeError("no such operator")
+
+    with pytest.raises(ValueError, match="the largest network.*no such operator.*trials are kept"):
+        measured_front(
+            job,
+            {},
+            costs,
+            (fails, None),
+            limit_ms=1.0,
+            reference=(0.1, 1.0),
+            known_first=0,  # type: ignore
+        )
+
+
 def test_where_nothing_meets_the_limit_it_is_said(tmp_path: Path) -> None:
     device = Slow(1000.0)
     job = job_on(device, tmp_path / "log.txt")
@@ -136,7 +154,7 @@ def test_where_nothing_meets_the_limit_it_is_said(tmp_path: Path) -> None:
     assert device.batches < 5
     assert not any(entry.meets_limit for entry in summary.front)
     tell_front(job, summary)
-    assert "no network of the front measures under the limit of 20 ms" in (tmp_path / "log.txt").read_text()
+    assert "no network of the front is under the limit of 20 ms" in (tmp_path / "log.txt").read_text()
     job.path = tmp_path
     write_json(tmp_path / "search" / "front.json", summary.to_json())
     with pytest.raises(ValueError, match="no network of the front measures under 20 ms; the fastest takes"):
