@@ -25,12 +25,11 @@ def unknown_names(
     """A line for each name that stands for nothing, with its key in the recipe."""
     # Imported here: presets bring PyTorch, and importing recipes should not.
     from nas.rules import RULES
-    from nas.search import registry, searcher
+    from nas.search import searcher
     from search_spaces.mixers import MIXERS
     from search_spaces.parts import ACTIVATIONS
     from search_spaces.presets import PRESETS
 
-    assert registry  # imported for the searchers it registers
     return [
         *_unknown("space.preset", "preset", [preset], PRESETS),
         *_unknown("space.mixers", "mixer", mixers, MIXERS),
@@ -42,9 +41,8 @@ def unknown_names(
 
 def short_budgets(searchers: Iterable[str], budget: int) -> list[str]:
     """A line for each searcher whose population the budget does not fill."""
-    from nas.search import registry, searcher
+    from nas.search import searcher
 
-    assert registry  # imported for the searchers it registers
     problems = []
     for name in searchers:
         if name in searcher.searchers():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from nas.search.objectives import UPPER, Limit
 from nas.search.problem import Problem
 from search_spaces.space import Rows
 
@@ -55,22 +58,32 @@ def diagnose(problem: Problem, row: Rows) -> str:
     space = problem.space
     costs = {name: values[0] for name, values in problem.costs(row[None]).items()}
     broken = [limit for limit in problem.cheap_limits if limit.excess(np.array([costs[limit.name]]))[0] != 0]
-    asked = ", ".join(str(limit) for limit in problem.cheap_limits)
-    reached = ", ".join(f"{limit.name} {costs[limit.name]:.6g}" for limit in broken)
+    asked = ", ".join(map(_told, problem.cheap_limits))
+    reached = ", ".join(f"{_plain(limit)} {costs[limit.name]:.6g}" for limit in broken)
     lines = [f"no arch of {space.name!r} meets {asked}; the cheapest reachable network found has {reached}"]
     if any(not np.isfinite(costs[limit.name]) for limit in broken):
         lines.append(
-            f"{broken[0].name} is not known for any arch that was tried: is the cost table complete?"
+            f"{_plain(broken[0])} is not known for any arch that was tried: is the cost table complete?"
         )
         return ". ".join(lines)
     bounds = _bounds(problem, row)
     if bounds:
-        lines.append(f"It is bound by {', '.join(bounds)}: smaller values there would go lower")
+        lines.append(f"It is bound by {', '.join(bounds)}: the other values there cost more")
     met = ", ".join(
-        f"{limit.name} {_round_up(costs[limit.name], up=not limit.at_least):g}" for limit in broken
+        f"{_plain(limit)} {_round_up(costs[limit.name], up=not limit.at_least):g}" for limit in broken
     )
     lines.append(f"A limit of {met} would be met")
     return ". ".join(lines) + "."
+
+
+def _plain(limit: Limit) -> str:
+    """The name that the limit was given under."""
+    return limit.name.removesuffix(UPPER)
+
+
+def _told(limit: Limit) -> str:
+    upper = " with the upper end of its interval" if limit.name != _plain(limit) else ""
+    return f"{replace(limit, name=_plain(limit))}{upper}"
 
 
 def _bounds(problem: Problem, row: Rows, most: int = 3) -> list[str]:

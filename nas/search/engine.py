@@ -18,7 +18,8 @@ from nas.search.feasible import Feasible, Proposals
 from nas.search.pool import Evaluate, Outcome, Pool, SerialPool
 from nas.search.problem import Costs, Problem
 from nas.search.result import SearchResult, check_reference, front_of, result_of
-from nas.search.searcher import MakeSearcher, Searcher, searcher
+from nas.search.searcher import MakeSearcher, Searcher
+from nas.search.searcher import searcher as named
 from nas.search.trials import Trial, TrialLog, finite
 from search_spaces.naming import unknown
 from search_spaces.space import Arch, Rows, SearchSpace
@@ -84,7 +85,7 @@ def search(
     problem = Problem(space, objectives, constraints, costs, log=log)
     if reference is not None:
         check_reference(problem, reference)
-    name, make = (searcher, _named(searcher)) if isinstance(searcher, str) else (_name_of(searcher), searcher)
+    name, make = (searcher, named(searcher)) if isinstance(searcher, str) else (_name_of(searcher), searcher)
     journal = TrialLog(log, _identity(problem, name, seed))
     made = make(problem, seed)
     if budget < min(population := getattr(made, "population", 1), space.size):
@@ -102,12 +103,6 @@ def search(
     finally:
         pool.close()
     return result_of(problem, journal.trials, reference=reference, rounds=tuple(getattr(made, "rounds", ())))
-
-
-def _named(name: str) -> MakeSearcher:
-    import nas.search.registry  # noqa: F401  (makes the searchers of this package known)
-
-    return searcher(name)
 
 
 def _name_of(make: MakeSearcher) -> str:

@@ -49,14 +49,14 @@ def register(name: str, make: MakeSearcher) -> None:
     Raises:
         ValueError: the name is taken by another.
     """
-    if _SEARCHERS.get(name, make) is not make:
+    if _known().get(name, make) is not make:
         raise ValueError(f"there is a searcher named {name!r} already; choose another name")
     _SEARCHERS[name] = make
 
 
 def searchers() -> tuple[str, ...]:
     """The names of all searchers."""
-    return tuple(_SEARCHERS)
+    return tuple(_known())
 
 
 def searcher(name: str) -> MakeSearcher:
@@ -65,6 +65,13 @@ def searcher(name: str) -> MakeSearcher:
     Raises:
         ValueError: there is none.
     """
-    if name not in _SEARCHERS:
-        raise ValueError(unknown("searcher", name, _SEARCHERS))
-    return _SEARCHERS[name]
+    known = _known()
+    if name not in known:
+        raise ValueError(unknown("searcher", name, known))
+    return known[name]
+
+
+def _known() -> dict[str, MakeSearcher]:
+    import nas.search.registry  # noqa: F401  (registers this package's own, which import this module)
+
+    return _SEARCHERS

@@ -80,7 +80,9 @@ class TrialLog:
         try:
             self.trials = [Trial(**line) for line in lines]
         except TypeError as error:
-            raise ValueError(f"{path} is not a log of trials: {error}") from error
+            raise ValueError(
+                f"{path} is not a log of trials ({error}); restore it, or delete it to start anew"
+            ) from error
 
     def append(self, trial: Trial) -> None:
         """Writes a trial to the disk before returning."""

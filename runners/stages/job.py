@@ -238,6 +238,22 @@ def check_whole(profile: HardwareProfile) -> None:
         )
 
 
+def check_size(space: SearchSpace, plan: ProfilePlan) -> None:
+    """Whether a space has the networks that profiling measures: known before it is trained, not after.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    needed = plan.fit_networks + plan.check_networks
+    if space.size == 1:
+        raise ValueError(f"space {space.name!r} holds one network: there is nothing to search")
+    if space.size < needed:
+        raise ValueError(
+            f"space {space.name!r} holds {space.size} networks, and profile.fit_networks + "
+            f"profile.check_networks are {needed}: add choices, or ask for fewer"
+        )
+
+
 def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
     """The mixers of a recipe's preset that a profile cannot run; a user's own space is taken as it is."""
     if recipe.module or recipe.preset not in PRESETS:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nas.costs.analytic import AnalyticCosts
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
-from nas.search.feasible import Feasible
 from nas.search.nsga2 import survivors
+from nas.search.searcher import searcher
 from nas.search.trials import Trial
 from results.files import read_json, write_json
 from results.front import hypervolume
@@ -81,14 +81,16 @@ def run_search(job: Job) -> None:
     write_json(job.path / "search" / "front.json", summary.to_json())
 
 
-def check_limits(job: Job) -> None:
-    """Whether any network of the space meets the limits.
+def check_search(job: Job) -> None:
+    """Whether any network of the space meets the limits, and every searcher can search it.
 
     Raises:
-        ValueError: none does; the message is a diagnosis.
+        ValueError: none does, with a diagnosis; or what a searcher lacks.
     """
     costs, limit_ms = _costs(job)
-    Feasible(Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs))
+    problem = Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs)
+    for name in (CONTROL, *job.recipe.search.searchers):
+        searcher(name)(problem, 0)
 
 
 def _costs(job: Job) -> tuple[Candidates, float]:

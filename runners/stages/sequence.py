@@ -40,6 +40,10 @@ def start(
         if "search" not in run.finished and last == "report":
             reach(recipe.search.ray_address)
         job = _job(run, console)
+        if last == "report" and "profile" not in run.finished:
+            from runners.stages.job import check_size
+
+            check_size(job.space, job.profile_plan)
         for name in STAGES[: STAGES.index(last) + 1]:
             if name in run.finished:
                 job.console.say(f"{_TITLES[name]}: done before ({run.finished[name]:.0f} s)")

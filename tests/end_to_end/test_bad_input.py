@@ -131,6 +131,34 @@ def test_bad_arguments(call: Call, tmp_path: Path, arguments: list[str], words: 
     assert not list(tmp_path.rglob("train"))
 
 
+ONE = """
+from torch import nn
+from search_spaces.choice import Choice
+from search_spaces.space import SearchSpace
+
+def make(classes, input_shape):
+    build = lambda arch: nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+    return SearchSpace("few", [Choice("width", VALUES)], build, input_shape=input_shape)
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("(8,)", "holds one network: there is nothing to search"),
+        ("(8, 16)", "holds 2 networks, and profile.fit"),
+    ],
+)
+def test_a_space_too_small_is_told_before_it_is_trained(
+    call: Call, tmp_path: Path, values: str, words: str
+) -> None:
+    (tmp_path / "few.py").write_text(ONE.replace("VALUES", values))
+    said = call("run", "digits", "--out", "run", *settings("space.module=few.py:make"))
+    assert said.code == 1
+    assert words in said.error
+    assert not (tmp_path / "run" / "train").exists()
+
+
 def test_debug_shows_the_traceback(call: Call) -> None:
     assert "Traceback" in call("run", "digit", "--debug").error
 

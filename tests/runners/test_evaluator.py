@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas.supernet import Supernet
 from runners.evaluator import SubnetEvaluator, worker_evaluator
+from runners.scoring import accuracy
 from search_spaces.space import Arch
 from tests.spaces import SPACES
 
@@ -87,3 +88,12 @@ def test_accuracy_is_the_share_of_right_answers(evaluator: SubnetEvaluator) -> N
         answers = network.eval()(evaluator.images).argmax(dim=1)
     wanted = float((answers == evaluator.labels).float().mean())
     assert score == pytest.approx(wanted, abs=1.5 / len(evaluator.labels))  # a tie may fall either way
+
+
+def test_outputs_that_are_not_finite_are_no_answers() -> None:
+    images, labels = torch.ones(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    assert 0 <= accuracy(network, images, labels) <= 1
+    torch.nn.init.constant_(network[1].bias, float("nan"))
+    with pytest.raises(ValueError, match="not all finite"):
+        accuracy(network, images, labels)

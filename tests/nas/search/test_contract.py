@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-import nas.search.registry  # noqa: F401
 from nas.search import contract, searchers
 from nas.search.linas import Linas
 from nas.search.searcher import searcher

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import nas.search.registry  # noqa: F401
 from nas.search import contract, register, search, searchers
 from nas.search.contract import LIMITS, OBJECTIVES, LastFirst, small_accuracy, small_costs, small_space
 from nas.search.nsga2 import Nsga2
