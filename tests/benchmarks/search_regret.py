@@ -4,6 +4,13 @@
     python -m tests.benchmarks.search_regret --searchers optuna_tpe --out build/search_regret.jsonl
     python -m tests.benchmarks.search_regret --table --out build/search_regret.jsonl
 
+    python -m tests.benchmarks.search_regret --run RUN --scores build/scores-cifar10-500.jsonl --seeds 5
+
+The last is on a trained supernet: the archs that tests.benchmarks.search_supernet scored on it are the
+table, with latencies as its run predicts them. Searchers are confined to these archs, so each score is a
+real one and the optimum is known; but most neighbours of an arch are missing, which is hard on searchers
+that mutate, and the archs are those that earlier searches chose.
+
 All searchers see the same limit before an evaluation is spent. A run that has found the optimum is over: its
 regret stays zero. Finished runs are kept in the file, so the command continues where it was stopped, seed by
 seed; several commands may write one file, each for searchers of its own (TPE takes most of the time).
@@ -16,6 +23,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
@@ -125,6 +133,21 @@ def table_of(kind: str, seed: int) -> TabularSpace:
     return PROBLEMS[kind](seed)
 
 
+def supernet_table(path: Path, scores: Path) -> TabularSpace:
+    """The archs that were scored on the supernet of a run, with the latencies the run predicts."""
+    from runners.console import Console
+    from runners.run_directory import RunDirectory
+    from runners.stages.job import Job
+
+    with closing(RunDirectory(path, None, "")) as run:
+        job = Job(run, Console())
+        accuracy = {line["row"]: line["accuracy"] for line in read_lines(scores)}
+        rows = np.array([[int(index) for index in row.split(",")] for row in accuracy])
+        latency_ms = job.profiled(lambda done, total, left: None).model.latency_ms(rows)
+        columns = {"accuracy": np.array([*accuracy.values()]), "latency_ms": latency_ms}
+        return TabularSpace("supernet", job.space.choices, rows, columns)
+
+
 def regrets(name: str, kind: str, quantile: float, seed: int) -> dict:
     space = table_of(kind, seed % 4)
     latency = space.scores["latency_ms"]
@@ -163,7 +186,8 @@ def table(path: Path) -> str:
         "| problem | searcher | pairs | " + " | ".join(map(str, BUDGETS)) + " |",
         "|---" * (len(BUDGETS) + 3) + "|",
     ]
-    for kind in ["all", *PROBLEMS]:
+    kinds = list(dict.fromkeys(problem for _, problem, _, _ in runs))
+    for kind in ["all", *kinds] if len(kinds) > 1 else kinds:
         pairs = {name: _pairs(runs, name, kind) for name in [*OURS, "pymoo_nsga2"] if name != "guided"}
         p_values = {name: _p_values(*found) for name, found in pairs.items() if len(found[0])}
         names = [*p_values]
@@ -210,11 +234,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/search_regret.jsonl"))
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     parser.add_argument("--searchers", nargs="*", help="only these")
+    parser.add_argument("--run", type=Path, help="a trained and profiled run, in place of generated tables")
+    parser.add_argument("--scores", type=Path, help="what search_supernet scored on it")
     arguments = parser.parse_args()
+    kinds = [*PROBLEMS]
+    if arguments.run:
+        given = supernet_table(arguments.run, arguments.scores)
+        kinds = ["supernet"]
+        PROBLEMS["supernet"] = lambda seed: given  # the same for every seed
     names = arguments.searchers or [*OURS] + (["pymoo_nsga2"] if importlib.util.find_spec("pymoo") else [])
     done = {(r["searcher"], r["problem"], r["quantile"], r["seed"]) for r in read_lines(arguments.out)}
     for seed in range(0 if not arguments.table else arguments.seeds, arguments.seeds):
-        for kind in PROBLEMS:
+        for kind in kinds:
             for quantile in QUANTILES:
                 for name in names:
                     if (name, kind, quantile, seed) not in done:
