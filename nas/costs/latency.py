@@ -67,9 +67,14 @@ class LatencyModel:
         return latency * lower_ratio(self.ratios, each), latency * upper_ratio(self.ratios, each)
 
     def calibrated(self, rows: Rows, measured_ms: Floats) -> LatencyModel:
-        """The same predictions with intervals that have also seen these networks."""
-        ratios = measured_ms / self.latency_ms(rows)
-        return replace(self, ratios=(*self.ratios, *(float(ratio) for ratio in ratios)))
+        """The same predictions with intervals that have seen these networks, drawn at random.
+
+        Where they are enough for both ends of the interval, they alone count: a network left out of the fit
+        is harder to predict than others, for the fit's are chosen to be unlike each other.
+        """
+        ratios = tuple(float(ratio) for ratio in measured_ms / self.latency_ms(rows))
+        enough = len(ratios) * (1 - self.confidence) / 2 >= 1
+        return replace(self, ratios=ratios if enough else (*self.ratios, *ratios))
 
 
 def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
