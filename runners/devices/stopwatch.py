@@ -26,7 +26,7 @@ WARM_RUNS = 3  # after another model has run, weights come back into the caches 
 BLOCK_RUNS = 5  # the least runs of a block, whatever it lasts
 LEAST_ROUNDS = 8  # before stopping is considered, all processes together
 MOST_PROCESSES = 5
-PROCESS_S = 1.0  # of measuring, at least, for each process that is started
+PROCESS_S = 0.6  # of measuring, at least, for each process that is started
 
 
 @dataclass(frozen=True)  # no slots, so that Python 3.9 on a device takes it
