@@ -37,6 +37,8 @@ def _device(device: Json | None) -> Html:
         ("limits of the device", "; ".join(limits) or "none"),
         ("mixers left out of the space", ", ".join(device["left_out"]) or "none"),
     ]
+    if device.get("watts"):
+        items.append(("power, for energy_mj", f"{device['watts']:.3g} W"))
     items += [(f"{kind} cannot run", reason) for kind, reason in device["cannot_run"].items()]
     parts = [facts(items)]
     if device["runtime"] == COMPUTED:

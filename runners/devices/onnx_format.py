@@ -17,6 +17,7 @@ from torch import nn
 from compress.export import INPUT_NAME, OUTPUT_NAME
 from compress.fuse import fuse
 from compress.quantize import quantize_static
+from compress.steps import OPERATORS, Quantize
 from search_spaces.naming import unknown
 
 OPSET = 18
@@ -75,10 +76,11 @@ def _refuse(model: onnx.ModelProto, unsupported: Sequence[str]) -> None:
 
 
 def _int8(content: bytes, shape: tuple[int, ...]) -> bytes:
-    """Quantized on random images: the scales are not the deployed ones, the operators and sizes are."""
+    """Quantized as compression tries first, but on random images: the scales are not the deployed ones."""
     images = np.random.default_rng(0).standard_normal((4 * shape[0], *shape[1:]), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(content)
-        quantize_static(source, images, target, batch_size=shape[0])
+        operators = OPERATORS[Quantize().operators[0]]
+        quantize_static(source, images, target, operators=operators, batch_size=shape[0])
         return target.read_bytes()

@@ -157,6 +157,12 @@ class Job:
         return self.profile.precisions[0]
 
     @property
+    def watts(self) -> float | None:
+        """What the profiled device draws, as its profile says or a counter did; None where nobody knows."""
+        device = self.path / "profile" / "device.json"
+        return read_json(device).get("watts") if device.exists() else self.profile.machine.watts
+
+    @property
     def profile_plan(self) -> ProfilePlan:
         """How much of the device is measured."""
         return profile_plan(self.recipe)
@@ -285,9 +291,7 @@ def make_space(
 
 
 def _from_file(module: str) -> Callable[..., SearchSpace]:
-    file, colon, name = module.rpartition(":")
-    if not colon:
-        raise ValueError(f"space.module = {module!r}: write it as path/to/file.py:function")
+    file, _, name = module.rpartition(":")
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"space.module: there is no file {path}")
@@ -304,7 +308,10 @@ def _from_file(module: str) -> Callable[..., SearchSpace]:
         raise ValueError(f"space.module: {path} has no function {name!r}")
 
     def build(*, classes: int, input_shape: Shape) -> SearchSpace:
-        space = function(classes=classes, input_shape=input_shape)
+        try:
+            space = function(classes=classes, input_shape=input_shape)
+        except Exception as error:  # or while it makes the space
+            raise ValueError(f"space.module: {module} fails: {type(error).__name__}: {error}") from error
         if not isinstance(space, SearchSpace):
             raise ValueError(f"space.module: {module} gave a {type(space).__name__}, not a SearchSpace")
         return space

@@ -11,6 +11,7 @@ from nas.costs.probes import layer_kind
 from nas.costs.table import LatencyTable
 from results.card import COMPUTED
 from results.files import write_atomic, write_json
+from runners.devices.power import watts_during
 from runners.stages.job import Job
 
 
@@ -39,7 +40,8 @@ def run_profile(job: Job) -> None:
     for kind, reason in cannot_run.items():
         job.console.say(f"{kind} cannot run there and is not searched: {reason}")
     write_json(job.path / "profile" / "check.json", profiled.check.to_json())
-    write_json(job.path / "profile" / "device.json", _device(job, cannot_run))
+    device = {**_device(job, cannot_run), "watts": job.profile.machine.watts or _watts(job)}
+    write_json(job.path / "profile" / "device.json", device)
     if not computed:
         job.console.say(profiled.check.summary())
 
@@ -88,6 +90,19 @@ def _cannot_run(table: LatencyTable) -> dict[str, str]:
         if len(failed):
             found[str(kind)] = f"{failed.reason.iloc[0]} ({len(failed)} of {len(group)} layers)"
     return found
+
+
+def _watts(job: Job) -> float | None:
+    """What this machine draws while it runs the largest network; None where nobody counts."""
+    here = job.profile.backend in ("onnxruntime", "torch", "executorch") and job.profile.device == "cpu"
+    if not here or job.imported is not None or job.recipe.profile.ray_address:
+        return None
+    largest = job.space.largest()
+    model = job.target.export(job.space.build(largest).eval(), job.space.input_shape(largest), job.precision)
+    watts = watts_during(lambda: job.target.measure([model], budget_s=3.0))
+    if watts is not None:
+        job.console.say(f"the processor draws {watts:.1f} W meanwhile, other programs included")
+    return watts
 
 
 def _device(job: Job, cannot_run: dict[str, str]) -> dict[str, Any]:

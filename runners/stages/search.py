@@ -100,7 +100,7 @@ def _costs(job: Job) -> tuple[Candidates, float]:
         model=profiled.model,
         analytic=AnalyticCosts(job.space, peak_memory=_peak_memory_matters(job)),
         value_bytes=1 if job.precision == "int8" else 4,
-        watts=job.profile.machine.watts,
+        watts=job.watts,
     )
     return costs, latency_limit(job, profiled)
 

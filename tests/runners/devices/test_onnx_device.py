@@ -2,6 +2,9 @@
 
 import os
 import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import onnx
@@ -10,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compress.candidate import Candidate, Context
+from compress.steps import Quantize
 from runners.devices.device import open_device
 from runners.devices.lock import device_lock
 from runners.devices.onnx_format import onnx_bytes
@@ -84,3 +89,18 @@ def test_one_device_measures_one_thing_at_a_time() -> None:
     assert len(told) == 1
     with device_lock("test-device", patience_s=0):
         pass
+
+
+def test_int8_is_timed_as_compression_first_makes_it(tmp_path: Path) -> None:
+    network = nn.Sequential(_conv(8), nn.AvgPool2d(2), _conv(16), nn.Flatten(), nn.Linear(256, 10)).eval()
+    timed = onnx_bytes(network, SHAPE, precision="int8")
+    (tmp_path / "float.onnx").write_bytes(onnx_bytes(network, SHAPE))
+    context = SimpleNamespace(calibration=np.random.default_rng(1).standard_normal((1, *SHAPE), np.float32))
+    candidate = Candidate(network=network, file=tmp_path / "float.onnx")
+    first = Quantize().propose(candidate, cast(Context, context), tmp_path)[0]
+    made, wanted = onnx.load_from_string(timed), onnx.load(first.file)
+    assert [node.op_type for node in made.graph.node] == [node.op_type for node in wanted.graph.node]
+    weights = [
+        [(tensor.dims, tensor.data_type) for tensor in model.graph.initializer] for model in (made, wanted)
+    ]
+    assert weights[0] == weights[1]
