@@ -266,12 +266,13 @@ def main() -> None:
     """Runs a command; errors become one message and a non-zero exit."""
     debug = "--debug" in sys.argv
     try:
-        app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+        if code == _INTERRUPTED:  # Typer catches Ctrl-C and returns this instead
+            raise KeyboardInterrupt
+        sys.exit(code or 0)
     except (KeyboardInterrupt, typer.Abort):
         print(f"\nstopped; go on with: {shlex.join(['quarry', *sys.argv[1:]])}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -279,17 +280,20 @@ def main() -> None:
         sys.exit(2 if type(error).__module__.startswith("click") else 1)
 
 
+_INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 _DISK_FULL = "No space left on device"  # also inside the errors of libraries that write for us
 
 
 def describe(error: Exception) -> str:
     """An error in words for the terminal."""
     if hasattr(error, "format_message"):  # click's own: a wrong option, a missing argument
-        return f"{error.format_message()} See: quarry --help"
+        return f"{error.format_message().rstrip('.')}. See: quarry --help"
     if _DISK_FULL in str(error):
         filename = getattr(error, "filename", None)
         where = f" while writing {filename}" if filename else ""
         return f"no space left on the disk{where}; free some and run the same command again, nothing is lost"
+    if isinstance(error, OSError) and error.strerror and error.filename:  # without its number
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, (ValueError, OSError)):
         return str(error)
     return f"{type(error).__name__}: {error} (this looks like a bug; --debug shows where it comes from)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from search_spaces.naming import unknown
 
@@ -37,6 +38,14 @@ def unknown_names(
         *_unknown("search.searchers", "searcher", searchers, searcher.searchers()),
         *_unknown("train.rule", "training rule", [rule], RULES),
     ]
+
+
+def missing_module(module: str) -> list[str]:
+    """What is wrong with where a user's own space is looked for; nothing if there is a file."""
+    file, colon, function = module.rpartition(":")
+    if not (file and colon and function):
+        return [f"space.module = {module!r}: write it as path/to/file.py:function"]
+    return [] if Path(file).is_file() else [f"space.module: there is no file {file}"]
 
 
 def short_budgets(searchers: Iterable[str], budget: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runners.named import short_budgets, unknown_hardware, unknown_names
+from runners.named import missing_module, short_budgets, unknown_hardware, unknown_names
 from search_spaces.naming import unknown
 
 
@@ -266,7 +266,7 @@ def _anchored(recipe: Recipe) -> Recipe:
         recipe = recipe.model_copy(
             update={"data": recipe.data.model_copy(update={"source": str(source.resolve())})}
         )
-    if module:
+    if ":" in module:
         file, _, function = module.rpartition(":")
         anchored = f"{Path(file).expanduser().resolve()}:{function}"
         recipe = recipe.model_copy(update={"space": recipe.space.model_copy(update={"module": anchored})})
@@ -295,7 +295,9 @@ def _named(recipe: Recipe, what: str) -> Recipe:
     """The recipe, if everything it names is there."""
     problems = unknown_hardware(recipe.profile.hardware)
     problems += short_budgets(recipe.search.searchers, recipe.search.budget)
-    if not recipe.space.module:  # a user's module may register mixers and searchers of its own
+    if recipe.space.module:
+        problems += missing_module(recipe.space.module)
+    else:  # a user's module may register mixers and searchers of its own
         problems += unknown_names(
             preset=recipe.space.preset,
             mixers=recipe.space.mixers,

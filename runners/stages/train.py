@@ -38,7 +38,7 @@ def run_train(job: Job) -> None:
     recipe, space = job.recipe.train, job.space
     job.fix_space()
     job.console.say(
-        f"training a supernet over {space.size:.2g} networks ({space.name}) for {recipe.epochs} epochs "
+        f"training a supernet over {_many(space.size)} networks ({space.name}) for {recipe.epochs} epochs "
         f"on {job.device}, rule {recipe.rule}"
     )
     costs = AnalyticCosts(space)
@@ -73,6 +73,11 @@ def run_train(job: Job) -> None:
         watch = _Watch(job, bar, costs)
         trained = train(images, labels, job.device, ranks, checkpoint, watch.step, watch.epoch)
     trained.save(job.supernet_path)
+
+
+def _many(count: int) -> str:
+    """A count in full where that is short: 144, but 1.2e+09."""
+    return f"{count:,}" if count < 10**6 else f"{count:.2g}"
 
 
 def _train(

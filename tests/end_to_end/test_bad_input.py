@@ -159,6 +159,35 @@ def test_a_space_too_small_is_told_before_it_is_trained(
     assert not (tmp_path / "run" / "train").exists()
 
 
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("boom.py", ["'boom.py'", "path/to/file.py:function"]),
+        ("bomo.py:make", ["there is no file", "bomo.py"]),
+        ("boom.py:make", ["boom.py:make fails", "KeyError: 'width'"]),
+    ],
+)
+def test_a_module_that_gives_no_space_is_named(
+    call: Call, tmp_path: Path, module: str, words: list[str]
+) -> None:
+    (tmp_path / "boom.py").write_text("def make(classes, input_shape):\n    return {}['width']\n")
+    said = call("run", "digits", "--out", "run", *settings(f"space.module={module}"))
+    assert said.code == 1
+    assert "bug" not in said.error
+    for word in words:
+        assert word in said.error
+
+
+def test_ctrl_c_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: object, **_settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runners.stages.sequence.start", interrupted)
+    said = call("run", "digits", "--seed", "3")
+    assert said.code == 130
+    assert "stopped; go on with: quarry run digits --seed 3" in said.error
+
+
 def test_debug_shows_the_traceback(call: Call) -> None:
     assert "Traceback" in call("run", "digit", "--debug").error
 

@@ -65,6 +65,7 @@ def test_paths_are_made_absolute_so_that_a_run_goes_on_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "2024").mkdir()
+    (tmp_path / "mine.py").touch()
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("digits", ["data.source=2024", "space.module=mine.py:space"])
     assert recipe.data.source == str(tmp_path / "2024")
@@ -143,5 +144,6 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
 def test_a_module_of_the_users_may_bring_its_own_names(tmp_path: Path) -> None:
     mixers = "space.mixers=['mine']"
     assert "unknown mixer 'mine'" in refused("digits", mixers)
-    recipe = load_recipe("digits", [mixers, "space.module=mine.py:space"])
+    (tmp_path / "mine.py").touch()
+    recipe = load_recipe("digits", [mixers, f"space.module={tmp_path}/mine.py:space"])
     assert recipe.space.mixers == ("mine",)
