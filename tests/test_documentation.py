@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from runners.recipe import validate
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -16,6 +19,13 @@ def test_the_python_of_the_readme_runs() -> None:
     assert snippets
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), {})
+
+
+def test_the_recipe_of_the_readme_is_valid() -> None:
+    recipes = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert recipes
+    for recipe in recipes:
+        validate(tomllib.loads(recipe), "README.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -85,6 +85,8 @@ def axis(
     """
     finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
+    if low == high == 0:
+        return Axis(label=label, low=0.0, high=min(1.0, most), words=words)
     if log:
         room = max((high / low) ** 0.06, 1.03)
         return Axis(label=label, low=low / room, high=high * room, words=words, log=True)

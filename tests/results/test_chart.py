@@ -31,6 +31,7 @@ def test_linear_axis_has_enough_ticks(low, span):
 def test_axis_of_shares_ends_at_one():
     assert axis("accuracy", [0.9, 0.99], plain, most=1.0).high == pytest.approx(1.0, abs=0.01)
     assert axis("accuracy", [], plain).high > 0
+    assert (axis("share", [0, 0], plain).low, axis("share", [0, 0], plain).high) == (0, 1)
     assert axis("accuracy", [0.5, math.nan], plain).share(0.5) == pytest.approx(0.5)
 
 
