@@ -20,7 +20,7 @@ from search_spaces.space import Arch
 _LARGEST = "largest"
 _MEASURED = 12  # networks of the joint front that are exported and measured again
 _ROUNDS = 3  # of looking further where all that was measured is over the limit
-_SECONDS_EACH = 1.0
+_SECONDS_EACH = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

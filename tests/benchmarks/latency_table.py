@@ -2,7 +2,7 @@
 
 Run as ``python -m tests.benchmarks.latency_table [FOLDER]`` on a quiet machine. It measures some 204 layers
 and rows and 190 networks of the CIFAR preset (100 of them twice) in about 5 minutes, then, for the transfer,
-the same space as three more devices. Tables stay in FOLDER (runs/benchmarks/latency), so a stopped run goes on.
+the same space as three more devices. Tables stay in FOLDER (runs/benchmarks/latency): a stopped run goes on.
 """
 
 from __future__ import annotations
