@@ -7,6 +7,7 @@ passes and the step are all there is to keep: the continued run equals the unint
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     """Puts the state back as it was saved.
 
     Raises:
-        ValueError: the file is truncated, of another kind, or of another space.
+        ValueError: the file is truncated, of another kind, of another space, or of a model with other
+            parameters.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -92,6 +94,12 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         raise ValueError(
             f"the checkpoint {path} belongs to another search space or version; use another --out, "
             f"or delete it to start the training again"
+        )
+    if not _fits(tensors, state):
+        raise ValueError(
+            f"the checkpoint {path} is of other parameters than the networks have, or of another "
+            f"average_decay: something was changed since. Use another --out, or delete it to start the "
+            f"training again"
         )
     with torch.no_grad():
         for group, tensor in state.supernet.flat.items():
@@ -107,3 +115,16 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     parts = {part.name: tensors[f"history/{part.name}"].numpy() for part in fields(History)}
     state.history = History(**parts)
     state.progress = Progress(**json.loads(metadata["progress"]))
+
+
+def _fits(tensors: Mapping[str, Tensor], state: TrainingState) -> bool:
+    """Whether weights, average and moments have the shapes that the state has; a user's code may change."""
+    wanted = {f"flat/{group}": tensor.shape for group, tensor in state.supernet.flat.items()}
+    wanted |= {f"average/{group}": tensor.shape for group, tensor in state.average.items()}
+    known = {name: parameter.shape for name, parameter in state.supernet.parameters.items()}
+    wanted |= {
+        key: known.get(key.split("/", 2)[2], torch.Size([-1]))
+        for key in tensors
+        if key.startswith("optimizer/exp_avg")
+    }
+    return all(key in tensors and tensors[key].shape == shape for key, shape in wanted.items())

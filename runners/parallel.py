@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from runners.pools.ray_session import RaySession, import_ray
+from runners.pools.ray_session import RaySession, import_ray, reach
 from runners.pools.ray_worker import one_line
 from runners.ranks import ALONE, LostProcessError, Ranks, threads_each
 
@@ -57,11 +57,13 @@ def training_processes(
 
     Raises:
         ConnectionError: the cluster does not answer, or has too few free CPUs or GPUs.
+        ValueError: the address is none.
         LostProcessError: a process died while it trained; says why, and what there is to go on from.
     """
     if processes == 1:
         yield ALONE
         return
+    reach(address or "")
     ray = import_ray()
     session = RaySession(address, processes - 1, lambda: None)
     threads = torch.get_num_threads()

@@ -105,6 +105,14 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_cluster_is_for_further_processes(self) -> Train:
+        if self.ray_address and self.processes == 1:
+            raise ValueError(
+                "ray_address is of the cluster that further processes train on; set processes to 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _buckets_need_sizes(self) -> Train:
         if self.rule == "cost_buckets" and self.sampling != "size":
             raise ValueError('the rule cost_buckets draws by size; give it sampling = "size"')

@@ -1,12 +1,38 @@
-"""Whether a space's networks can be trained at other input sizes."""
+"""Which input sizes a space's networks can be trained at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-from search_spaces.space import SearchSpace
+from search_spaces.space import SearchSpace, Shape
+
+_ASKED = 64  # networks
+
+
+def check_input(space: SearchSpace, images: Shape) -> None:
+    """Refuses a space that says its networks see other images than there are: costs would be of those.
+
+    Args:
+        space: a user's own may give any ``input_shape``, or one that the arch decides.
+        images: (C, H, W) of the data.
+
+    Raises:
+        ValueError: names an arch and both shapes.
+    """
+    ends = np.stack([np.zeros_like(space.n_values), space.n_values - 1])
+    for row in (*ends, *space.sample(_ASKED, np.random.default_rng(0))):
+        arch = space.to_arch(row)
+        shape = tuple(space.input_shape(arch))
+        if shape != tuple(images):
+            raise ValueError(
+                f"space {space.name!r} says that arch {arch} sees images of {shape}, and the data are "
+                f"{tuple(images)}. A run trains, scores and measures all networks at the size of the data: "
+                f"give the space the input_shape that your function is called with; train.resolutions "
+                f"trains at several"
+            )
 
 
 def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[int, int]]:
@@ -41,8 +67,9 @@ def _problem(space: SearchSpace, size: tuple[int, int]) -> str:
         try:
             with torch.no_grad():
                 space.build(arch).eval()(torch.zeros(1, channels, *size))
-        except RuntimeError as error:
-            return f"does not run through arch {arch}: {str(error).splitlines()[0]}"
+        except Exception as error:  # whatever a user's network raises: many assert
+            said = str(error).splitlines() or [type(error).__name__]
+            return f"does not run through arch {arch}: {said[0]}"
     return ""
 
 

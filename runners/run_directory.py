@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ _OUTPUTS = {
     "audit": ("audit",),
 }
 # How the work is done, not what it is: they may change in the middle of it.
-_HOW = ("search.workers", "search.ray_address")
+_HOW = ("search.workers", "search.ray_address", "train.processes", "train.ray_address")
 
 
 class RunDirectory:
@@ -103,8 +103,7 @@ class RunDirectory:
             aside = {section for name in OPTIONAL for section in _SECTIONS[name]}
             keys = [key for key in _differences(found, recipe) if key.split(".")[0] not in aside]
             if not set(keys) - set(_HOW):
-                how = {key.split(".")[1]: getattr(recipe.search, key.split(".")[1]) for key in keys}
-                found = found.model_copy(update={"search": found.search.model_copy(update=how)})
+                found = _with(found, recipe, set(keys))
                 write_json(file, found.model_dump(mode="json"))
                 return found  # nor does an audit with its own settings make it another run
             changed = ", ".join(keys)
@@ -229,6 +228,17 @@ def _lock(path: Path) -> int:
             raise
         raise ValueError(f"another quarry process is working in {path}; wait for it or stop it") from None
     return handle
+
+
+def _with(recipe: Recipe, other: Recipe, keys: Collection[str]) -> Recipe:
+    """The recipe with these dotted keys as another one has them."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key in keys:
+        section, name = key.split(".")
+        sections.setdefault(section, {})[name] = getattr(getattr(other, section), name)
+    return recipe.model_copy(
+        update={name: getattr(recipe, name).model_copy(update=new) for name, new in sections.items()}
+    )
 
 
 def _differences(first: Recipe, second: Recipe) -> list[str]:

@@ -39,6 +39,8 @@ def start(
     with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
         if "search" not in run.finished and last == "report":
             reach(recipe.search.ray_address)
+        if "train" not in run.finished:
+            reach(recipe.train.ray_address)
         job = _job(run, console)
         if last == "report" and "profile" not in run.finished:
             from runners.stages.job import check_size
@@ -59,8 +61,8 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         if seed is not None:  # the run's own seed belongs to its training
             overrides = [*overrides, f"seed={seed}" if name == "train" else f"{name}.seed={seed}"]
         recipe = revise(run.recipe, overrides)
-        if name == "search":
-            reach(recipe.search.ray_address)
+        if name in ("train", "search"):
+            reach(getattr(recipe, name).ray_address)
         run.require(name)
         job = _job(run, console)
         run.revise(recipe, name, check=lambda: _check(job, name))

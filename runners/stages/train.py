@@ -23,7 +23,7 @@ from runners.mixing import Mix
 from runners.parallel import training_processes
 from runners.ranks import Ranks
 from runners.recipe import Train
-from runners.resolutions import check_resolutions
+from runners.resolutions import check_input, check_resolutions
 from runners.sizes import macs_of
 from runners.stages.job import Job
 from runners.training import EpochSummary, TrainSettings, train_supernet
@@ -36,6 +36,7 @@ _BIGGER = 1.5  # times the MACs
 def run_train(job: Job) -> None:
     """Trains the supernet of the run; writes ``train/supernet.safetensors`` and ``train/history.jsonl``."""
     recipe, space = job.recipe.train, job.space
+    check_input(space, job.splits.input_shape)
     job.fix_space()
     job.console.say(
         f"training a supernet over {_many(space.size)} networks ({space.name}) for {recipe.epochs} epochs "

@@ -146,6 +146,25 @@ def test_a_process_that_dies_ends_the_training_with_its_checkpoint(tmp_path: Pat
     assert [one.epoch for one in summaries][-1] == 1
 
 
+def test_an_address_that_is_none_is_told_at_once(tmp_path: Path) -> None:
+    images, labels = digits(8)
+    with (
+        pytest.raises(ValueError, match="Ray address 'head' is not host:port"),
+        training_processes(
+            lambda *_: None,
+            images,
+            labels,
+            processes=2,
+            device=torch.device("cpu"),
+            checkpoint=tmp_path / "none",
+            address="head",
+        ),
+    ):
+        pass
+    with pytest.raises(ValueError, match="train: ray_address is of the cluster .* set processes to 2"):
+        load_recipe("digits", ["train.ray_address=head:6379"])
+
+
 def test_a_recipe_whose_batches_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match=r"batch_size \(64\) must be a multiple of processes \(3\)"):
         load_recipe("digits", ["train.processes=3", "train.batch_size=64"])

@@ -226,6 +226,18 @@ def test_a_change_that_belongs_to_an_earlier_stage_names_it(tmp_path: Path) -> N
         assert run.recipe == DIGITS
 
 
+def test_a_training_under_way_may_go_on_with_other_processes(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        write_json(tmp_path / "train" / "checkpoint", "half-way")
+    more = revise(DIGITS, ["train.processes=2", "train.ray_address=head:6379"])
+    with opened(tmp_path, more) as run:  # quarry run digits --set train.processes=2 ...
+        assert run.recipe == more
+        run.revise(revise(run.recipe, ["train.processes=4"]), "train")  # quarry train --out RUN --set ...
+        assert run.recipe.train.processes == 4
+        assert (tmp_path / "train" / "checkpoint").exists()
+        assert not (tmp_path / "earlier").exists()
+
+
 def test_how_many_workers_and_where_may_change_in_the_middle(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         finish(run, "train", "profile")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from torch import Tensor, nn
 
 from nas.costs.analytic import AnalyticCosts
 from runners.recipe import load_recipe
-from runners.resolutions import check_resolutions
+from runners.resolutions import check_input, check_resolutions
 from runners.sizes import macs_of
 from runners.stages.train import bigger_is_worse
+from search_spaces.choice import Choice
 from search_spaces.metaformer import Stage, metaformer
+from search_spaces.space import SearchSpace
 from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
 
 
@@ -30,6 +33,32 @@ def test_resolutions_that_do_not_fit_are_told_why() -> None:
         check_resolutions(cifar_space(), [40])
     with pytest.raises(ValueError, match="train.resolutions: 8 does not run through arch"):
         check_resolutions(vit_space(), [8])  # its positions are learned for one size
+
+
+def test_a_space_for_other_images_than_there_are_is_refused() -> None:
+    check_input(cifar_space(), (3, 32, 32))
+    with pytest.raises(ValueError, match=r"sees images of \(3, 32, 32\), and the data are \(1, 8, 8\)"):
+        check_input(cifar_space(), (1, 8, 8))
+    sizes = SearchSpace(
+        "sizes",
+        [Choice("side", (24, 32))],
+        lambda arch: nn.Flatten(),
+        input_shape=lambda arch: (3, int(arch["side"]), int(arch["side"])),
+    )
+    with pytest.raises(ValueError, match=r"'side': 24} sees images of \(3, 24, 24\).*train.resolutions"):
+        check_input(sizes, (3, 32, 32))
+
+
+def test_a_network_that_asserts_its_input_is_told_as_any_other() -> None:
+    class Asserting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[2] != 32:
+                raise AssertionError
+            return x
+
+    space = SearchSpace("strict", [Choice("a", (1,))], lambda arch: Asserting())
+    with pytest.raises(ValueError, match="train.resolutions: 16 does not run through arch .*AssertionError"):
+        check_resolutions(space, [16])
 
 
 def test_macs_are_exact_where_layers_are_listed_and_rank_well_where_they_are_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.calibration import recalibrate
 from nas.costs.analytic import AnalyticCosts
@@ -26,8 +27,9 @@ from runners.schedule import warmup_cosine
 from runners.scoring import accuracy
 from runners.sizes import macs_of
 from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
+from search_spaces.choice import Choice
 from search_spaces.metaformer import Stage, metaformer
-from search_spaces.space import SearchSpace
+from search_spaces.space import Arch, SearchSpace
 
 SETTINGS = TrainSettings(
     epochs=3,
@@ -180,6 +182,37 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
     with pytest.raises(ValueError, match="checkpoint .* is damaged"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("second", ["wider", "renamed"])
+def test_a_checkpoint_of_a_model_that_was_changed_since_is_refused(tmp_path: Path, second: str) -> None:
+    """A space that only builds has the same choices whatever its networks become."""
+
+    def space(width: int, name: str) -> SearchSpace:
+        def build(arch: Arch) -> nn.Module:
+            layers = [("flat", nn.Flatten()), (name, nn.Linear(64, width * int(arch["width"])))]
+            return nn.Sequential(OrderedDict([*layers, ("head", nn.Linear(width * int(arch["width"]), 10))]))
+
+        return SearchSpace("mine", [Choice("width", (4, 8))], build, input_shape=(1, 8, 8))
+
+    def train(space: SearchSpace) -> None:
+        images, labels = digits(64)
+        train_supernet(
+            Supernet(space),
+            images,
+            labels,
+            prepare,
+            rule("sandwich"),
+            replace(SETTINGS, epochs=1),
+            seed=0,
+            checkpoint=tmp_path / "checkpoint.safetensors",
+            on_step=lambda step, total: None,
+            on_epoch=lambda summary, judged: None,
+        )
+
+    train(space(1, "enter"))
+    with pytest.raises(ValueError, match="checkpoint .* is of other parameters than the networks have"):
+        train(space(2, "enter") if second == "wider" else space(1, "first"))
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_arch_and_checkpoint(tmp_path: Path) -> None:
