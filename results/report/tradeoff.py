@@ -153,6 +153,10 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> 
     )
 
 
+def _badge(*, met: bool) -> Html:
+    return tag("span", "met", class_="badge yes") if met else tag("span", "missed", class_="badge no")
+
+
 def _held_back(summary: SearchSummary) -> str:
     """What the second accuracy is, and what it says of the first."""
     lost = [e.accuracy - e.held_back_accuracy for e in summary.front if e.held_back_accuracy is not None]
@@ -214,9 +218,7 @@ def _table(summary: SearchSummary, chosen: set[str], how: str) -> Html:
             significant(entry.upper_ms),
             count(entry.macs),
             count(entry.params),
-            tag("span", "met", class_="badge yes")
-            if entry.meets_limit
-            else tag("span", "missed", class_="badge no"),
+            "" if entry is summary.largest else _badge(met=entry.meets_limit),
         ]
         for entry in (*ordered, summary.largest)
     ]

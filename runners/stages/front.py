@@ -119,7 +119,7 @@ def tell_front(job: Job, summary: SearchSummary) -> None:
             *([f"{entry.held_back_accuracy:.1%}"] if entry.held_back_accuracy is not None else []),
             f"{entry.predicted_ms:.4g}",
             f"{entry.measured_ms:.4g}",
-            "met" if entry.meets_limit else "missed",
+            "" if entry is summary.largest else "met" if entry.meets_limit else "missed",
         ]
         for entry in (*summary.front, summary.largest)
     ]
