@@ -42,6 +42,7 @@ def main() -> None:
     )
     for name, space in (
         ("MetaFormer", _metaformer16()),
+        ("MetaFormer, attention", _metaformer16(("attention",))),
         ("user's ResNet", _user16(BasicBlocks)),
         ("user's ViT", _user16(Vit)),
     ):
@@ -71,9 +72,11 @@ def _spread(values: np.ndarray, digits: int) -> str:
 # -- spaces of 16 blocks --------------------------------------------------------------------------
 
 
-def _metaformer16() -> SearchSpace:
+def _metaformer16(
+    mixers: tuple[str, ...] = ("identity", "pooling", "attention", "depthwise"),
+) -> SearchSpace:
     widths = ((32, 48, 64), (64, 96, 128), (128, 192, 256), (192, 256, 384))
-    stages = [Stage(widths=each, depths=(4,)) for each in widths]
+    stages = [Stage(widths=each, depths=(4,), mixers=mixers) for each in widths]
     return metaformer("metaformer16", stages, classes=10, input_shape=(3, 64, 64))
 
 
