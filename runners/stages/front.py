@@ -20,7 +20,8 @@ from search_spaces.space import Arch
 _LARGEST = "largest"
 _MEASURED = 12  # networks of the joint front that are exported and measured again
 _ROUNDS = 3  # of looking further where all that was measured is over the limit
-_SECONDS_EACH = 0.5
+_SECONDS_EACH = 0.25
+_LEAST_SECONDS = 3.0  # for as many processes as a measurement has at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,7 @@ def _measure(
             job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch), job.precision)
             for _, arch, _ in found
         ],
-        budget_s=_SECONDS_EACH * len(found),
+        budget_s=max(_LEAST_SECONDS, _SECONDS_EACH * len(found)),
     )
     entries = []
     for index, ((searcher, arch, accuracy), timing) in enumerate(zip(found, timings, strict=True)):
