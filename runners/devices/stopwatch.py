@@ -34,9 +34,10 @@ class Timing:
     """The latency of one model.
 
     Attributes:
-        median_ms: of the blocks measured while the machine was undisturbed; NaN where nothing was measured.
-        low_ms: lower end of the 95 % interval of that median.
-        high_ms: upper end.
+        median_ms: of the blocks measured while the machine was undisturbed; where several processes measured,
+            the lower quartile of their medians; NaN where nothing was measured.
+        low_ms: lower end of the 95 % interval of that median, the lowest of all processes'.
+        high_ms: upper end, the highest.
         repeats: blocks kept.
         status: ``measured``, ``unsupported`` (the runtime refuses it) or ``failed``.
         reason: why not, in words.
