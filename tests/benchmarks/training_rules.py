@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.training_rules FOLDER --out build/training_rules      (FOLDER: parquet files)
     python -m tests.benchmarks.training_rules --out build/training_rules --table
+    python -m tests.benchmarks.training_rules FOLDER --out build/longer --epochs 30 --rules "sandwich;cost_buckets"
 
 Every piece of work (a network trained alone, a supernet trained by a rule, a network fine-tuned from one) is
 a line of ``pieces.jsonl`` when it is done, and goes on from its checkpoint when it was stopped. Start the
@@ -49,7 +50,7 @@ TRAIN_IMAGES = 10_000
 CALIBRATION_IMAGES = 512
 NETWORKS = 24
 SECOND_SEED = (2, 8, 14, 20)  # networks trained alone twice: how far two trainings of one network are apart
-EPOCHS = 6  # of a network alone, and of the supernet by the sandwich; other rules get the same MACs
+EPOCHS = 6  # of a network alone, and of the supernet by the sandwich; other rules get the same MACs (--epochs)
 FINETUNE_EPOCHS = 2
 TUNED = tuple(range(0, NETWORKS, 4))
 SEEDS = 3
@@ -88,8 +89,8 @@ class Piece:
 class Workshop:
     """The data and the networks, made when first asked for."""
 
-    def __init__(self, folder: Path, out: Path) -> None:
-        self.folder, self.out = folder, out
+    def __init__(self, folder: Path, out: Path, epochs: int) -> None:
+        self.folder, self.out, self.epochs = folder, out, epochs
         self.size = macs_of(AnalyticCosts(SPACE), seed=0)
         self.archs = [SPACE.to_arch(row) for row in spread(SPACE, self.size, NETWORKS, seed=0)]
 
@@ -164,7 +165,7 @@ def alone(shop: Workshop, *, network: int, seed: int, name: str) -> dict[str, An
         images,
         labels,
         shop.prepare,
-        settings(EPOCHS),
+        settings(shop.epochs),
         seed=seed,
         checkpoint=checkpoint,
         on_step=clock.step,
@@ -182,11 +183,11 @@ def alone(shop: Workshop, *, network: int, seed: int, name: str) -> dict[str, An
 
 
 def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, Any]:
-    """A supernet trained by a rule, for as many MACs as the sandwich takes in ``EPOCHS``."""
+    """A supernet trained by a rule, for as many MACs as the sandwich takes in the epochs of a network alone."""
     chosen = {"distillation": "kl", "sampling": "size", **RULES[label]}
     made = rule(chosen["rule"], resolutions=chosen.get("resolutions", ()))
     size = shop.size if chosen["sampling"] == "size" else None
-    budget = EPOCHS * macs_each_step(shop, rule("sandwich"), shop.size)
+    budget = shop.epochs * macs_each_step(shop, rule("sandwich"), shop.size)
     each_step = macs_each_step(shop, made, size)
     epochs = max(1, round(budget / each_step))
     clock, checkpoint = Clock(name), shop.out / f"{name}.safetensors"
@@ -275,13 +276,13 @@ def rule_name(label: str, seed: int) -> str:
     return f"{label.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
-def pieces(tune: tuple[str, ...]) -> Iterator[Piece]:
+def pieces(labels: tuple[str, ...], tune: tuple[str, ...]) -> Iterator[Piece]:
     """All of the work, so ordered that wherever it is stopped what is there can be compared."""
     for network in range(NETWORKS):
         name = f"alone-{network}-0"
         yield Piece(name=name, make=partial(alone, network=network, seed=0, name=name))
     for seed in range(SEEDS):
-        for label in RULES:
+        for label in labels:
             name = rule_name(label, seed)
             yield Piece(name=name, make=partial(by_rule, label=label, seed=seed, name=name))
         if seed == 0:
@@ -307,17 +308,17 @@ def claim(path: Path) -> int | None:
     return handle
 
 
-def work(folder: Path, out: Path, tune: tuple[str, ...], only: str, minutes: float) -> None:
+def work(shop: Workshop, todo: Iterator[Piece], only: str, minutes: float) -> None:
     """Does whatever nobody did or is doing; begins nothing new when the time is over."""
     until = time.monotonic() + 60 * minutes
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    shop, log = Workshop(folder, out), out / "pieces.jsonl"
-    (out / "locks").mkdir(parents=True, exist_ok=True)
-    for piece in pieces(tune):
+    log, locks = shop.out / "pieces.jsonl", shop.out / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    for piece in todo:
         if time.monotonic() > until:
             return
-        lock = claim(out / "locks" / piece.name) if piece.name.startswith(only) else None
+        lock = claim(locks / piece.name) if piece.name.startswith(only) else None
         if lock is None:
             continue
         if piece.name not in {line["name"] for line in read_lines(log)}:
@@ -325,11 +326,22 @@ def work(folder: Path, out: Path, tune: tuple[str, ...], only: str, minutes: flo
         os.close(lock)
 
 
+def labels_of(text: str) -> tuple[str, ...]:
+    """Names of rules, separated by semicolons."""
+    found = tuple(filter(None, text.split(";")))
+    unknown = [label for label in found if label not in RULES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no rule {unknown[0]!r}; there are {'; '.join(RULES)}")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="with CIFAR-10's parquet files")
     parser.add_argument("--out", type=Path, default=Path("build/training_rules"))
-    parser.add_argument("--tune", default="sandwich", help="rules to fine-tune from, separated by semicolons")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="take another --out for each")
+    parser.add_argument("--rules", type=labels_of, default=tuple(RULES), help="separated by semicolons")
+    parser.add_argument("--tune", type=labels_of, default=("sandwich",), help="rules to fine-tune from")
     parser.add_argument("--only", default="", help="pieces whose name begins so")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing new after that")
     parser.add_argument("--table", action="store_true", help="only print what was measured")
@@ -337,13 +349,8 @@ def main() -> None:
     if not arguments.table:
         if arguments.folder is None:
             parser.error("give the folder of CIFAR-10's parquet files")
-        work(
-            arguments.folder,
-            arguments.out,
-            tuple(arguments.tune.split(";")),
-            arguments.only,
-            arguments.minutes,
-        )
+        shop = Workshop(arguments.folder, arguments.out, arguments.epochs)
+        work(shop, pieces(arguments.rules, arguments.tune), arguments.only, arguments.minutes)
     print(table(list(read_lines(arguments.out / "pieces.jsonl")), list(RULES)))
 
 
