@@ -93,13 +93,11 @@ class Skeletons:
 
     Args:
         device: where networks have their buffers.
-        eager: takes apart what is built for the first time. Layers come again and again; of a whole network
-            that is not likely, so it is used up the first time, and taken apart when it comes a second time.
     """
 
-    def __init__(self, device: torch.device, *, eager: bool) -> None:
-        self._device, self._eager = device, eager
-        self._kept: OrderedDict[str, Skeleton | None] = OrderedDict()
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._kept: OrderedDict[str, Skeleton] = OrderedDict()
         self._twinless: set[str] = set()
 
     def of(self, builds: Mapping[str, Callable[[], nn.Module]]) -> dict[str, Skeleton | Single]:
@@ -118,14 +116,11 @@ class Skeletons:
 
     def _first(self, name: str, module: nn.Module) -> Skeleton | Single:
         """What makes a network that was just built."""
-        # The very first is taken apart too, which finds modules that a user forgot to register.
-        again = self._eager or not self._kept or name in self._kept
-        if again and name not in self._twinless:
+        if name not in self._twinless:
             try:
                 skeleton = self._kept[name] = Skeleton(module, self._device)
             except NoTwinError:
                 self._twinless.add(name)
             else:
                 return skeleton
-        self._kept[name] = None
         return Single(module, self._device)

@@ -67,7 +67,7 @@ class Supernet:
         device: str | torch.device = "cpu",
         archs: Iterable[Arch] = (),
     ) -> None:
-        self._skeletons = Skeletons(torch.device(device), eager=bool(space.slots))
+        self._skeletons = Skeletons(torch.device(device))
         known = look(space, archs, self._skeletons)
         index = discover(known)
         flat = allocate(index, torch.device("cpu"))
@@ -85,7 +85,7 @@ class Supernet:
             flat: its flat tensors, or others that share memory with them (or read-only copies).
         """
         supernet = cls.__new__(cls)
-        supernet._skeletons = Skeletons(next(iter(flat.values())).device, eager=bool(space.slots))
+        supernet._skeletons = Skeletons(next(iter(flat.values())).device)
         supernet._attach(space, index, flat, {})
         return supernet
 

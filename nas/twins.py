@@ -70,8 +70,9 @@ class Skeleton:
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
-        self.parameters: tuple[Parameter, ...] = tuple(parameters_of(module))
-        modules = list(module.modules())
+        named = dict(module.named_modules())
+        modules = list(named.values())
+        self.parameters: tuple[Parameter, ...] = tuple(parameters_of(named))
         parameters, buffers = _unique(modules, "_parameters"), _unique(modules, "_buffers")
         places = {id(one): at for group in (modules, parameters, buffers) for at, one in enumerate(group)}
         self._parts = [_part(one, places) for one in modules]
@@ -114,7 +115,7 @@ class Single:
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
-        self.parameters: tuple[Parameter, ...] = tuple(parameters_of(module))
+        self.parameters: tuple[Parameter, ...] = tuple(parameters_of(dict(module.named_modules())))
         self._module, self._device = module, device
 
     def make(self, parameters: Sequence[nn.Parameter]) -> nn.Module:
@@ -140,29 +141,40 @@ def _unique(modules: Sequence[nn.Module], kind: str) -> list[Tensor]:
 
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
+# What every module has besides, mostly empty: its hooks.
+_HOOKS = {
+    key: value
+    for key, value in nn.Module().__dict__.items()
+    if isinstance(value, _COPIED) and key not in _REGISTERED
+}
 _Places = Mapping[int, int]
 
 
 def _part(module: nn.Module, places: _Places) -> _Part:
-    kind = type(module)
+    kind, state = type(module), module.__dict__
     if kind.__new__ is not object.__new__:
         raise NoTwinError(f"{kind.__name__} has a __new__ of its own")
+    hooked = any(map(state.get, _HOOKS))
     shared: dict[str, Any] = {}
-    copied: list[tuple[str, Any]] = []
+    copied: list[tuple[str, Any]] = [] if hooked else [*_HOOKS.items()]
     translated, registered = [], []
-    for key, value in module.__dict__.items():
+    for key, value in state.items():
         if key in _REGISTERED:
             copied.append((key, dict.fromkeys(value)))
-            at = tuple((name, places[id(one)]) for name, one in value.items() if one is not None)
-            if at:
+            if value:
+                at = tuple([(name, places[id(one)]) for name, one in value.items() if one is not None])
                 registered.append((key, _REGISTERED.index(key), at))
-            continue
-        where = kind.__name__, key
-        if isinstance(value, _COPIED) and not value:
-            copied.append((key, value))
-        elif _is_shared(value, places, where):
+        elif type(value) in _PLAIN:
             shared[key] = value
-        elif isinstance(value, _COPIED) and all(_is_shared(one, places, where) for one in _items(value)):
+        elif not hooked and key in _HOOKS:
+            continue
+        elif isinstance(value, _COPIED) and not value:
+            copied.append((key, value))
+        elif _is_shared(value, places, (kind.__name__, key)):
+            shared[key] = value
+        elif isinstance(value, _COPIED) and all(
+            _is_shared(one, places, (kind.__name__, key)) for one in _items(value)
+        ):
             copied.append((key, value))
         else:
             translated.append((key, value))

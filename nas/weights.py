@@ -82,27 +82,32 @@ class Parameter:
     trainable: bool
 
 
-def parameters_of(module: nn.Module, prefix: str = "") -> Iterator[Parameter]:
-    """Every parameter of a network once; tied ones under their first name."""
+def parameters_of(modules: Mapping[str, nn.Module]) -> Iterator[Parameter]:
+    """Every parameter of a network's modules, by their paths, once; tied ones under their first name."""
     seen: set[int] = set()
-    for path, owner in module.named_modules():
+    for path, owner in modules.items():
+        if not owner._parameters:
+            continue
+        kind = _kind(owner)
         for name, parameter in owner._parameters.items():
             if parameter is None or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
             yield Parameter(
-                name=".".join(part for part in (prefix, path, name) if part),
+                name=f"{path}.{name}" if path else name,
                 shape=tuple(parameter.shape),
                 centred=_centred(owner, name),
-                owner=_kind(owner),
+                owner=kind,
                 trainable=parameter.requires_grad,
             )
 
 
 def _centred(owner: nn.Module, name: str) -> tuple[int, ...]:
     """Kernel dimensions; a module with another rule declares ``centre_dims = {"name": (dim, ...)}``."""
-    declared: Mapping[str, tuple[int, ...]] = getattr(owner, "centre_dims", {})
-    if name in declared:
+    declared: Mapping[str, tuple[int, ...]] | None = owner.__dict__.get("centre_dims") or getattr(
+        type(owner), "centre_dims", None
+    )  # asking the module for what it lacks is slow
+    if declared and name in declared:
         return tuple(declared[name])
     if isinstance(owner, _ConvNd) and name == "weight":
         return tuple(range(2, 2 + len(owner.kernel_size)))

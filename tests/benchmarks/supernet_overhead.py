@@ -126,7 +126,6 @@ def building_ms(space: SearchSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     for row in space.sample(_DRAWN, np.random.default_rng(1)):
         arch = space.to_arch(row)
         first.append(seconds(partial(supernet.subnet, arch)))
-        supernet.subnet(arch)
         again += [seconds(partial(supernet.subnet, arch)) for _ in range(9)]
         plain.append(seconds(partial(space.build, arch)))
     modules = len(list(supernet.subnet(arch).modules()))

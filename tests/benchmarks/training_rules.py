@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.training_rules FOLDER --out build/training_rules      (FOLDER: parquet files)
     python -m tests.benchmarks.training_rules --out build/training_rules --table
-    python -m tests.benchmarks.training_rules FOLDER --out build/longer --epochs 30 --rules "sandwich;cost_buckets"
+    python -m tests.benchmarks.training_rules FOLDER --out build/longer --epochs 30 --rules "sandwich;uniform"
 
 Every piece of work (a network trained alone, a supernet trained by a rule, a network fine-tuned from one) is
 a line of ``pieces.jsonl`` when it is done, and goes on from its checkpoint when it was stopped. Start the
@@ -50,7 +50,7 @@ TRAIN_IMAGES = 10_000
 CALIBRATION_IMAGES = 512
 NETWORKS = 24
 SECOND_SEED = (2, 8, 14, 20)  # networks trained alone twice: how far two trainings of one network are apart
-EPOCHS = 6  # of a network alone, and of the supernet by the sandwich; other rules get the same MACs (--epochs)
+EPOCHS = 6  # of a network alone, and of the supernet by the sandwich; other rules get the same MACs
 FINETUNE_EPOCHS = 2
 TUNED = tuple(range(0, NETWORKS, 4))
 SEEDS = 3
@@ -183,7 +183,7 @@ def alone(shop: Workshop, *, network: int, seed: int, name: str) -> dict[str, An
 
 
 def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, Any]:
-    """A supernet trained by a rule, for as many MACs as the sandwich takes in the epochs of a network alone."""
+    """A supernet trained by a rule, for as many MACs as the sandwich takes in ``shop.epochs``."""
     chosen = {"distillation": "kl", "sampling": "size", **RULES[label]}
     made = rule(chosen["rule"], resolutions=chosen.get("resolutions", ()))
     size = shop.size if chosen["sampling"] == "size" else None
