@@ -18,7 +18,8 @@ def recalibrate(network: nn.Module, images: Tensor, *, batch_size: int = 128) ->
     Args:
         network: changed in place (its buffers and mode only).
         images: (N, C, H, W), preprocessed.
-        batch_size: images at a time; it takes part in the result, so keep it fixed.
+        batch_size: images at a time; it takes part in the result, so keep it fixed. A single image left
+            over is left out: it has no variance on a map of 1x1, and would weigh as much as a whole batch.
 
     Returns:
         The network.
@@ -32,6 +33,8 @@ def recalibrate(network: nn.Module, images: Tensor, *, batch_size: int = 128) ->
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
         norm.train()
+    if len(images) > batch_size and len(images) % batch_size == 1:
+        images = images[:-1]
     with torch.no_grad():
         for batch in images.split(batch_size):
             network(batch)

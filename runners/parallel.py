@@ -14,8 +14,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -26,8 +27,9 @@ from runners.pools.ray_worker import one_line
 from runners.ranks import ALONE, LostProcessError, Ranks, threads_each
 
 START_SECONDS = 300.0
-# Between two sums: rank 0 also scores the watched subnets after an epoch. Who dies is noticed at once.
-PATIENCE = datetime.timedelta(hours=2)
+# Between two sums: rank 0 also scores the watched subnets after an epoch. On CPUs (gloo) the death of a
+# process is noticed at once; NCCL may not notice it and gives up only after this.
+PATIENCE = datetime.timedelta(minutes=30)
 
 Train = Callable[[Tensor, Tensor, torch.device, Ranks, Path], object]
 """``train(images, labels, device, ranks, checkpoint)``: what the other processes run."""
@@ -65,13 +67,19 @@ def training_processes(
         return
     reach(address or "")
     ray = import_ray()
-    session = RaySession(address, processes - 1, lambda: None)
+    # One slot more where a process may be hired in vain, see ``on_other_gpus``.
+    session = RaySession(address, processes - (device.type == "cpu"), lambda: None)
     threads = torch.get_num_threads()
-    actors: list[Any] = []
+    hired: list[Any] = []
     running: list[Any] = []
     try:
         session.wait()
-        actors = _hire(ray, processes - 1, device)
+        hire = partial(_hire, ray, hired, processes - 1, device.type)
+        actors = (
+            hire(processes - 1)
+            if device.type == "cpu"
+            else on_other_gpus(hire, lambda actor: ray.get(actor.gpu.remote()), processes - 1, _gpu(device))
+        )
         store, running = _begin(ray, actors, train, images, labels, device, checkpoint)
         if device.type == "cpu":
             torch.set_num_threads(threads_each(processes))
@@ -81,29 +89,55 @@ def training_processes(
         raise LostProcessError(f"{_why(ray, running) or error}. {_way_on(checkpoint)}") from error
     finally:
         torch.set_num_threads(threads)
-        for actor in actors:
+        for actor in hired:
             with contextlib.suppress(Exception):
                 ray.kill(actor)
         session.close()
 
 
-def _hire(ray: Any, n: int, device: torch.device) -> list[Any]:
-    """The actors, up and running."""
-    resources = {"num_cpus": 1, "num_gpus": 1 if device.type == "cuda" else 0}
-    kind = ray.remote(max_restarts=0, **resources)(_Process)
-    actors = [kind.remote(list(sys.path)) for _ in range(n)]
+def _hire(ray: Any, hired: list[Any], wanted: int, kind: str, n: int) -> list[Any]:
+    """Further actors, up and running, on devices of this kind; they are added to those hired so far."""
+    process = ray.remote(max_restarts=0, num_cpus=1, num_gpus=int(kind == "cuda"))(_Process)
+    actors = [process.remote(list(sys.path)) for _ in range(n)]
+    hired += actors
     up = [actor.ready.remote() for actor in actors]
     done, waiting = ray.wait(up, num_returns=n, timeout=START_SECONDS)
     if waiting:
-        for actor in actors:
-            ray.kill(actor)
-        what = "GPU" if device.type == "cuda" else "CPU"
+        what = "GPU" if kind == "cuda" else "CPU"
         raise ConnectionError(
-            f"only {len(done)} of {n} further processes came up within {START_SECONDS:g} s; each needs a "
-            f"free {what}: lower train.processes or add nodes"
+            f"only {wanted - len(waiting)} of {wanted} further processes came up within {START_SECONDS:g} s; "
+            f"each needs a free {what}: lower train.processes or add nodes"
         )
     ray.get(done)
     return actors
+
+
+Actor = TypeVar("Actor")
+
+
+def on_other_gpus(
+    hire: Callable[[int], list[Actor]], gpu: Callable[[Actor], str], n: int, own: str
+) -> list[Actor]:
+    """As many processes as asked for, each on a GPU that is not the one of this process.
+
+    Ray does not know which GPU rank 0 runs on, and NCCL takes no two ranks on one. Who was given that GPU
+    keeps it, so that nobody else is, and another is hired in its place.
+
+    Args:
+        hire: starts so many processes, each with a GPU of its own.
+        gpu: what identifies the GPU of one.
+        n: how many are wanted.
+        own: the GPU of this process.
+    """
+    found: list[Actor] = []
+    while len(found) < n:
+        found += [actor for actor in hire(n - len(found)) if gpu(actor) != own]
+    return found
+
+
+def _gpu(device: torch.device) -> str:
+    """What identifies a GPU, in every process and on every machine."""
+    return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def _begin(
@@ -171,6 +205,10 @@ class _Process:
     def ready(self) -> int:
         """The process id."""
         return os.getpid()
+
+    def gpu(self) -> str:
+        """What identifies its GPU."""
+        return _gpu(torch.device("cuda"))
 
     def run(
         self,

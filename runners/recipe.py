@@ -153,7 +153,7 @@ class Search(Section):
     """Ray workers that score networks; one, without a cluster, works in the run's own process."""
     ray_address: str = ""
     """Of a running Ray cluster; empty starts one on this machine."""
-    calibration_images: int = Field(default=512, ge=1)
+    calibration_images: int = Field(default=512, ge=2)
     """Training images for the BatchNorm statistics of each scored network."""
     held_back: float = Field(default=0.3, ge=0, lt=1)
     """Share of the validation images that no searcher sees; the front is scored on them at the end."""

@@ -33,7 +33,7 @@ class TrainSettings:
         batch_size: images a step.
         learning_rate: peak, of AdamW.
         weight_decay: of matrices and kernels; biases, norms and scales take none.
-        warmup_epochs: of the linear rise to the peak.
+        warmup_epochs: of the linear rise to the peak; at most half of the training.
         label_smoothing: of the losses on labels.
         distillation: of the losses on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
         gradient_clip: largest norm of the whole gradient.
@@ -123,6 +123,7 @@ def train_supernet(
         checkpoint=checkpoint,
         ranks=ranks,
         per_epoch=batches_per_epoch(len(images), settings.batch_size),
+        images=min(len(images), settings.batch_size),
     )
     state = _start(supernet, settings)
     if checkpoint.exists():
@@ -159,7 +160,7 @@ def train_supernet(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """What stays the same over a training."""
+    """What stays the same over a training; ``images`` are those of a step."""
 
     rule: Rule
     settings: TrainSettings
@@ -168,13 +169,14 @@ class _Course:
     checkpoint: Path
     ranks: Ranks
     per_epoch: int
+    images: int
 
     @property
     def total(self) -> int:
         return self.per_epoch * self.settings.epochs
 
     def rate(self, step: int) -> float:
-        warmup = round(self.settings.warmup_epochs * self.per_epoch)
+        warmup = min(round(self.settings.warmup_epochs * self.per_epoch), self.total // 2)
         return self.settings.learning_rate * warmup_cosine(step, total=self.total, warmup=warmup)
 
 
@@ -193,7 +195,7 @@ def _judged(state: TrainingState) -> Supernet:
 
 
 def _summary(course: _Course, progress: Progress) -> EpochSummary:
-    images = course.per_epoch * course.settings.batch_size
+    images = course.per_epoch * course.images
     return EpochSummary(
         epoch=progress.step // course.per_epoch - 1,
         step=progress.step,

@@ -52,3 +52,11 @@ def test_modes_momenta_and_weights_are_as_they_should_be() -> None:
 def test_a_network_without_norms_only_changes_its_mode() -> None:
     plain = nn.Sequential(nn.Linear(3, 2), nn.Dropout())
     assert not recalibrate(plain, torch.zeros(1)).training  # the images are not even looked at
+
+
+def test_a_single_image_left_over_is_left_out() -> None:
+    """On a map of 1x1 it has no variance, and PyTorch refuses it."""
+    pooled, same = (nn.Sequential(nn.AdaptiveAvgPool2d(1), network()) for _ in range(2))
+    recalibrate(pooled, images(21), batch_size=10)
+    recalibrate(same, images(21)[:20], batch_size=10)
+    assert all(map(torch.equal, pooled.buffers(), same.buffers()))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nas.rules import rule
 from nas.supernet import Supernet
-from runners.parallel import training_processes
+from runners.parallel import on_other_gpus, training_processes
 from runners.pools.ray_session import import_ray
 from runners.ranks import LostProcessError, Ranks
 from runners.recipe import load_recipe
@@ -144,6 +144,18 @@ def test_a_process_that_dies_ends_the_training_with_its_checkpoint(tmp_path: Pat
         run(tmp_path, 2, kill_at=4)
     _, summaries = run(tmp_path, 2)
     assert [one.epoch for one in summaries][-1] == 1
+
+
+def test_no_other_process_trains_on_the_gpu_of_the_first() -> None:
+    gpus = iter(["a", "b", "c", "d"])  # as Ray hands them out; this process, unknown to Ray, runs on b
+    asked: list[int] = []
+
+    def hire(n: int) -> list[str]:
+        asked.append(n)
+        return [next(gpus) for _ in range(n)]
+
+    assert on_other_gpus(hire, lambda gpu: gpu, 3, "b") == ["a", "c", "d"]
+    assert asked == [3, 1]
 
 
 def test_an_address_that_is_none_is_told_at_once(tmp_path: Path) -> None:

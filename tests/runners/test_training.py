@@ -20,10 +20,8 @@ from nas.distillation import DISTILLATIONS
 from nas.rules import RULES, rule
 from nas.rules.step import Moment, Pass, Rule
 from nas.supernet import Supernet
-from runners.batches import batches, channels_last
 from runners.mixing import Mix
-from runners.passes import run_passes, scaled
-from runners.schedule import warmup_cosine
+from runners.passes import run_passes
 from runners.scoring import accuracy
 from runners.sizes import macs_of
 from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
@@ -106,6 +104,16 @@ def test_it_learns(tmp_path: Path) -> None:
     assert accuracy(network, prepare(images, None), labels) > 0.9
     assert summaries[-1].loss < summaries[0].loss
     assert [summary.epoch for summary in summaries] == list(range(20))
+
+
+def test_a_training_that_is_all_warm_up_still_comes_down(tmp_path: Path) -> None:
+    """Fewer images than a batch: one step an epoch, and as many images in it as there are."""
+    _, summaries = run(tmp_path, replace(SETTINGS, epochs=8, warmup_epochs=10), n_images=40)
+    rates = [summary.learning_rate for summary in summaries]
+    assert max(rates) == rates[3] == rates[4] == SETTINGS.learning_rate
+    assert rates[7] < 0.2 * SETTINGS.learning_rate
+    for summary in summaries:
+        assert summary.images_per_second * summary.seconds == pytest.approx(40)
 
 
 @pytest.mark.parametrize("kill_at", [6, 7])
@@ -233,36 +241,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_arch_and_checkpoint(tmp_path:
             on_step=lambda step, total: None,
             on_epoch=lambda summary, judged: None,
         )
-
-
-def test_the_gradient_of_a_step_is_the_sum_over_its_passes() -> None:
-    space = tiny_space()
-    supernet = Supernet(space)
-    images, labels = digits(32)
-    batch = channels_last(prepare(images, None))
-    archs = [space.largest(), space.smallest()]
-    total = {group: torch.zeros_like(flat) for group, flat in supernet.grad.items()}
-    for arch in archs:
-        supernet.zero_grad()
-        run_passes(supernet, batch, labels, [Pass(arch=arch)])
-        for group, gradient in supernet.grad.items():
-            total[group] += gradient
-    supernet.zero_grad()
-    run_passes(supernet, batch, labels, [Pass(arch=arch) for arch in archs])
-    for group, gradient in supernet.grad.items():
-        torch.testing.assert_close(gradient, total[group])
-
-
-def test_a_student_learns_from_its_teacher_and_not_from_labels() -> None:
-    space = tiny_space()
-    supernet = Supernet(space)
-    images, labels = digits(32)
-    batch = prepare(images, None)
-    passes = [Pass(arch=space.largest()), Pass(arch=space.smallest(), teacher=0)]
-    first, _ = run_passes(supernet, batch, labels, passes)
-    other, _ = run_passes(supernet, batch, labels.flip(0), passes)
-    assert first[0] != other[0]
-    assert first[1] == other[1]
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
@@ -400,71 +378,3 @@ def test_bf16_learns_too_and_keeps_its_weights_in_float32(tmp_path: Path) -> Non
     assert {flat.dtype for flat in trained.flat.values()} == {torch.float32}
     exact, _ = run(tmp_path / "exact", replace(SETTINGS, epochs=6, checkpoint_seconds=60.0))
     assert not all(torch.equal(exact.flat[group], trained.flat[group]) for group in exact.flat)
-
-
-def test_a_pass_at_another_resolution_sees_scaled_images() -> None:
-    space = tiny_space()
-    supernet = Supernet(space, seed=1)
-    images, labels = digits(32)
-    batch = channels_last(prepare(images, None))
-    (small, full), _ = run_passes(
-        supernet, batch, labels, [Pass(arch=space.largest(), resolution=(6, 4)), Pass(arch=space.largest())]
-    )
-    with torch.no_grad():
-        logits = supernet.subnet(space.largest())(scaled(batch, (6, 4)))
-    assert small == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
-    assert small != full
-    assert scaled(batch, (6, 4)).shape == (32, 1, 6, 4)
-
-
-def test_weights_of_passes_weigh_their_gradients() -> None:
-    space = tiny_space()
-    supernet = Supernet(space, seed=1)
-    images, labels = digits(32)
-    batch = channels_last(prepare(images, None))
-    run_passes(supernet, batch, labels, [Pass(arch=space.largest())])
-    whole = torch.cat(list(supernet.grad.values())).clone()
-    supernet.zero_grad()
-    run_passes(supernet, batch, labels, [Pass(arch=space.largest(), weight=0.25)])
-    torch.testing.assert_close(torch.cat(list(supernet.grad.values())), 0.25 * whole)
-
-
-def test_a_rule_that_makes_no_sense_is_told_why() -> None:
-    space = tiny_space()
-    supernet = Supernet(space)
-    images, labels = digits(8)
-    batch = prepare(images, None)
-    with pytest.raises(ValueError, match="gave no passes"):
-        run_passes(supernet, batch, labels, [])
-    with pytest.raises(
-        ValueError, match="pass 0 learn from pass 1, which has not run by then; give teachers"
-    ):
-        run_passes(
-            supernet, batch, labels, [Pass(arch=space.smallest(), teacher=1), Pass(arch=space.largest())]
-        )
-
-
-def test_batches_follow_from_seed_epoch_and_index_alone() -> None:
-    images, labels = digits(130)
-    whole = list(batches(images, labels, prepare, batch_size=32, seed=3, epoch=2))
-    rest = list(batches(images, labels, prepare, batch_size=32, seed=3, epoch=2, start=2))
-    assert len(whole) == 4
-    for (x, y), (u, v) in zip(whole[2:], rest, strict=True):
-        assert torch.equal(x, u)
-        assert torch.equal(y, v)
-    other = next(iter(batches(images, labels, prepare, batch_size=32, seed=3, epoch=3)))
-    assert not torch.equal(other[1], whole[0][1])
-
-
-def test_channels_last_moves_nothing() -> None:
-    images = torch.randn(2, 1, 4, 5)
-    assert torch.equal(channels_last(images), images)
-    assert channels_last(torch.randn(2, 3, 4, 5)).is_contiguous(memory_format=torch.channels_last)
-
-
-def test_warmup_then_cosine() -> None:
-    rates = [warmup_cosine(step, total=100, warmup=10) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1.0
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[99] < 0.001
