@@ -65,6 +65,8 @@ def searching(run: Sources) -> Html:
     summary = run.summary
     found = [progress(name, trials, summary) for name, trials in sorted(run.trials.items()) if trials]
     palette = colours(run.trials)
+    if not any(way.curve[-1] for way in found):
+        return join([_table(found), paragraph(_no_better_than_the_reference(summary), kind="note")])
     return join(
         [
             both_widths(lambda width: _chart(found, palette, width)),
@@ -83,6 +85,14 @@ def searching(run: Sources) -> Html:
                 kind="note",
             ),
         ]
+    )
+
+
+def _no_better_than_the_reference(summary: SearchSummary) -> str:
+    return (
+        f"Half of the networks that random search scored reach {percent(summary.reference[0])} or more, and "
+        "no searcher found a better one within the limit: accuracy on these images does not tell "
+        "the networks of this space apart, so hypervolume says nothing. Choose the fastest, or score on more images."
     )
 
 

@@ -256,6 +256,15 @@ def test_the_front_says_what_it_loses_on_images_no_searcher_saw(tmp_path):
     assert told.validation_accuracy(front[0]) == pytest.approx(front[0].accuracy - 0.02 * 87 / 287)
 
 
+def test_accuracy_that_tells_no_networks_apart_is_said(run):
+    front = read_json(run / "search" / "front.json")
+    write_json(run / "search" / "front.json", front | {"reference": [1.0, front["reference"][1]]})
+    _, text = read(write_report(run))
+    assert "no searcher found a better one within the limit" in text
+    assert "nsga2" in text
+    assert "perfect network that takes no time" not in text
+
+
 def test_latencies_from_constants_are_called_computed(run):
     device = {
         "profile": "mcu",
