@@ -92,7 +92,8 @@ def _no_better_than_the_reference(summary: SearchSummary) -> str:
     return (
         f"Half of the networks that random search scored reach {percent(summary.reference[0])} or more, and "
         "no searcher found a better one within the limit: accuracy on these images does not tell "
-        "the networks of this space apart, so hypervolume says nothing. Choose the fastest, or score on more images."
+        "the networks of this space apart, so hypervolume says nothing. Choose the fastest, or score on more "
+        "images."
     )
 
 
