@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from runners.console import Console
-from runners.devices.machine import cores, cpu_model
+from runners.devices.machine import BUSY_CORES, busy_cores, cores, cpu_model
 
 _GIB = 2**30
 _LOW_DISK_BYTES = 2 * _GIB  # a run on a small data set takes a few hundred megabytes
@@ -106,9 +106,9 @@ def _cores() -> Finding:
 
 
 def _load() -> Finding:
-    busy = os.getloadavg()[0]
-    found = f"{busy:.1f} over the last minute"
-    if busy < 0.5 * len(cores()):
+    busy = busy_cores()
+    found = f"other programs keep {busy:.1f} cores busy"
+    if busy < BUSY_CORES:
         return Finding(topic="load", found=found)
     return Finding(
         topic="load",

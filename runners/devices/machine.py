@@ -6,6 +6,10 @@ import os
 import platform
 from pathlib import Path
 
+import psutil
+
+BUSY_CORES = 0.25  # as much disturbs what is measured meanwhile
+
 
 def cpu_model() -> str:
     """The processor's name as the system gives it."""
@@ -28,3 +32,8 @@ def cores() -> list[int]:
 def machine_fingerprint() -> str:
     """Processor, cores, architecture and system; the same on every run on the same machine."""
     return f"{cpu_model()} x{len(cores())} {platform.machine()} {platform.system()}"
+
+
+def busy_cores(seconds: float = 0.5) -> float:
+    """How many cores other programs keep busy: what the machine does while this process waits."""
+    return float(psutil.cpu_percent(interval=seconds)) / 100 * (os.cpu_count() or 1)

@@ -11,6 +11,7 @@ from nas.costs.probes import layer_kind
 from nas.costs.table import LatencyTable
 from results.card import COMPUTED
 from results.files import write_atomic, write_json
+from runners.devices.machine import BUSY_CORES, busy_cores
 from runners.devices.power import watts_during
 from runners.stages.job import Job
 
@@ -34,6 +35,7 @@ def run_profile(job: Job) -> None:
             f"{plan.fit_networks + plan.check_networks} whole networks on {job.profile.name}: "
             f"{target.runtime} {target.runtime_version}, {target.threads} thread(s), {job.precision}"
         )
+        _warn_if_busy(job)
     with job.console.progress("computing" if computed else "measuring") as bar:
         profiled = job.profiled(lambda done, total, _: bar.update(done, total))
     cannot_run = _cannot_run(profiled.table)
@@ -44,6 +46,21 @@ def run_profile(job: Job) -> None:
     write_json(job.path / "profile" / "device.json", device)
     if not computed:
         job.console.say(profiled.check.summary())
+
+
+def _here(job: Job) -> bool:
+    """Whether it is this machine that is measured."""
+    local = job.profile.backend in ("onnxruntime", "torch", "executorch")
+    return local and job.imported is None and not job.recipe.profile.ray_address
+
+
+def _warn_if_busy(job: Job) -> None:
+    busy = busy_cores() if _here(job) else 0.0
+    if busy >= BUSY_CORES:
+        job.console.warn(
+            f"other programs keep {busy:.1f} cores busy; what is measured now will be too slow and less "
+            f"certain. Stop, let them end, then go on: quarry profile --out {job.path}"
+        )
 
 
 def _find_layers(job: Job) -> int:
@@ -94,8 +111,7 @@ def _cannot_run(table: LatencyTable) -> dict[str, str]:
 
 def _watts(job: Job) -> float | None:
     """What this machine draws while it runs the largest network; None where nobody counts."""
-    here = job.profile.backend in ("onnxruntime", "torch", "executorch") and job.profile.device == "cpu"
-    if not here or job.imported is not None or job.recipe.profile.ray_address:
+    if not _here(job) or job.profile.device != "cpu":
         return None
     largest = job.space.largest()
     model = job.target.export(job.space.build(largest).eval(), job.space.input_shape(largest), job.precision)

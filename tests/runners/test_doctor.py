@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,14 @@ import torch
 
 from runners import doctor as module
 from runners.console import Console
+from runners.devices.machine import busy_cores
 from runners.doctor import Finding, doctor, examine
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits half a second for what other programs do."""
+    monkeypatch.setattr(module, "busy_cores", lambda: 0.0)
 
 
 def found(topic: str, folder: Path = Path()) -> Finding:
@@ -81,10 +90,20 @@ def test_little_room_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_busy_machine_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (9.0, 9.0, 9.0))
+    monkeypatch.setattr(module, "busy_cores", lambda: 1.5)
+    assert found("load").found == "other programs keep 1.5 cores busy"
     assert "quiet machine" in found("load").problem
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.1, 0.1))
+    monkeypatch.setattr(module, "busy_cores", lambda: 0.1)
     assert found("load").problem == ""
+
+
+def test_how_busy_others_are_is_seen() -> None:
+    """A process that computes all the time takes most of a core, wherever else time goes."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            assert busy_cores(0.5) > 0.4
+        finally:
+            busy.kill()
 
 
 def test_where_nothing_is_missing_it_says_so(
