@@ -1,8 +1,8 @@
 """The prefix rule, put to the test: what channel j does never depends on the active width.
 
 A narrow network and a wider one that differs in nothing but sizes run on shared weights. In the wide one
-everything outside the narrow one's slices is set to zero, so its further channels neither say anything nor
-are listened to. What is left computes what the narrow network computes, if the rule holds.
+everything outside the narrow one's slices is set to next to nothing, so its further channels neither say
+anything nor are listened to. What is left computes what the narrow network computes, if the rule holds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from search_spaces.metaformer import Stage, metaformer
 from search_spaces.mixers import mixer
 from search_spaces.space import Arch, SearchSpace
 
+_SILENT = 1e-12  # not zero, by whose norm weight normalisation would divide
 _TOLERANCE = 2e-5  # of the largest value; what obeys stays below 1e-6, what does not starts at 1e-4
 _ADVICE = (
     "Split channels by index and not by fraction, keep q, k and v apart, keep the size of a head fixed and "
@@ -146,11 +147,11 @@ def _only_wider(supernet: Supernet, small: dict[str, nn.Parameter], large: dict[
 
 
 def _mute(small: nn.Module, large: nn.Module) -> None:
-    """Zeroes what the small network does not have; norms over all channels see the small one's."""
+    """Silences what the small network does not have; norms over all channels see the small one's."""
     with torch.no_grad():
         wide = dict(large.named_parameters())
         for name, parameter in small.named_parameters():
-            wide[name].zero_()
+            wide[name].fill_(_SILENT)
             _leading(wide[name], parameter.shape).copy_(parameter)
     modules = dict(small.named_modules())
     for name, module in large.named_modules():

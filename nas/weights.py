@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 GROUPS = ("decay", "plain")
 _ALIGN = 16  # floats; every parameter starts on a cache line
@@ -83,9 +86,16 @@ class Parameter:
 
 
 def parameters_of(modules: Mapping[str, nn.Module]) -> Iterator[Parameter]:
-    """Every parameter of a network's modules, by their paths, once; tied ones under their first name."""
+    """Every parameter of a network's modules, by their paths, once; tied ones under their first name.
+
+    Raises:
+        ValueError: a parameter that cannot be a slice of the shared weights, or a module whose buffers are
+            computed from its weights.
+    """
     seen: set[int] = set()
     for path, owner in modules.items():
+        if isinstance(owner, _REFUSED) or owner._forward_pre_hooks:
+            _check_module(path, owner)
         if not owner._parameters:
             continue
         kind = _kind(owner)
@@ -93,6 +103,8 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> Iterator[Parameter]:
             if parameter is None or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
+            if parameter.dtype is not torch.float32 or is_lazy(parameter):
+                raise ValueError(_unfit(f"{path}.{name}" if path else name, kind, parameter))
             yield Parameter(
                 name=f"{path}.{name}" if path else name,
                 shape=tuple(parameter.shape),
@@ -100,6 +112,32 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> Iterator[Parameter]:
                 owner=kind,
                 trainable=parameter.requires_grad,
             )
+
+
+_REFUSED = (_SpectralNorm, torch.jit.ScriptModule)
+
+
+def _check_module(path: str, owner: nn.Module) -> None:
+    if isinstance(owner, torch.jit.ScriptModule):
+        raise ValueError(f"module {path!r} is scripted and cannot take shared weights; build it unscripted")
+    old = any(isinstance(hook, SpectralNorm) for hook in owner._forward_pre_hooks.values())
+    if old or isinstance(owner, _SpectralNorm):
+        raise ValueError(
+            f"module {path.partition('.parametrizations')[0]!r} has spectral_norm, which computes vectors "
+            f"from the weights when a network is built, before a subnet has its weights; weight_norm can be "
+            f"shared"
+        )
+
+
+def _unfit(name: str, kind: str, parameter: Tensor) -> str:
+    """Why a parameter cannot be a slice of the shared weights, and what to do."""
+    if is_lazy(parameter):
+        return f"parameter {name!r} of a {kind} has no shape before the first image; give it its sizes"
+    dtype = str(parameter.dtype).removeprefix("torch.")
+    return (
+        f"parameter {name!r} of a {kind} is {dtype}, and the shared weights are float32: build the network "
+        f"in float32 (train.precision is of the computing), and register what is no weight as a buffer"
+    )
 
 
 def _centred(owner: nn.Module, name: str) -> tuple[int, ...]:
