@@ -40,7 +40,8 @@ class EpochRecord(Record):
         learning_rate: at the epoch's end.
         seconds: what the epoch's steps took, without the scoring of the watched subnets.
         images_per_second: of these steps, reading and augmenting included.
-        watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random0", ...
+        watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random subnet
+            of 1.23 M MACs", ...
         alarms: in words, such as a bigger subnet doing clearly worse than a smaller one.
     """
 

@@ -18,6 +18,8 @@ from results.report.markup import (
 )
 from results.report.sources import Sources
 
+_SHOWN = 10  # alarms: a training that goes wrong raises some in every epoch
+
 
 def training(run: Sources) -> Html:
     """The curves, and what the training said on its way."""
@@ -37,7 +39,7 @@ def training(run: Sources) -> Html:
             ("optimizer steps", f"{last.step:,}"),
             ("time", duration(sum(epoch.seconds for epoch in epochs))),
             ("images per second", f"{sorted(e.images_per_second for e in epochs)[len(epochs) // 2]:,.0f}"),
-            *((f"{name} at the end", percent(last.watched[name])) for name in names if name in last.watched),
+            *((name, percent(last.watched[name])) for name in names if name in last.watched),
         ]
     )
     return join([tag("div", *charts, class_="pair"), numbers, _alarms(epochs)])
@@ -96,8 +98,12 @@ def _alarms(epochs: list[EpochRecord]) -> Html:
         return paragraph(
             "No alarm was raised: no bigger subnet did clearly worse than a smaller one.", kind="note"
         )
+    last = said[-1][0]
+    more = f"{len(said) - _SHOWN} earlier ones are in train/history.jsonl. " if len(said) > _SHOWN else ""
+    rest = "" if last == epochs[-1].epoch + 1 else f"Epochs after {last} raised none."
     return tag(
         "div",
         tag("h3", "Alarms"),
-        tag("ul", *(tag("li", f"Epoch {number}: {alarm}") for number, alarm in said), class_="alarm"),
+        tag("ul", *(tag("li", f"Epoch {at}: {alarm}") for at, alarm in said[-_SHOWN:]), class_="alarm"),
+        paragraph(more + rest, kind="note") if more or rest else "",
     )

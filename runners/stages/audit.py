@@ -17,6 +17,7 @@ from nas.search.pool import Outcome, Pool, SerialPool
 from nas.supernet import Supernet
 from results.audit import AuditedNetwork, AuditSummary, summarise
 from results.files import append_line, read_json, read_lines, write_json
+from results.report.markup import count as in_units
 from results.report.page import write_report
 from runners.auditor import Auditor, AuditPlan, worker_auditor
 from runners.pools.evaluate_all import evaluate_all
@@ -138,7 +139,7 @@ def _tell(job: Job, summary: AuditSummary) -> None:
     rows = [
         [
             network.name,
-            f"{network.macs / 1e6:.3g} M",
+            in_units(network.macs),
             f"{network.inherited_test:.1%}",
             f"{network.finetuned_test:.1%}" if summary.finetune_epochs else "",
             f"{network.alone_test:.1%}",

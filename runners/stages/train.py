@@ -17,8 +17,10 @@ from nas.rules.step import Rule, Size
 from nas.supernet import Supernet
 from results.files import append_line, read_lines
 from results.records import EpochRecord
+from results.report.markup import count as in_units
 from runners.batches import Prepare
 from runners.console import Bar
+from runners.evaluator import SubnetEvaluator
 from runners.mixing import Mix
 from runners.parallel import training_processes
 from runners.ranks import Ranks
@@ -26,7 +28,7 @@ from runners.recipe import Train
 from runners.resolutions import check_input, check_resolutions
 from runners.sizes import macs_of
 from runners.stages.job import Job
-from runners.training import EpochSummary, TrainSettings, train_supernet
+from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
 from search_spaces.space import Arch, SearchSpace
 
 _WATCHED_RANDOM = 2
@@ -71,9 +73,15 @@ def run_train(job: Job) -> None:
             address=recipe.ray_address or None,
         ) as ranks,
     ):
-        watch = _Watch(job, bar, costs)
-        trained = train(images, labels, job.device, ranks, checkpoint, watch.step, watch.epoch)
+        watch = _Watch(job, bar, costs, checkpoint)
+        try:
+            trained = train(images, labels, job.device, ranks, checkpoint, watch.step, watch.epoch)
+        except DivergedError as error:
+            slower = f"--set train.learning_rate={recipe.learning_rate / 3:.2g}"
+            raise DivergedError(f"{error}, say: quarry train --out {job.path} {slower}") from error
     trained.save(job.supernet_path)
+    watched = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in watch.latest.items())
+    job.console.say(f"validation accuracy with shared weights: {watched}")
 
 
 def _many(count: int) -> str:
@@ -143,23 +151,31 @@ def mix_of(job: Job) -> Mix | None:
 class _Watch:
     """Follows a training: the largest, the smallest and a few random subnets are scored each epoch."""
 
-    def __init__(self, job: Job, bar: Bar, costs: AnalyticCosts) -> None:
+    def __init__(self, job: Job, bar: Bar, costs: AnalyticCosts, checkpoint: Path) -> None:
         self._job, self._bar, self._note = job, bar, ""
         space = job.space
         self._archs: dict[str, Arch] = {"largest": space.largest(), "smallest": space.smallest()}
         rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([job.recipe.seed, 1]))
-        self._archs |= {f"random{i}": space.to_arch(row) for i, row in enumerate(rows)}
+        self._archs |= {
+            f"random subnet of {_short(macs)} MACs": space.to_arch(row)
+            for row, macs in zip(rows, costs.macs(rows).tolist(), strict=True)
+        }
         macs = costs.macs(np.stack([space.to_row(arch) for arch in self._archs.values()]))
         self._macs = dict(zip(self._archs, macs.tolist(), strict=True))
         self._history = job.path / "train" / "history.jsonl"
-        self._known = {int(record["epoch"]) for record in read_lines(self._history)}
+        if not checkpoint.exists():  # what it tells is of a training that begins again
+            self._history.unlink(missing_ok=True)
+        records = _records(self._history)
+        self._known = {record.epoch for record in records}
+        self.latest: dict[str, float] = records[-1].watched if records else {}
 
     def step(self, done: int, total: int) -> None:
         self._bar.update(done, total, self._note)
 
     def epoch(self, summary: EpochSummary, supernet: Supernet) -> None:
         evaluator = self._job.evaluator(supernet)
-        watched = {name: evaluator(arch)["accuracy"] for name, arch in self._archs.items()}
+        watched = {name: self._score(evaluator, name, summary) for name in self._archs}
+        self.latest = watched
         self._note = f"loss {summary.loss:.3f}, " + ", ".join(
             f"{name} {watched[name]:.1%}" for name in ("largest", "smallest")
         )
@@ -179,6 +195,25 @@ class _Watch:
             alarms=alarms,
         )
         append_line(self._history, record.to_json())
+
+    def _score(self, evaluator: SubnetEvaluator, name: str, summary: EpochSummary) -> float:
+        try:
+            return evaluator(self._archs[name])["accuracy"]
+        except ValueError as error:
+            raise DivergedError(
+                f"after epoch {summary.epoch + 1} the {_called(name, self._macs[name])} cannot be scored: "
+                f"{error}. Its arch is {self._archs[name]}; lower train.learning_rate or train.gradient_clip "
+                "and train again"
+            ) from error
+
+
+def _records(history: Path) -> list[EpochRecord]:
+    try:
+        return [EpochRecord.from_json(line) for line in read_lines(history)]
+    except ValueError as error:
+        raise ValueError(
+            f"{history} is damaged ({error}); delete it to go on without the curves of the epochs so far"
+        ) from error
 
 
 def bigger_is_worse(
@@ -202,7 +237,18 @@ def bigger_is_worse(
         error = math.sqrt(sum(watched[one] * (1 - watched[one]) for one in (name, best)) / n_images)
         if watched[best] - accuracy > 2 * error:
             alarms.append(
-                f"{name} ({accuracy:.1%} with {macs[name]:.2g} MACs) does worse than {best} "
-                f"({watched[best]:.1%} with {macs[best]:.2g}); train longer or lower the learning rate"
+                f"the {_called(name, macs[name])} does worse than the {_called(best, macs[best])}: "
+                f"{accuracy:.1%} against {watched[best]:.1%} of the validation images are right; "
+                f"train longer or lower train.learning_rate"
             )
     return tuple(alarms)
+
+
+def _called(name: str, macs: float) -> str:
+    """A watched subnet in a sentence."""
+    return f"{name} subnet ({_short(macs)} MACs)" if "subnet" not in name else name
+
+
+def _short(count: float) -> str:
+    """1234567 as 1.23 M."""
+    return in_units(count).replace("\u00a0", " ")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 QUARRY = str(Path(sys.executable).with_name("quarry"))
@@ -27,6 +28,17 @@ SMALL = (
     "compress.finetune_epochs=1",
     "compress.calibration_images=32",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command said on standard error, and its exit code."""
+
+    code: int
+    error: str
+
+
+Call = Callable[..., Said]
 
 
 def settings(*pairs: str) -> list[str]:

@@ -4,45 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from runners import cli
-from tests.end_to_end.command import SMALL, quarry, settings
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command said on standard error, and its exit code."""
-
-    code: int
-    error: str
-
-
-Call = Callable[..., Said]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Runs the command in this process, in a folder of its own: a new one costs seconds for its imports."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["quarry", *arguments])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        return Said(int(str(code)), capfd.readouterr().err)
-
-    return run
+from tests.end_to_end.command import SMALL, Call, quarry, settings
 
 
 def make_folder(root: Path, classes: int = 3, images: int = 6) -> Path:

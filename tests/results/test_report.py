@@ -76,7 +76,7 @@ def test_finished_run_is_told_in_full(run):
         "44 trials below",
         "Together 1.47 times faster",
         "not faster: 0.118 ms against 0.112 ms",
-        "Epoch 3: random0 is 3.1 points behind smallest",
+        "Epoch 3: the largest subnet does worse than the smallest subnet",
         "quarry run digits --out run --set train.epochs=24",
         "changes to that commit that were not committed",
         "noise of the machine2.1 %",

@@ -74,21 +74,29 @@ def test_macs_are_exact_where_layers_are_listed_and_rank_well_where_they_are_not
             assert size(rows) == pytest.approx(macs_of(AnalyticCosts(space), seed=0)(rows))
 
 
+RANDOM = "random subnet of 4.00 M MACs"
+
+
 def test_any_bigger_subnet_that_does_clearly_worse_raises_an_alarm() -> None:
-    macs = {"largest": 8e6, "smallest": 1e6, "random0": 4e6}
-    fine = {"largest": 0.90, "smallest": 0.80, "random0": 0.85}
+    macs = {"largest": 8e6, "smallest": 1e6, RANDOM: 4e6}
+    fine = {"largest": 0.90, "smallest": 0.80, RANDOM: 0.85}
     assert bigger_is_worse(fine, macs, 1000) == ()
-    (alarm,) = bigger_is_worse(fine | {"random0": 0.70}, macs, 1000)
-    assert alarm.startswith("random0 (70.0% with 4e+06 MACs) does worse than smallest (80.0% with 1e+06)")
+    (alarm,) = bigger_is_worse(fine | {RANDOM: 0.70}, macs, 1000)
+    assert alarm.startswith(
+        "the random subnet of 4.00 M MACs does worse than the smallest subnet (1.00 M MACs): "
+        "70.0% against 80.0%"
+    )
     (alarm,) = bigger_is_worse(fine | {"largest": 0.75}, macs, 1000)
-    assert alarm.startswith("largest (75.0% with 8e+06 MACs) does worse than random0")
+    assert alarm.startswith(
+        "the largest subnet (8.00 M MACs) does worse than the random subnet of 4.00 M MACs"
+    )
 
 
 def test_noise_and_networks_of_about_one_size_raise_none() -> None:
-    macs = {"largest": 8e6, "smallest": 1e6, "random0": 7e6}
-    watched = {"largest": 0.80, "smallest": 0.70, "random0": 0.90}
+    macs = {"largest": 8e6, "smallest": 1e6, RANDOM: 7e6}
+    watched = {"largest": 0.80, "smallest": 0.70, RANDOM: 0.90}
     assert bigger_is_worse(watched, macs, 1000) == ()  # hardly smaller: another mixer, not a worse training
-    close = {"largest": 0.80, "smallest": 0.81, "random0": 0.80}
+    close = {"largest": 0.80, "smallest": 0.81, RANDOM: 0.80}
     assert bigger_is_worse(close, macs, 1000) == ()
     assert len(bigger_is_worse(close, macs, 100_000)) == 2
 

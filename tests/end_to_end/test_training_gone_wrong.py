@@ -1,0 +1,110 @@
+"""Trainings that go wrong, and what their user is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from results.files import read_lines
+from tests.end_to_end.command import Call, Said, settings
+
+ODD = """
+from torch import nn
+from search_spaces.choice import Choice
+from search_spaces.space import SearchSpace
+
+class Odd(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x):
+        return ANSWER
+
+def make(classes, input_shape):
+    def build(arch):
+        width = arch["width"]
+        layers = nn.Linear(64, width), nn.ReLU(), nn.Linear(width, classes)
+        return nn.Sequential(nn.Flatten(), *layers, Odd(width))
+    return SearchSpace("odd", [Choice("width", (8, 16, 32, 64))], build, input_shape=input_shape)
+"""
+
+
+@pytest.fixture
+def odd(call: Call, tmp_path: Path) -> Call:
+    """Trains networks whose output ``x`` is made into something else."""
+
+    def train(answer: str, epochs: int = 2) -> Said:
+        (tmp_path / "odd.py").write_text(ODD.replace("ANSWER", answer))
+        changed = settings("space.module=odd.py:make", f"train.epochs={epochs}", "train.warmup_epochs=0")
+        return call("train", "digits", "--out", "run", *changed)
+
+    return train
+
+
+def test_a_bigger_subnet_that_does_worse_is_told_in_people_s_words(
+    call: Call, odd: Call, tmp_path: Path
+) -> None:
+    assert odd("x if self.training or self.width < 64 else -x").code == 0
+    (log,) = tmp_path.glob("run/log.txt")
+    told = "epoch 2: the largest subnet (4.74 k MACs) does worse than the "
+    assert told in log.read_text()
+    assert "random0" not in log.read_text()
+    assert call("report", "--out", "run").code == 0
+    assert told[1:] in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            "x / 0 if self.training and self.width == 64 else x",
+            ["the loss is nan at step 17 for arch {'width': 64}", "The last good state is run/train/checkp"],
+        ),
+        (
+            "x if self.training or self.width > 8 else x / 0",
+            [
+                "after epoch 2 the smallest subnet (592 MACs) cannot be scored",
+                "{'width': 8}",
+                "not all finite",
+            ],
+        ),
+    ],
+    ids=["loss", "score"],
+)
+def test_what_is_not_finite_is_told_with_the_arch_and_a_command_that_goes_on(
+    call: Call, odd: Call, tmp_path: Path, answer: str, words: list[str]
+) -> None:
+    assert odd("x", epochs=1).code == 0
+    finished = tmp_path / "run" / "stages.json"
+    finished.write_text("{}")  # as if it had been stopped after the first of two epochs
+    recipe = tmp_path / "run" / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"epochs": 1,', '"epochs": 2,'))
+    said = odd(answer)
+    assert said.code == 1
+    again = "quarry train --out run --set train.learning_rate=0.001"
+    for word in [*words, again]:
+        assert word in said.error
+    (tmp_path / "odd.py").write_text(ODD.replace("ANSWER", "x"))
+    assert call(*again.split()[1:]).code == 0
+    assert [line["epoch"] for line in read_lines(tmp_path / "run" / "train" / "history.jsonl")] == [0, 1]
+    assert (tmp_path / "run" / "earlier" / "1" / "train" / "checkpoint.safetensors").exists()
+
+
+def test_a_training_begun_again_writes_its_own_history(odd: Call, tmp_path: Path) -> None:
+    assert odd("x").code == 0
+    place = tmp_path / "run" / "train"
+    (place / "checkpoint.safetensors").unlink()  # as messages about a checkpoint advise
+    (tmp_path / "run" / "stages.json").write_text("{}")
+    before = [line["loss"] for line in read_lines(place / "history.jsonl")]
+    assert odd("x / 2").code == 0  # the user's code was changed, which is why
+    after = [line["loss"] for line in read_lines(place / "history.jsonl")]
+    assert len(after) == 2
+    assert before != after
+    (place / "checkpoint.safetensors").write_bytes(b"")
+    (place / "history.jsonl").write_text("[]\n")
+    (tmp_path / "run" / "stages.json").write_text("{}")
+    said = odd("x")
+    assert said.code == 1
+    assert "history.jsonl is damaged" in said.error
