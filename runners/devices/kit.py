@@ -21,6 +21,7 @@ from results.files import read_json, read_lines, write_atomic, write_json
 from runners.devices import stopwatch
 from runners.devices.profile import HardwareProfile
 
+START_S = 1.0  # of Python with numpy and ONNX Runtime, on a small device
 README = """\
 Copy this folder to the device and run there, with Python, numpy and onnxruntime installed:
 
@@ -86,11 +87,18 @@ def write_kit(
     }
     write_json(folder / "kit.json", job)
     shutil.copyfile(str(stopwatch.__file__), folder / "measure.py")
-    minutes = 1.2 * seconds_each * len(probes) / 60
+    minutes = kit_seconds(len(probes), seconds_each) / 60
     write_atomic(
         folder / "README.txt", README.format(count=len(probes), minutes=minutes + 0.5, name=folder.name)
     )
     return folder
+
+
+def kit_seconds(count: int, seconds_each: float) -> float:
+    """About how long a kit takes: to load, warm and run the models, and to start processes."""
+    groups = -(-count // stopwatch.KIT_GROUP)
+    starts = groups * stopwatch.processes(seconds_each * min(count, stopwatch.KIT_GROUP))
+    return 1.2 * seconds_each * count + START_S * starts
 
 
 def read_kit(folder: Path) -> LatencyTable:

@@ -311,14 +311,21 @@ def measure_in_processes(job: dict[str, Any], folder: Path) -> list[Timing]:
     return merge(measured)
 
 
-def measure_kit(folder: Path, group: int = 12) -> None:
+KIT_GROUP = 12  # models timed side by side
+
+
+def measure_kit(folder: Path, group: int = KIT_GROUP) -> None:
     """Times the models of a kit and writes each group down before the next; goes on where it was stopped."""
     import onnxruntime
 
     kit = json.loads((folder / "kit.json").read_text())
     result = folder / "measured.jsonl"
-    lines = result.read_text().splitlines() if result.exists() else []
-    done = {json.loads(line)["index"] for line in lines[1:] if line.endswith("}")}
+    written = result.read_bytes() if result.exists() else b""
+    whole = written[: written.rfind(b"\n") + 1]
+    if whole != written:  # the last line was cut by a kill
+        result.write_bytes(whole)
+    lines = whole.decode().splitlines()
+    done = {json.loads(line)["index"] for line in lines[1:]}
     todo = [i for i, model in enumerate(kit["models"]) if "file" in model and i not in done]
     with result.open("a") as file:
         if not lines:

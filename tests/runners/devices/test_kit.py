@@ -13,7 +13,7 @@ from nas.costs.profiling import ProfilePlan
 from runners.devices.commands import import_table, make_kit, show
 from runners.devices.device import open_device
 from runners.devices.elsewhere import DeviceElsewhere, fit_imported
-from runners.devices.kit import read_kit, write_kit
+from runners.devices.kit import kit_seconds, read_kit, write_kit
 from runners.devices.profile import load_profile
 from runners.devices.profiling import exporter, profile_on, table_header
 from search_spaces.presets import preset
@@ -57,6 +57,10 @@ def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_pat
     assert process.returncode == 0, process.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "measured" not in again.stdout  # nothing was left to do
+    written = (kit / "measured.jsonl").read_text()
+    (kit / "measured.jsonl").write_text(written[:-20])  # as a kill leaves it
+    again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "1 of 1 measured" in again.stdout
     table = import_table(kit, tmp_path / "table.parquet", space=space, say=lambda _: None)
     assert set(table.rows.status) == {"measured"}
     with pytest.raises(ValueError, match="holds 2 whole networks measured once and 0 measured twice"):
@@ -70,6 +74,11 @@ def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_pat
         import_table(kit, tmp_path / "t.parquet", space=other)
     with pytest.raises(ValueError, match="is not empty"):
         write_kit(kit, probes, table.header, device.profile, export=exporter(device))
+
+
+def test_the_time_of_a_kit_has_the_starts_of_its_processes() -> None:
+    assert kit_seconds(12, 0.02) == pytest.approx(1.2 * 12 * 0.02 + 1)
+    assert kit_seconds(30, 0.4) == pytest.approx(1.2 * 30 * 0.4 + 3 * 5)
 
 
 def test_what_cannot_be_a_kit_or_a_table_is_said(tmp_path: Path) -> None:
