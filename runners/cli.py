@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -265,6 +266,14 @@ def version() -> None:
 def main() -> None:
     """Runs a command; errors become one message and a non-zero exit."""
     debug = "--debug" in sys.argv
+    stopped_with = [_INTERRUPTED]
+
+    def terminated(*_: object) -> None:
+        stopped_with.append(_TERMINATED)
+        raise KeyboardInterrupt
+
+    # By SIGTERM batch systems stop work: as on Ctrl-C, a command ends the processes it started.
+    signal.signal(signal.SIGTERM, terminated)
     try:
         code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
         if code == _INTERRUPTED:  # Typer catches Ctrl-C and returns this instead
@@ -272,7 +281,7 @@ def main() -> None:
         sys.exit(code or 0)
     except (KeyboardInterrupt, typer.Abort):
         print(f"\nstopped; go on with: {shlex.join(['quarry', *sys.argv[1:]])}", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        sys.exit(stopped_with[-1])
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -281,6 +290,7 @@ def main() -> None:
 
 
 _INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+_TERMINATED = 143  # and of what SIGTERM did
 _DISK_FULL = "No space left on device"  # also inside the errors of libraries that write for us
 
 

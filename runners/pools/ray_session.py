@@ -22,9 +22,11 @@ _SETTINGS = 4
 
 
 def import_ray() -> Any:
-    """Ray, told before it is imported not to call home and not to print the death of a worker."""
+    """Ray, told before it is imported not to call home, not to print the death of a worker, and to leave
+    SIGTERM to this process, which then ends what it started."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 

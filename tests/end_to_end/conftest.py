@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -19,10 +20,13 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     def run(*arguments: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["quarry", *arguments])
         code: object = 0
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             cli.main()
         except SystemExit as stop:
             code = stop.code
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)
         return Said(int(str(code)), capfd.readouterr().err)
 
     return run

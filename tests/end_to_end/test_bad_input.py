@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,13 +148,13 @@ def test_a_module_that_gives_no_space_is_named(
         assert word in said.error
 
 
-def test_ctrl_c_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_arguments: object, **_settings: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("runners.stages.sequence.start", interrupted)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_says_how_to_go_on(
+    call: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    monkeypatch.setattr("runners.stages.sequence.start", lambda *_, **__: signal.raise_signal(number))
     said = call("run", "digits", "--seed", "3")
-    assert said.code == 130
+    assert said.code == code
     assert "stopped; go on with: quarry run digits --seed 3" in said.error
 
 

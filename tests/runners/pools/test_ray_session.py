@@ -22,7 +22,7 @@ from search_spaces.space import Arch
 from tests.runners.pools import evaluators
 
 SCRIPT = """
-import sys, os, time
+import sys, os, signal, time
 from runners.pools.ray_pool import RayPool
 import beside
 
@@ -35,6 +35,7 @@ def make(arrays):
     return evaluate
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
     with RayPool(make, workers=1) as pool:
         before = time.monotonic()
         pool.start()
@@ -89,6 +90,16 @@ def test_a_killed_driver_leaves_no_worker_and_no_server(script: list[str], tmp_p
     assert any("raylet" in name for name in ours.values()), ours
     _, alive = psutil.wait_procs(ours, timeout=20)
     assert not [ours[process] for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_sigterm_is_left_to_the_driver_which_ends_what_it_began(script: list[str]) -> None:
+    with subprocess.Popen([*script, "stay"], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline().startswith("[")
+        ours = _without_agents(psutil.Process(driver.pid).children(recursive=True))
+        driver.terminate()
+        assert driver.wait(timeout=60) == 9
+    assert not [command for process, command in ours.items() if process.is_running()]
 
 
 def _without_agents(processes: list[psutil.Process]) -> dict[psutil.Process, str]:
