@@ -21,6 +21,7 @@ from results.statistics import Statistic, bootstrap, kendall, spearman
 CONFIDENCE = 0.95
 _RESAMPLES = 1000
 POOR_TAU = 0.3  # a pair of networks is then in the wrong order in more than a third of the cases
+_FEW = 10  # of fewer networks a bootstrap makes intervals that are too narrow: none at all around a tau of 1
 _FEWEST_TOP = 4  # networks whose order says anything
 
 
@@ -107,9 +108,14 @@ class AuditSummary(Record):
     schema: int = 1
 
     @property
-    def doubtful(self) -> bool:
-        """Whether the interval of tau includes a poor one."""
-        return self.ranking.tau is None or self.ranking.tau.low < POOR_TAU
+    def doubt(self) -> str:
+        """Why the order should not be relied on, without a full stop; empty where it may be."""
+        tau, n = self.ranking.tau, len(self.networks)
+        if tau is None:
+            return "Accuracy does not tell them apart"
+        if tau.low < POOR_TAU:
+            return f"The interval of tau includes values below {POOR_TAU:g}"
+        return f"{n} networks are too few for an interval to rely on" if n < _FEW else ""
 
     def sentences(self) -> list[str]:
         """What the audit says, in words."""
@@ -122,10 +128,10 @@ class AuditSummary(Record):
             f"The smallest network reaches {small.inherited_test:.1%} inherited and {small.alone_test:.1%} "
             f"alone, the largest {large.inherited_test:.1%} and {large.alone_test:.1%}."
         )
-        if self.doubtful:
+        if self.doubt:
             found.append(
-                f"The interval of tau includes values below {POOR_TAU:g}: networks of close accuracy may be "
-                f"in the wrong order. Audit more networks, or train the supernet longer."
+                f"{self.doubt}: networks of close accuracy may be in the wrong order. Audit more networks, "
+                f"or train the supernet longer."
             )
         return found
 

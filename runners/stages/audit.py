@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -28,6 +30,7 @@ from runners.stages.job import Job
 from runners.stages.train import mix_of, train_settings
 from search_spaces.space import Arch
 
+_DISK_FULL = os.strerror(errno.ENOSPC)
 _FEWEST = 4  # networks that have an order worth speaking of
 
 
@@ -118,6 +121,8 @@ def _judge_all(job: Job, plan: AuditPlan, chosen: dict[str, tuple[Arch, int]], s
             name = names[outcome.ticket]
             arch, macs = chosen[name]
             if outcome.scores is None:
+                if _DISK_FULL in outcome.error:  # no fault of the network's; the others would not fare better
+                    raise OSError(errno.ENOSPC, _DISK_FULL, str(plan.checkpoints))
                 failed.append(f"{name}: {outcome.error}")
                 job.console.warn(f"{name} could not be judged: {outcome.error}")
                 return
@@ -177,9 +182,16 @@ def _pool(job: Job, plan: AuditPlan) -> closing[Pool]:
 
 def _read(log: Path, supernet: str) -> list[AuditedNetwork]:
     """The networks that were judged beside this supernet."""
-    return [
-        AuditedNetwork.from_json(line["network"]) for line in read_lines(log) if line["supernet"] == supernet
-    ]
+    try:
+        return [
+            AuditedNetwork.from_json(line["network"])
+            for line in read_lines(log)
+            if line["supernet"] == supernet
+        ]
+    except (ValueError, TypeError, KeyError) as error:  # valid JSON, but not what an audit wrote
+        raise ValueError(
+            f"{log} holds lines that no audit wrote ({error}); delete them, or the file to audit anew"
+        ) from error
 
 
 def supernet_hash(path: Path) -> str:
@@ -205,6 +217,6 @@ def audit_warning(run: Path) -> str | None:
         return f"the audit of this run cannot be read: {error}"
     if summary.supernet != supernet_hash(run / "train" / "supernet.safetensors"):
         return f"the audit of this run is of another supernet; quarry audit --out {run} judges this one"
-    if summary.doubtful:
-        return f"{summary.headline()}; networks of close accuracy may be in the wrong order"
+    if summary.doubt:
+        return f"{summary.headline()}. {summary.doubt}: networks of close accuracy may be in the wrong order"
     return None

@@ -40,7 +40,7 @@ def test_the_right_order_has_a_tau_of_one_with_no_room() -> None:
         assert estimate is not None
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1.0, 1.0, 1.0))
     assert ranking.top == 5
-    assert not planted().doubtful
+    assert not planted().doubt
 
 
 def test_tau_counts_pairs_in_the_wrong_order() -> None:
@@ -77,7 +77,7 @@ def test_networks_that_do_not_differ_have_no_order() -> None:
     networks = [network(i, 0.5, 0.5, 0.5, 0.5) for i in range(6)]
     summary = summarise(networks, supernet="abc", epochs=3, finetune_epochs=0, seed=0)
     assert summary.ranking.tau is None
-    assert summary.doubtful
+    assert summary.doubt
     assert "do not differ" in summary.headline()
 
 
@@ -103,11 +103,19 @@ def test_words_give_points_sides_and_both_ends_of_the_space() -> None:
     assert "wrong order" not in words
 
 
+def test_a_perfect_order_of_few_networks_is_no_proof() -> None:
+    assert planted(n=10).doubt == ""
+    few = planted(n=5)
+    assert few.ranking.tau is not None
+    assert few.ranking.tau.low == pytest.approx(1.0)
+    assert "5 networks are too few for an interval to rely on" in few.sentences()[-1]
+
+
 def test_a_poor_tau_is_said() -> None:
     rng = np.random.default_rng(1)
     networks = [network(i, a, a, a, b) for i, (a, b) in enumerate(rng.random((10, 2)))]
     summary = summarise(networks, supernet="abc", epochs=3, finetune_epochs=0, seed=0)
-    assert summary.doubtful
+    assert summary.doubt
     assert "may be in the wrong order" in summary.sentences()[-1]
     assert not any("Fine-tuned" in sentence for sentence in summary.sentences())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,8 +107,9 @@ def test_a_search_is_warned_of_what_was_not_audited(
     weights = tmp_path / "train" / "supernet.safetensors"
     weights.write_bytes((trained / "train" / "supernet.safetensors").read_bytes())
 
-    def write(low: float) -> None:
+    def write(low: float, times: int = 3) -> None:
         found = audited.to_json()
+        found["networks"] *= times
         estimate = {"value": 0.9, "low": low, "high": 1.0}
         found["ranking"]["tau"] = found["ranking"]["spearman"] = estimate
         (tmp_path / "audit" / "audit.json").write_text(json.dumps(found))
@@ -115,6 +118,8 @@ def test_a_search_is_warned_of_what_was_not_audited(
     assert audit_warning(tmp_path) is None
     write(low=0.1)
     assert "wrong order" in str(audit_warning(tmp_path))
+    write(low=0.8, times=1)
+    assert "4 networks are too few" in str(audit_warning(tmp_path))
     weights.write_bytes(b"another")
     assert "another supernet" in str(audit_warning(tmp_path))
     (tmp_path / "audit" / "audit.json").write_text("{")
@@ -126,6 +131,24 @@ def test_what_cannot_be_audited_is_said(trained: Path, tmp_path: Path) -> None:
         audit(trained, ["audit.networks=3"])
     with pytest.raises(ValueError, match="there is no run"):
         audit(tmp_path / "nothing", [])
+
+
+def test_a_full_disk_ends_an_audit_and_lines_of_others_are_told(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        if os.fstat(handle).st_size > 20_000:  # room for the small files, none for a network's checkpoint
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device") as error:
+            audit(trained, [*AUDIT, "audit.seed=5"])
+        assert error.value.errno == errno.ENOSPC
+    log = trained / "audit" / "networks.jsonl"
+    log.write_text('{"supernet": "another"}\n[]\n')
+    with pytest.raises(ValueError, match=r"networks.jsonl holds lines that no audit wrote"):
+        audit(trained, [])
 
 
 @pytest.mark.parametrize("name", ["digits", "resnet"])
