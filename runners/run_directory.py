@@ -40,6 +40,8 @@ _OUTPUTS = {
     "report": ("report.html",),
     "audit": ("audit",),
 }
+# What has to be there for a stage to count as done: a file that was deleted is made again.
+_RESULTS = {name: outputs[0] for name, outputs in _OUTPUTS.items()} | {"train": "train/supernet.safetensors"}
 # How the work is done, not what it is: they may change in the middle of it.
 _HOW = ("search.workers", "search.ray_address", "train.processes", "train.ray_address")
 
@@ -121,14 +123,14 @@ class RunDirectory:
 
     @property
     def finished(self) -> dict[str, float]:
-        """The finished stages and the seconds each took in the process that finished it."""
+        """The finished stages whose results are there, and the seconds each took in its last process."""
         file = self.path / "stages.json"
         found = read_json(file) if file.exists() else {}
         if not isinstance(found, dict) or not all(
             name in _OUTPUTS and isinstance(seconds, int | float) for name, seconds in found.items()
         ):
             raise ValueError(f"{file} does not list finished stages; delete it to have them done again")
-        return found
+        return {name: seconds for name, seconds in found.items() if (self.path / _RESULTS[name]).exists()}
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:

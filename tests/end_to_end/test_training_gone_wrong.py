@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load
 
 from results.files import read_lines
 from tests.end_to_end.command import Call, Said, settings
@@ -108,3 +110,21 @@ def test_a_training_begun_again_writes_its_own_history(odd: Call, tmp_path: Path
     said = odd("x")
     assert said.code == 1
     assert "history.jsonl is damaged" in said.error
+
+
+def test_a_damaged_supernet_is_made_again_from_the_checkpoint(call: Call, odd: Call, tmp_path: Path) -> None:
+    assert odd("x").code == 0
+    supernet = tmp_path / "run" / "train" / "supernet.safetensors"
+    before = load(supernet.read_bytes())
+    supernet.write_bytes(supernet.read_bytes()[:700])
+    said = call("audit", "--out", "run", "--networks", "4", "--set", "audit.workers=1")
+    assert said.code == 1
+    assert "supernet.safetensors is damaged or no supernet" in said.error
+    assert "delete it and train again" in said.error
+    supernet.unlink()
+    assert "quarry train --out run" in call("audit", "--out", "run").error
+    assert call("train", "--out", "run").code == 0
+    after = load(supernet.read_bytes())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert not (tmp_path / "run" / "earlier").exists()

@@ -29,9 +29,12 @@ def opened(path: Path, recipe: Recipe | None = DIGITS) -> Iterator[RunDirectory]
         run.close()
 
 
+SUPERNET = "train/supernet.safetensors"
+
+
 def finish(run: RunDirectory, *stages: str) -> None:
     """What the stages leave, as far as a run's folder looks at it."""
-    outputs = {"export": "artifacts/small", "report": "report.html"}
+    outputs = {"train": SUPERNET, "export": "artifacts/small", "report": "report.html"}
     for stage in stages:
         with run.stage(stage):
             write_json(run.path / outputs.get(stage, f"{stage}/made.json"), stage)
@@ -132,7 +135,7 @@ def test_what_a_kill_left_of_a_write_is_removed(tmp_path: Path) -> None:
     left.write_bytes(b"half")
     with opened(tmp_path):
         assert not left.exists()
-        assert (tmp_path / "train" / "made.json").exists()
+        assert (tmp_path / SUPERNET).exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"name": "digits"}'])
@@ -178,6 +181,15 @@ def test_a_stage_counts_as_finished_only_when_it_ends_well(tmp_path: Path) -> No
         assert list(run.finished) == ["train", "profile"]
 
 
+def test_a_stage_whose_result_was_deleted_is_not_finished(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        finish(run, "train", "profile")
+        (tmp_path / SUPERNET).unlink()
+        assert list(run.finished) == ["profile"]
+        with pytest.raises(ValueError, match=f"quarry train --out {tmp_path}"):
+            run.require("search")
+
+
 def test_a_stage_needs_those_before_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         run.require("train")
@@ -201,7 +213,7 @@ def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None
             "report.html",
             "search",
         ]
-        assert (tmp_path / "train" / "made.json").exists()
+        assert (tmp_path / SUPERNET).exists()
         finish(run, "search")
         run.put_aside("search")
         assert (tmp_path / "earlier" / "2" / "search" / "made.json").exists()
