@@ -40,6 +40,7 @@ def run_audit(job: Job) -> None:
     Raises:
         ValueError: more networks than the space holds, or too few that could be trained.
     """
+    check_audit(job)
     recipe, plan = job.recipe.audit, _plan(job)
     chosen, supernet = _chosen(job), supernet_hash(job.supernet_path)
     log = job.path / "audit" / "networks.jsonl"
@@ -71,13 +72,20 @@ def run_audit(job: Job) -> None:
         write_report(job.path)
 
 
+def check_audit(job: Job) -> None:
+    """What is known to be impossible before an audit begins anew.
+
+    Raises:
+        ValueError: more networks than the space holds.
+    """
+    wanted, space = job.recipe.audit.networks, job.space
+    if wanted > space.size:
+        raise ValueError(f"audit.networks = {wanted}: space {space.name!r} holds only {space.size} networks")
+
+
 def _chosen(job: Job) -> dict[str, tuple[Arch, int]]:
     """The networks by name, with their MACs: both ends of the space, and others spread over the sizes."""
     recipe, space = job.recipe.audit, job.space
-    if recipe.networks > space.size:
-        raise ValueError(
-            f"audit.networks = {recipe.networks}: space {space.name!r} holds only {space.size} networks"
-        )
     costs = AnalyticCosts(space)
     rows = spread(space, macs_of(costs, seed=_seed(job)), recipe.networks, seed=_seed(job))
     macs = costs.macs(rows)

@@ -76,9 +76,11 @@ def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
     if seed is not None:
         overrides = [*overrides, f"audit.seed={seed}"]
     with _locked(out, None) as (run, console):
-        run.revise(revise(run.recipe, overrides), "audit")
+        recipe = revise(run.recipe, overrides)
         run.require("audit")
-        _do(_job(run, console), "audit")
+        job = _job(run, console)
+        run.revise(recipe, "audit", check=lambda: _check(job, "audit"))
+        _do(job, "audit")
 
 
 def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int | None = None) -> None:
@@ -158,10 +160,8 @@ def _check_whole(recipe: Recipe) -> None:
 
 def _check(job: Job, name: str) -> None:
     """What is known to be impossible before a stage begins; nothing is put aside for it."""
-    if name == "search":
-        from runners.stages.search import check_search
-
-        check_search(job)
+    if name in ("train", "search", "audit"):
+        getattr(import_module(f"runners.stages.{name}"), f"check_{name}")(job)
 
 
 def _do(job: Job, name: str) -> None:

@@ -27,7 +27,7 @@ from runners.ranks import Ranks
 from runners.recipe import Train
 from runners.resolutions import check_input, check_resolutions
 from runners.sizes import macs_of
-from runners.stages.job import Job
+from runners.stages.job import Job, make_space, rules_out
 from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
 from search_spaces.space import Arch, SearchSpace
 
@@ -49,11 +49,7 @@ def run_train(job: Job) -> None:
         _train,
         space=space,
         prepare=job.prepare,
-        rule=rule(
-            recipe.rule,
-            random_subnets=recipe.random_subnets,
-            resolutions=check_resolutions(space, recipe.resolutions),
-        ),
+        rule=_rule(recipe, space),
         settings=train_settings(recipe),
         seed=job.recipe.seed,
         size=macs_of(costs, seed=job.recipe.seed) if recipe.sampling == "size" else None,
@@ -82,6 +78,29 @@ def run_train(job: Job) -> None:
     trained.save(job.supernet_path)
     watched = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in watch.latest.items())
     job.console.say(f"validation accuracy with shared weights: {watched}")
+
+
+def check_train(job: Job) -> None:
+    """What is known to be impossible before a run is trained anew.
+
+    Raises:
+        ValueError: the space does not take the data, or a rule or resolution it can be trained with.
+    """
+    splits, recipe = job.splits, job.recipe
+    space = make_space(  # as it will be: the job still sees the one that was trained before
+        recipe.space,
+        classes=len(splits.classes),
+        input_shape=splits.input_shape,
+        without=rules_out(recipe.space, job.profile),
+    )
+    check_input(space, splits.input_shape)
+    _rule(recipe.train, space)
+    _ = job.device
+
+
+def _rule(recipe: Train, space: SearchSpace) -> Rule:
+    resolutions = check_resolutions(space, recipe.resolutions)
+    return rule(recipe.rule, random_subnets=recipe.random_subnets, resolutions=resolutions)
 
 
 def _many(count: int) -> str:

@@ -128,3 +128,32 @@ def test_a_damaged_supernet_is_made_again_from_the_checkpoint(call: Call, odd: C
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert not (tmp_path / "run" / "earlier").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "words"),
+    [
+        ("train", "train.resolutions=[7]", "7 does not run through"),
+        ("train", "train.rule=sandwhich", "Did you mean 'sandwich'"),
+        ("train", "data.source=nowhere", "nowhere"),
+        ("audit", "audit.networks=30", "holds only 4 networks"),
+    ],
+)
+def test_a_setting_that_is_refused_leaves_what_was_made(
+    call: Call, odd: Call, tmp_path: Path, command: str, setting: str, words: str
+) -> None:
+    assert odd("x", epochs=1).code == 0
+    audit = [
+        "audit",
+        "--out",
+        "run",
+        "--networks",
+        "4",
+        *settings("audit.workers=1", "audit.finetune_epochs=0"),
+    ]
+    assert call(*audit).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.json*")}
+    said = call(command, "--out", "run", *settings(setting))
+    assert said.code == 1
+    assert words in said.error
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.json*")} == before
