@@ -125,7 +125,7 @@ class AuditSummary(Record):
             found.append(_gap(f"Fine-tuned for {epochs}", self.finetuned_gap))
         small, large = self.networks[0], self.networks[-1]
         found.append(
-            f"The smallest network reaches {small.inherited_test:.1%} inherited and {small.alone_test:.1%} "
+            f"The smallest of them reaches {small.inherited_test:.1%} inherited and {small.alone_test:.1%} "
             f"alone, the largest {large.inherited_test:.1%} and {large.alone_test:.1%}."
         )
         if self.doubt:

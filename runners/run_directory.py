@@ -151,7 +151,7 @@ class RunDirectory:
                     f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"
                 )
 
-    def revise(self, recipe: Recipe, stage: str, check: Callable[[], None] = lambda: None) -> None:
+    def revise(self, recipe: Recipe, stage: str, check: Callable[[], None] = lambda: None) -> Path | None:
         """Takes a changed recipe, putting aside what this stage and later ones made under the old one.
 
         Args:
@@ -160,12 +160,16 @@ class RunDirectory:
             check: called with the new recipe in place, before anything is put aside; what it raises leaves
                 the run as it was.
 
+        Returns:
+            As ``put_aside``.
+
         Raises:
             ValueError: the change concerns an earlier stage, whose results would no longer be the recipe's.
         """
+        place = None
         changed = _differences(self.recipe, recipe)
         if not changed:
-            return
+            return place
         allowed = {section for name in _from(stage) for section in _SECTIONS[name]}
         for key in changed:
             if key.split(".")[0] not in allowed:
@@ -181,23 +185,29 @@ class RunDirectory:
             except BaseException:
                 self.recipe = before
                 raise
-            self.put_aside(stage)
+            place = self.put_aside(stage)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
+        return place
 
-    def put_aside(self, stage: str) -> None:
-        """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done."""
+    def put_aside(self, stage: str) -> Path | None:
+        """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done.
+
+        Returns:
+            That folder; None where they had made nothing.
+        """
         later = _from(stage)
         present = [self.path / output for name in later for output in _OUTPUTS[name]]
         present = [path for path in present if path.exists()]
         # First the mark: killed in between, the stages run again over what is left.
         write_json(self.path / "stages.json", {k: v for k, v in self.finished.items() if k not in later})
         if not present:
-            return
+            return None
         number = 1 + sum(1 for _ in (self.path / "earlier").glob("*"))
         place = self.path / "earlier" / str(number)
         place.mkdir(parents=True)
         for path in present:
             shutil.move(path, place / path.name)
+        return place
 
 
 def _before(stage: str) -> tuple[str, ...]:

@@ -65,9 +65,10 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
             reach(getattr(recipe, name).ray_address)
         run.require(name)
         job = _job(run, console)
-        run.revise(recipe, name, check=lambda: _check(job, name))
+        place = run.revise(recipe, name, check=lambda: _check(job, name))
         if name in run.finished:
-            run.put_aside(name)
+            place = run.put_aside(name)
+        _kept(job, place)
         _do(job, name)
 
 
@@ -79,7 +80,7 @@ def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
         recipe = revise(run.recipe, overrides)
         run.require("audit")
         job = _job(run, console)
-        run.revise(recipe, "audit", check=lambda: _check(job, "audit"))
+        _kept(job, run.revise(recipe, "audit", check=lambda: _check(job, "audit")))
         _do(job, "audit")
 
 
@@ -162,6 +163,11 @@ def _check(job: Job, name: str) -> None:
     """What is known to be impossible before a stage begins; nothing is put aside for it."""
     if name in ("train", "search", "audit"):
         getattr(import_module(f"runners.stages.{name}"), f"check_{name}")(job)
+
+
+def _kept(job: Job, place: Path | None) -> None:
+    if place is not None:
+        job.console.say(f"what was made before is kept in {place}")
 
 
 def _do(job: Job, name: str) -> None:

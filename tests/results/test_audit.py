@@ -99,7 +99,7 @@ def test_words_give_points_sides_and_both_ends_of_the_space() -> None:
         in words
     )
     assert "Fine-tuned for 2 epochs networks are 1.0 points below" in words
-    assert "smallest network reaches 47.0% inherited and 50.0% alone, the largest 87.0% and 90.0%" in words
+    assert "smallest of them reaches 47.0% inherited and 50.0% alone, the largest 87.0% and 90.0%" in words
     assert "wrong order" not in words
 
 

@@ -68,7 +68,10 @@ def test_an_audit_judges_both_ends_and_tells(
 
 
 def test_a_stopped_audit_goes_on_and_ends_the_same(
-    trained: Path, audited: AuditSummary, monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    audited: AuditSummary,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     log = trained / "audit" / "networks.jsonl"
     append: Callable[..., None] = stage.append_line
@@ -82,6 +85,7 @@ def test_a_stopped_audit_goes_on_and_ends_the_same(
         patched.setattr(stage, "append_line", stopped)
         with pytest.raises(KeyboardInterrupt):
             audit(trained, [*AUDIT, "audit.epochs=1"])  # written out: other settings, the same audit
+    assert f"what was made before is kept in {trained / 'earlier' / '1'}" in capsys.readouterr().out
     kept = log.read_bytes()
     audit(trained, [])
     assert log.read_bytes().startswith(kept)

@@ -205,7 +205,7 @@ def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None
     with opened(tmp_path) as run:
         finish(run, *STAGES)
         changed = revise(DIGITS, ["search.budget=99"])
-        run.revise(changed, "search")
+        assert run.revise(changed, "search") == tmp_path / "earlier" / "1"
         assert list(run.finished) == ["train", "profile"]
         assert sorted(path.name for path in (tmp_path / "earlier" / "1").iterdir()) == [
             "artifacts",
@@ -224,7 +224,7 @@ def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None
 def test_no_change_puts_nothing_aside(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         finish(run, *STAGES)
-        run.revise(revise(DIGITS, []), "train")
+        assert run.revise(revise(DIGITS, []), "train") is None
         assert list(run.finished) == list(STAGES)
         assert not (tmp_path / "earlier").exists()
 
