@@ -1,4 +1,4 @@
-"""BatchNorm statistics of one network, from fixed images.
+"""Running statistics of one network's norms, from fixed images.
 
 A subnet's statistics depend on its own widths, so they are never shared: each network gets the cumulative
 average over the same calibration images before it is scored or extracted (BigNAS, Yu et al., ECCV 2020,
@@ -9,34 +9,33 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 
 def recalibrate(network: nn.Module, images: Tensor, *, batch_size: int = 128) -> nn.Module:
-    """Resets the statistics of every BatchNorm, then averages them over the images; sets eval mode.
+    """Resets the running statistics of every norm, then averages them over the images; sets eval mode.
 
     Args:
         network: changed in place (its buffers and mode only).
         images: (N, C, H, W), preprocessed.
-        batch_size: images at a time; it takes part in the result, so keep it fixed. A single image left
-            over is left out: it has no variance on a map of 1x1, and would weigh as much as a whole batch.
+        batch_size: most images at a time; batches are made equal, as each weighs the same. It takes part in
+            the result, so keep it fixed.
 
     Returns:
         The network.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [one for one in network.modules() if isinstance(one, _NormBase) and one.running_mean is not None]
     network.eval()
     if not norms:
         return network
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
         norm.train()
-    if len(images) > batch_size and len(images) % batch_size == 1:
-        images = images[:-1]
     with torch.no_grad():
-        for batch in images.split(batch_size):
+        for index, batch in enumerate(images.tensor_split(-(-len(images) // batch_size))):
+            for norm in norms:
+                norm.momentum = 1 / (index + 1)  # the cumulative average
             network(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

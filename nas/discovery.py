@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.skeleton import Skeletons
+from nas.skeleton import Skeletons, collecting_later, new
 from nas.weights import Entry, Parameter, lay_out, same_kind
 from search_spaces.choice import Value
 from search_spaces.layer import Layer
@@ -35,20 +35,17 @@ class Piece:
     what: str
 
 
-def pieces(space: SearchSpace, archs: Iterable[Arch] = ()) -> list[Piece]:
+def pieces(space: SearchSpace) -> list[Piece]:
     """What has to be looked at to know every parameter of a space.
 
     A space of slots is known from its layers, exactly. For one that only builds, networks are probed:
-    the largest, the smallest, each choice moved alone from either, and 64 random ones.
-
-    Args:
-        space: the space.
-        archs: further networks to look at.
+    the largest, the smallest, each choice moved alone from either, 64 random ones, and the space's own
+    ``probes``.
     """
     if space.slots:
         layers = {(layer.name, layer.key): layer for layer in space.slot_layers()}
         return [_of_layer(layer) for layer in layers.values()]
-    return [_of_network(space, arch) for arch in _probes(space, archs)]
+    return [_of_network(space, arch) for arch in _probes(space)]
 
 
 def pieces_of(space: SearchSpace, arch: Arch) -> list[Piece]:
@@ -70,9 +67,9 @@ def _of_network(space: SearchSpace, arch: Arch) -> Piece:
     return Piece("", partial(space.build, arch), f"arch {dict(arch)}")
 
 
-def _probes(space: SearchSpace, archs: Iterable[Arch]) -> Iterator[dict[str, Value]]:
+def _probes(space: SearchSpace) -> Iterator[dict[str, Value]]:
     large, small = space.n_values - 1, np.zeros_like(space.n_values)
-    rows = [large, small, *(space.to_row(arch) for arch in archs)]
+    rows = [large, small, *(space.to_row(arch) for arch in space.probes)]
     for column, count in enumerate(space.n_values):
         for value in range(count):
             for base in (large, small):
@@ -90,19 +87,14 @@ Known = list[tuple[Piece, list[Parameter]]]
 """Pieces with their parameters, by the names these have in the network."""
 
 
-def look(space: SearchSpace, archs: Iterable[Arch], skeletons: Skeletons) -> Known:
-    """Builds what has to be looked at.
-
-    Args:
-        space: the space.
-        archs: further networks to look at, where the space only builds.
-        skeletons: builds it, and may keep it for whoever needs it next.
-    """
+def look(space: SearchSpace, skeletons: Skeletons) -> Known:
+    """Builds what has to be looked at; ``skeletons`` may keep it for whoever needs it next."""
     known = []
-    for piece in pieces(space, archs):
-        found = skeletons.of({piece.what: piece.build})[piece.what].parameters
-        prefix = f"{piece.prefix}." if piece.prefix else ""
-        known.append((piece, [replace(one, name=prefix + one.name) for one in found]))
+    with collecting_later():
+        for piece in pieces(space):
+            found = skeletons.of({piece.what: piece.build})[piece.what].parameters
+            prefix = f"{piece.prefix}." if piece.prefix else ""
+            known.append((piece, [replace(one, name=prefix + one.name) for one in found]))
     return known
 
 
@@ -139,9 +131,15 @@ def _union(first: Parameter, here: str, second: Parameter, there: str) -> Parame
             f"{second.owner} {second.shape} in {there}. Parameters are shared by name; give the two modules "
             f"different names (for instance by the choice that picks between them)"
         )
+    if first.trainable != second.trainable:
+        frozen, trained = (there, here) if first.trainable else (here, there)
+        raise ValueError(
+            f"parameter {first.name!r} is frozen (requires_grad=False) in {frozen} and trained in {trained}; "
+            f"all networks share it, so freeze it in all of them or in none"
+        )
     owner = second.owner if first.owner.endswith(" (any)") else first.owner
     shape = tuple(max(sizes) for sizes in zip(first.shape, second.shape, strict=True))
-    return replace(first, shape=shape, owner=owner, trainable=first.trainable or second.trainable)
+    return replace(first, shape=shape, owner=owner)
 
 
 def initialise(known: Known, index: dict[str, Entry], flat: dict[str, Tensor], seed: int) -> None:
@@ -159,7 +157,7 @@ def initialise(known: Known, index: dict[str, Entry], flat: dict[str, Tensor], s
             ]
             if not wanted:
                 continue
-            values = dict(_named(piece.build(), piece.prefix))
+            values = dict(_named(new(piece.build), piece.prefix))
             for name, shape in wanted:
                 entry, drawn = index[name], values[name].detach()
                 if shape != entry.shape:

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import threading
 import types
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import init
 
-from nas.twins import NoTwinError, Single, Skeleton
+from nas.twins import NoTwinError, Single, Skeleton, Templates
 
 _KEPT = 512  # plans, of some 100 KB each for a whole network
 
@@ -27,20 +28,23 @@ _INITIALISERS = tuple(
     name for name, one in vars(init).items() if name.endswith("_") and isinstance(one, types.FunctionType)
 )
 _patching = threading.RLock()
+_built: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # bare ones that somebody still holds
 
 
 @contextlib.contextmanager
 def without_initialisers(device: torch.device) -> Iterator[None]:
     """Modules built inside keep their parameters uninitialised; the global random state is untouched.
 
-    The functions of ``torch.nn.init`` do nothing meanwhile, in this thread. (A ``TorchFunctionMode`` would
-    need no patch, but costs more than the initialisers of small networks do.)
+    The functions of ``torch.nn.init`` do nothing to parameters meanwhile, in this thread. (A
+    ``TorchFunctionMode`` would need no patch, but costs more than the initialisers of small networks do.)
     """
     here = threading.get_ident()
 
     def idle(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def initialiser(tensor: Tensor, *args: object, **options: object) -> Tensor:
-            return tensor if threading.get_ident() == here else original(tensor, *args, **options)
+            # Buffers are kept, so they are filled.
+            skipped = isinstance(tensor, nn.Parameter) and threading.get_ident() == here
+            return tensor if skipped else original(tensor, *args, **options)
 
         return initialiser
 
@@ -68,8 +72,25 @@ def bare(builds: Sequence[Callable[[], nn.Module]]) -> list[nn.Module]:
     with without_initialisers(torch.device("cpu")):
         for build in builds:
             torch.default_generator.manual_seed(0)
-            modules.append(build())
+            modules.append(new(build))
+    _built.update(modules)
     return modules
+
+
+def new(build: Callable[[], nn.Module]) -> nn.Module:
+    """What a constructor makes.
+
+    Raises:
+        ValueError: it is no module, or one that was made before.
+    """
+    module = build()
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"build(arch) has to return the network, an nn.Module; it returned {module!r:.80}")
+    if module in _built:
+        raise ValueError(
+            "build(arch) returned a network that it had returned before; make a new one each time"
+        )
+    return module
 
 
 @contextlib.contextmanager
@@ -99,6 +120,7 @@ class Skeletons:
         self._device = device
         self._kept: OrderedDict[str, Skeleton] = OrderedDict()
         self._twinless: set[str] = set()
+        self._buffers = Templates(device)
 
     def of(self, builds: Mapping[str, Callable[[], nn.Module]]) -> dict[str, Skeleton | Single]:
         """What makes the networks of these constructors, by the same names; what is not kept is built."""
@@ -118,7 +140,7 @@ class Skeletons:
         """What makes a network that was just built."""
         if name not in self._twinless:
             try:
-                skeleton = self._kept[name] = Skeleton(module, self._device)
+                skeleton = self._kept[name] = Skeleton(module, self._buffers)
             except NoTwinError:
                 self._twinless.add(name)
             else:

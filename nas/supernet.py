@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nas.discovery import discover, initialise, look, pieces_of
+from nas.discovery import Piece, discover, initialise, look, pieces_of
 from nas.skeleton import Skeletons, collecting_later
 from nas.twins import Single, Skeleton
-from nas.weights import GROUPS, Entry, allocate
+from nas.weights import GROUPS, Entry, Parameter, allocate, same_kind
 from results.files import replace_atomic
 from search_spaces.space import Arch, SearchSpace
 
@@ -33,8 +34,8 @@ _FORMAT = "quarry-supernet-1"
 _KEPT_VIEWS = 32_768
 _KEPT_PLANS = 512
 
-_Weight = tuple[nn.Parameter, Tensor | None]
-"""A parameter and the gradient it is to have."""
+_Weight = tuple[nn.Parameter, Tensor | None, int]
+"""A parameter, the gradient it is to have, and where its values are to begin in memory."""
 _Plan = list[tuple[str, Skeleton | Single, list[_Weight]]]
 """The parts of a network: the name of each, what makes it, and what from."""
 
@@ -46,8 +47,6 @@ class Supernet:
         space: the search space.
         seed: of the first values.
         device: where weights and gradients live.
-        archs: further archs to look at when the space only has ``build`` and its parameters have to be
-            found by probing.
 
     Attributes:
         index: where each parameter lives, by name.
@@ -65,10 +64,9 @@ class Supernet:
         *,
         seed: int = 0,
         device: str | torch.device = "cpu",
-        archs: Iterable[Arch] = (),
     ) -> None:
         self._skeletons = Skeletons(torch.device(device))
-        known = look(space, archs, self._skeletons)
+        known = look(space, self._skeletons)
         index = discover(known)
         flat = allocate(index, torch.device("cpu"))
         initialise(known, index, flat, seed)
@@ -99,11 +97,18 @@ class Supernet:
         self._views: OrderedDict[tuple[str, tuple[int, ...]], _Weight] = OrderedDict()
         self._plans: OrderedDict[bytes, _Plan] = OrderedDict()
 
+    def __getstate__(self) -> dict[str, object]:
+        """For ``copy.deepcopy`` and pickle: what the views are made from, not the views."""
+        return {"space": self.space, "index": self.index, "flat": self.flat, "grad": self.grad}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._skeletons = Skeletons(next(iter(state["flat"].values())).device)
+        self._attach(**state)
+
     def _parameter(self, entry: Entry, shape: tuple[int, ...]) -> nn.Parameter:
         """A parameter over the shared weights, its gradient over the shared gradient."""
-        trainable = entry.trainable and bool(self.grad)
-        parameter = nn.Parameter(entry.view(self.flat[entry.group], shape), requires_grad=trainable)
-        if trainable:
+        parameter = nn.Parameter(entry.view(self.flat[entry.group], shape), requires_grad=entry.trainable)
+        if entry.trainable and self.grad:
             parameter.grad = entry.view(self.grad[entry.group], shape)
         return parameter
 
@@ -121,16 +126,15 @@ class Supernet:
         """
         key = self.space.to_row(arch).tobytes()
         plan = self._plans.get(key)
-        if plan is None:
+        if plan is None or not _restored(plan):
             plan = self._plan(arch, self._view)
+            _restored(plan)
             if all(isinstance(skeleton, Skeleton) for _, skeleton, _ in plan):
                 self._plans[key] = plan
             if len(self._plans) > _KEPT_PLANS:
                 self._plans.popitem(last=False)
-        for _, _, views in plan:
-            for parameter, gradient in views:
-                if parameter.grad is not gradient:  # somebody cleared it with zero_grad(set_to_none=True)
-                    parameter.grad = gradient
+        else:
+            self._plans.move_to_end(key)
         return self._network(plan)
 
     def _plan(self, arch: Arch, weight: Callable[[Entry, tuple[int, ...]], _Weight]) -> _Plan:
@@ -140,17 +144,42 @@ class Supernet:
             skeletons = self._skeletons.of({piece.what: piece.build for piece in pieces})
             plan = []
             for piece in pieces:
-                skeleton, prefix = skeletons[piece.what], f"{piece.prefix}." if piece.prefix else ""
-                own = [
-                    weight(self._entry(prefix + one.name, piece.what), one.shape)
-                    for one in skeleton.parameters
-                ]
-                plan.append((piece.prefix, skeleton, own))
+                skeleton = skeletons.pop(piece.what, None)
+                if skeleton is None:  # one of no twin was used up by an equal piece before this one
+                    skeleton = self._skeletons.of({piece.what: piece.build})[piece.what]
+                elif isinstance(skeleton, Skeleton):
+                    skeletons[piece.what] = skeleton
+                plan.append((piece.prefix, skeleton, self._weights(piece, skeleton.parameters, weight)))
         return plan
+
+    def _weights(
+        self,
+        piece: Piece,
+        parameters: Sequence[Parameter],
+        weight: Callable[[Entry, tuple[int, ...]], _Weight],
+    ) -> list[_Weight]:
+        """What the parameters of a piece become."""
+        prefix, own = f"{piece.prefix}." if piece.prefix else "", []
+        for one in parameters:
+            entry = self.index.get(prefix + one.name)
+            try:
+                if entry is None:
+                    raise ValueError(f"parameter {prefix + one.name!r} was in no network that was looked at")
+                if not same_kind(one.owner, entry.owner):
+                    raise ValueError(
+                        f"parameter {entry.name!r} is of a {one.owner} here and of a {entry.owner} elsewhere"
+                    )
+                own.append(weight(entry, one.shape))
+            except ValueError as error:
+                raise ValueError(
+                    f"{piece.what}: {error}. This network was not looked at when the supernet was made: name "
+                    f"it in SearchSpace(..., probes=[...])"
+                ) from None
+        return own
 
     def _network(self, plan: _Plan) -> nn.Module:
         with collecting_later():
-            modules = {name: skeleton.make([one for one, _ in own]) for name, skeleton, own in plan}
+            modules = {name: skeleton.make([one[0] for one in own]) for name, skeleton, own in plan}
             if not self.space.slots:
                 return modules[""]
             network = nn.Sequential()
@@ -160,21 +189,14 @@ class Supernet:
     def _view(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
         """The parameter over a slice of the shared weights; the same one each time."""
         key = entry.name, shape
-        if key not in self._views:
+        view = self._views.get(key)
+        if view is None or view[0].data_ptr() != view[2]:
             parameter = self._parameter(entry, shape)
-            self._views[key] = parameter, parameter.grad
+            view = self._views[key] = parameter, parameter.grad, parameter.data_ptr()
             if len(self._views) > _KEPT_VIEWS:
                 self._views.popitem(last=False)
         self._views.move_to_end(key)
-        return self._views[key]
-
-    def _entry(self, name: str, what: str) -> Entry:
-        if name not in self.index:
-            raise ValueError(
-                f"parameter {name!r} of {what} was in no network that was probed. "
-                f"Pass an arch that has it: Supernet(space, archs=[...])"
-            )
-        return self.index[name]
+        return view
 
     def extract(self, arch: Arch) -> nn.Module:
         """The network of an arch as a plain, independent module in training mode, weights copied.
@@ -186,7 +208,7 @@ class Supernet:
     def _copy(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
         """A parameter with memory of its own."""
         value = entry.view(self.flat[entry.group], shape).clone(memory_format=torch.contiguous_format)
-        return nn.Parameter(value, requires_grad=entry.trainable), None
+        return nn.Parameter(value, requires_grad=entry.trainable), None, 0
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -249,6 +271,21 @@ class Supernet:
             for name, tensor in tensors.items():
                 supernet.parameters[name].copy_(tensor)
         return supernet
+
+
+def _restored(plan: _Plan) -> bool:
+    """Gives parameters the gradients back that somebody cleared with ``zero_grad``.
+
+    False where a parameter has other values than the shared ones: ``.half()`` or ``.to`` on a subnet swaps
+    them.
+    """
+    for _, _, weights in plan:
+        for parameter, gradient, place in weights:
+            if parameter.data_ptr() != place:
+                return False
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+    return True
 
 
 def read_weights(path: Path, space: SearchSpace) -> dict[str, Tensor]:

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import types
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +28,7 @@ _PLAIN = {int, float, str, bool, type(None)}
 _CONTAINERS = (list, tuple, set)
 _COPIED = (dict, list, set)
 _SEARCHED = 10_000  # objects
+_LARGE = 1024  # elements of a buffer; comparing smaller ones costs more than holding them
 
 
 class NoTwinError(Exception):
@@ -51,6 +55,31 @@ class _Part:
     registered: tuple[tuple[str, int, tuple[tuple[str, int], ...]], ...]
 
 
+class Templates:
+    """What the buffers of many networks are cloned from: large ones that are equal are held once.
+
+    The index tables and masks of a transformer are the same in every network of a space.
+
+    Args:
+        device: where they are held.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._held: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
+
+    def of(self, buffer: Tensor) -> Tensor:
+        """A tensor of the same values on the device, never to be written to."""
+        if buffer.numel() < _LARGE:
+            return buffer.to(self._device)
+        values = buffer.cpu().contiguous().flatten().view(torch.uint8).numpy()
+        key = buffer.dtype, buffer.shape, buffer.stride(), hashlib.sha256(values.data).digest()
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = buffer.to(self._device)
+        return held
+
+
 class Skeleton:
     """A plan of a network, from which twins with other parameters are made.
 
@@ -59,7 +88,7 @@ class Skeleton:
 
     Args:
         module: the network; it loses its parameters' memory.
-        device: where twins have their buffers.
+        templates: of its buffers, on the device where twins have theirs.
 
     Attributes:
         parameters: its parameters, tied ones once, in the order that ``make`` takes them.
@@ -69,14 +98,14 @@ class Skeleton:
         NoTwinError: see there; such a network is built by its constructor each time.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
+    def __init__(self, module: nn.Module, templates: Templates) -> None:
         named = dict(module.named_modules())
         modules = list(named.values())
         self.parameters: tuple[Parameter, ...] = tuple(parameters_of(named))
         parameters, buffers = _unique(modules, "_parameters"), _unique(modules, "_buffers")
         places = {id(one): at for group in (modules, parameters, buffers) for at, one in enumerate(group)}
         self._parts = [_part(one, places) for one in modules]
-        self._buffers = [buffer.detach().to(device) for buffer in buffers]
+        self._buffers = [templates.of(buffer.detach()) for buffer in buffers]
         # Needed only to find what an attribute refers to; their memory is not.
         self._originals: list[object] = []
         if any(part.translated for part in self._parts):
@@ -185,7 +214,14 @@ def _is_shared(value: object, places: _Places, where: tuple[str, str]) -> bool:
     """Whether twins may hold the same object; raises where it has to be another one and cannot."""
     if type(value) in _PLAIN:
         return True
-    if id(value) in places or isinstance(value, Tensor):
+    if id(value) in places:
+        return False
+    if isinstance(value, nn.Parameter):
+        raise ValueError(
+            f"{'.'.join(where)} keeps a parameter that is not registered, so it would never be trained; use "
+            f"nn.ParameterList or nn.ParameterDict instead of a list or dict"
+        )
+    if isinstance(value, Tensor):
         return False
     if isinstance(value, _SHARED):
         return True
@@ -217,6 +253,8 @@ def _reaches(value: object, places: _Places) -> bool:
             return True
         if isinstance(one, types.FunctionType):  # not its globals
             near: list[object] = [one.__closure__, one.__defaults__, one.__kwdefaults__, one.__dict__]
+        elif isinstance(one, weakref.ref):
+            near = [one()]
         elif isinstance(one, (*_SHARED, Tensor)):
             near = []
         else:

@@ -81,6 +81,8 @@ class SearchSpace:
         build: makes the plain static network of an arch.
         slots: the places of a layered network, in order of execution.
         input_shape: (C, H, W) without the batch, or a function of the arch where the arch decides it.
+        probes: archs that a supernet has to look at to know every parameter, where the space only builds and
+            some parameters are in few networks; it looks at the ends and at random ones by itself.
 
     Raises:
         ValueError: repeated or unknown choice names, a parent that comes later or lacks the value.
@@ -94,12 +96,14 @@ class SearchSpace:
         *,
         slots: Sequence[Slot] = (),
         input_shape: Shape | Callable[[Arch], Shape] = (3, 32, 32),
+        probes: Iterable[Arch] = (),
     ) -> None:
         self.name = name
         self.choices = tuple(choices)
         self.slots = tuple(slots)
         self._build = build
         self._input_shape = input_shape
+        self.probes = tuple(probes)
         if (build is None) == (not self.slots):
             raise ValueError(f"space {name!r}: give either build or slots")
         self.names = tuple(choice.name for choice in self.choices)

@@ -54,9 +54,17 @@ def test_a_network_without_norms_only_changes_its_mode() -> None:
     assert not recalibrate(plain, torch.zeros(1)).training  # the images are not even looked at
 
 
-def test_a_single_image_left_over_is_left_out() -> None:
-    """On a map of 1x1 it has no variance, and PyTorch refuses it."""
+def test_batches_are_equal_and_no_image_stands_alone() -> None:
+    """One alone has no variance on a map of 1x1, and PyTorch refuses it."""
     pooled, same = (nn.Sequential(nn.AdaptiveAvgPool2d(1), network()) for _ in range(2))
     recalibrate(pooled, images(21), batch_size=10)
-    recalibrate(same, images(21)[:20], batch_size=10)
+    recalibrate(same, images(21), batch_size=7)
     assert all(map(torch.equal, pooled.buffers(), same.buffers()))
+
+
+def test_instance_norms_that_track_are_averaged_too() -> None:
+    norm = nn.InstanceNorm2d(3, track_running_stats=True)
+    recalibrate(nn.Sequential(norm, nn.InstanceNorm2d(3)), images(), batch_size=10)
+    assert norm.running_mean is not None
+    assert torch.allclose(norm.running_mean, images().mean(dim=(0, 2, 3)), atol=1e-5)
+    assert norm.momentum == 0.1

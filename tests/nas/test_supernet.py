@@ -204,13 +204,14 @@ def test_hooks_and_lists_belong_to_one_subnet() -> None:
 def test_initialisers_work_again_and_in_other_threads() -> None:
     before = {name: one for name, one in vars(nn.init).items() if callable(one)}
     with without_initialisers(torch.device("cpu")):
-        mine, theirs = torch.zeros(3), torch.zeros(3)
+        mine, theirs, buffer = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3)), torch.zeros(3)
         nn.init.ones_(mine)
+        nn.init.ones_(buffer)
         thread = threading.Thread(target=lambda: nn.init.ones_(theirs))
         thread.start()
         thread.join()
     assert mine.tolist() == [0, 0, 0]
-    assert theirs.tolist() == [1, 1, 1]
+    assert theirs.tolist() == buffer.tolist() == [1, 1, 1]
     assert all(vars(nn.init)[name] is one for name, one in before.items())
 
 
