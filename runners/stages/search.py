@@ -46,7 +46,7 @@ def run_search(job: Job) -> None:
     recipe = job.recipe.search
     reach(recipe.ray_address)  # before anything that takes long
     if warning := audit_warning(job.path):
-        job.console.say(warning)
+        job.console.warn(warning)
     evaluator, unseen = evaluators(job)
     pool = _pool(job, evaluator)
     known = KnownScores(pool, job.path / "train" / "scores.jsonl", evaluator.fingerprint())

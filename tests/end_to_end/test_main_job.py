@@ -57,6 +57,8 @@ def test_the_run_leaves_what_it_promises(finished: Path) -> None:
         "report",
     ]
     assert not list(finished.rglob("*.part"))
+    unaudited = "warning: how well this supernet ranks networks was not audited; quarry audit --out run"
+    assert unaudited in (finished / "log.txt").read_text()
 
 
 def test_the_card_tells_the_truth_about_the_file(finished: Path) -> None:
