@@ -218,7 +218,11 @@ class Supernet:
             gradient.zero_()
 
     def optimizer_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Parameter groups for a ``torch.optim`` optimizer: the shared weights at their largest shapes."""
+        """Parameter groups for a ``torch.optim`` optimizer: the shared weights at their largest shapes.
+
+        Clear gradients with the supernet's ``zero_grad`` (the optimizer's would take them away), and call
+        ``expose_gradients`` before each step.
+        """
         groups = []
         for group, decay in zip(GROUPS, (weight_decay, 0.0), strict=True):
             chosen = [

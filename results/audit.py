@@ -21,7 +21,7 @@ from results.statistics import Statistic, bootstrap, kendall, spearman
 CONFIDENCE = 0.95
 _RESAMPLES = 1000
 POOR_TAU = 0.3  # a pair of networks is then in the wrong order in more than a third of the cases
-_FEW = 10  # of fewer networks a bootstrap makes intervals that are too narrow: none at all around a tau of 1
+_FEW = 10  # of fewer networks a bootstrap alone makes intervals that are too narrow: none around a tau of 1
 _FEWEST_TOP = 4  # networks whose order says anything
 
 
@@ -110,12 +110,10 @@ class AuditSummary(Record):
     @property
     def doubt(self) -> str:
         """Why the order should not be relied on, without a full stop; empty where it may be."""
-        tau, n = self.ranking.tau, len(self.networks)
-        if tau is None:
+        if self.ranking.tau is None:
             return "Accuracy does not tell them apart"
-        if tau.low < POOR_TAU:
-            return f"The interval of tau includes values below {POOR_TAU:g}"
-        return f"{n} networks are too few for an interval to rely on" if n < _FEW else ""
+        poor = self.ranking.tau.low < POOR_TAU
+        return f"The interval of tau includes values below {POOR_TAU:g}" if poor else ""
 
     def sentences(self) -> list[str]:
         """What the audit says, in words."""
@@ -231,7 +229,27 @@ def mean_gap(seen: ArrayLike, true: ArrayLike, *, seed: int) -> Estimate:
 def _estimate(statistic: Statistic, *samples: ArrayLike, seed: int) -> Estimate | None:
     if math.isnan(statistic(*samples)):
         return None
-    return _interval(statistic, *samples, seed=seed)
+    found, n = _interval(statistic, *samples, seed=seed), len(np.asarray(samples[0]))
+    if n >= _FEW:
+        return found
+    low, high = of_pairs(found.value, n)
+    return Estimate(value=found.value, low=min(low, found.low), high=max(high, found.high))
+
+
+def of_pairs(correlation: float, n: int) -> tuple[float, float]:
+    """An interval for the rank correlation of a few networks, where resampling them finds hardly any other.
+
+    Only n / 2 pairs share no network; the interval is Clopper and Pearson's ("The use of confidence or
+    fiducial limits illustrated in the case of the binomial", Biometrika 1934) for the share of so many that
+    is in the right order. It is wide: five networks in the right order may come from a tau of -0.7.
+    """
+    from scipy.stats import beta
+
+    pairs, alpha = n // 2, 1 - CONFIDENCE
+    right = (correlation + 1) / 2 * pairs
+    low = beta.ppf(alpha / 2, right, pairs - right + 1) if right > 0 else 0.0
+    high = beta.ppf(1 - alpha / 2, right + 1, pairs - right) if right < pairs else 1.0
+    return 2 * float(low) - 1, 2 * float(high) - 1
 
 
 def _interval(statistic: Statistic, *samples: ArrayLike, seed: int) -> Estimate:

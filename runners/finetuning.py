@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.distill import distillation_loss
-from runners.batches import Prepare, batches, batches_per_epoch, channels_last
+from runners.batches import Prepare, batches, batches_per_epoch, channels_last, generator
 from runners.schedule import warmup_cosine
 
 
@@ -75,7 +75,9 @@ def finetune(
             rate = settings.learning_rate * warmup_cosine(step, total=total, warmup=per_epoch // 2)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _loss(network, teacher, channels_last(batch.to(device)), target.to(device), settings)
+            with torch.random.fork_rng(devices=[]):  # dropout follows from the seed too
+                torch.manual_seed(generator(seed, step).initial_seed())
+                loss = _loss(network, teacher, channels_last(batch.to(device)), target.to(device), settings)
             if not torch.isfinite(loss):
                 raise ValueError(
                     f"fine-tuning: the loss is {loss.item()} at step {step}; lower its learning rate"

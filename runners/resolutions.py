@@ -35,6 +35,35 @@ def check_input(space: SearchSpace, images: Shape) -> None:
             )
 
 
+def check_outputs(space: SearchSpace, images: Shape, classes: int) -> None:
+    """Refuses a space whose networks do not classify: its smallest and its largest are run on zeros.
+
+    Args:
+        space: a user's own may hold any network.
+        images: (C, H, W) of the data.
+        classes: of the data.
+
+    Raises:
+        ValueError: names the arch and what its network gives instead.
+    """
+    for arch in (space.smallest(), space.largest()):
+        try:
+            with torch.no_grad():
+                outputs = space.build(arch).eval()(torch.zeros(2, *images))
+        except Exception as error:  # whatever a user's network raises: many assert
+            said = str(error).splitlines() or [type(error).__name__]
+            raise ValueError(
+                f"space {space.name!r}: the network of arch {arch} does not run on images of "
+                f"{tuple(images)}: {said[0]}"
+            ) from error
+        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        if found != (2, classes):
+            raise ValueError(
+                f"space {space.name!r}: the network of arch {arch} makes {found} of two images, and the data "
+                f"have {classes} classes; it has to give a tensor (images, {classes})"
+            )
+
+
 def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[int, int]]:
     """The (height, width) of each height, in the proportions of the space's input, if its networks take them.
 

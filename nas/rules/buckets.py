@@ -10,11 +10,13 @@ loss from the older to the newer half of the history, which is kept in the check
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.rules.sampling import draw_at, positions, taught
 from nas.rules.step import Floats, Moment, Pass
 
 _LEAST = 8  # losses in each half before a bucket's fall means anything
+_MANY = 50  # losses a bucket; with a chance of 5 % each, one that holds archs is then seen almost surely
 
 
 def cost_buckets(
@@ -41,7 +43,8 @@ def cost_buckets(
 def probabilities(moment: Moment, buckets: int, even: float) -> Floats:
     """The chance of each bucket, (buckets,), from the history's losses of taught passes.
 
-    A bucket that was hardly seen yet counts as falling as fast as the fastest.
+    A bucket that was hardly seen yet counts as falling as fast as the fastest; one that holds no arch, which
+    shows when all others were seen often, gets nothing but its even share.
     """
     if moment.size is None:
         raise ValueError("cost_buckets needs a cost model; set train.sampling to 'size'")
@@ -59,6 +62,12 @@ def probabilities(moment: Moment, buckets: int, even: float) -> Floats:
     means = sums / np.maximum(counts, 1)
     fall = np.where(known, np.maximum(0, means[0] - means[1]) / np.maximum(np.abs(means[0]), 1e-9), 0)
     fall = np.where(known, fall, fall.max() if fall.any() else 1.0)
+    fall[_empty(counts.sum(axis=0), buckets)] = 0
     total = fall.sum()
     shift = fall / total if total > 0 else np.full(buckets, 1 / buckets)
     return np.asarray((1 - even) * shift + even / buckets)
+
+
+def _empty(counts: NDArray[np.int64], buckets: int) -> NDArray[np.bool_]:
+    """Buckets that a long history never saw."""
+    return (counts == 0) & (counts.sum() >= _MANY * buckets)

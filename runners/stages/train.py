@@ -25,7 +25,7 @@ from runners.mixing import Mix
 from runners.parallel import training_processes
 from runners.ranks import Ranks
 from runners.recipe import Train
-from runners.resolutions import check_input, check_resolutions
+from runners.resolutions import check_input, check_outputs, check_resolutions
 from runners.sizes import macs_of
 from runners.stages.job import Job, make_space, rules_out
 from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
@@ -39,6 +39,7 @@ def run_train(job: Job) -> None:
     """Trains the supernet of the run; writes ``train/supernet.safetensors`` and ``train/history.jsonl``."""
     recipe, space = job.recipe.train, job.space
     check_input(space, job.splits.input_shape)
+    check_outputs(space, job.splits.input_shape, len(job.splits.classes))
     job.fix_space()
     job.console.say(
         f"training a supernet over {_many(space.size)} networks ({space.name}) for {recipe.epochs} epochs "
@@ -94,6 +95,7 @@ def check_train(job: Job) -> None:
         without=rules_out(recipe.space, job.profile),
     )
     check_input(space, splits.input_shape)
+    check_outputs(space, splits.input_shape, len(splits.classes))
     _rule(recipe.train, space)
     _ = job.device
 

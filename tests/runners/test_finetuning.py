@@ -52,6 +52,7 @@ def network(seed: int = 0) -> nn.Module:
         nn.Conv2d(16, 32, 3, 2, 1),
         nn.ReLU(),
         nn.Flatten(),
+        nn.Dropout(0.1),
         nn.Linear(128, 10),
     )
 

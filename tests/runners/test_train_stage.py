@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.costs.analytic import AnalyticCosts
 from runners.recipe import load_recipe
-from runners.resolutions import check_input, check_resolutions
+from runners.resolutions import check_input, check_outputs, check_resolutions
 from runners.sizes import macs_of
 from runners.stages.train import bigger_is_worse
 from search_spaces.choice import Choice
@@ -47,6 +49,34 @@ def test_a_space_for_other_images_than_there_are_is_refused() -> None:
     )
     with pytest.raises(ValueError, match=r"'side': 24} sees images of \(3, 24, 24\).*train.resolutions"):
         check_input(sizes, (3, 32, 32))
+
+
+class Twice(nn.Module):
+    """Gives two tensors, as networks with an auxiliary head do."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 7)),
+            r"makes \(2, 7\) of two images, .* 10 classes",
+        ),
+        (lambda: nn.Conv2d(1, 10, 3), r"makes \(2, 10, 6, 6\) of two images"),
+        (lambda: Twice(), "makes tuple of two images"),
+        (lambda: nn.Conv2d(3, 10, 3), r"does not run on images of \(1, 8, 8\): .*3 channels"),
+    ],
+)
+def test_networks_that_do_not_classify_the_data_are_refused(
+    network: Callable[[], nn.Module], message: str
+) -> None:
+    space = SearchSpace("odd", [Choice("a", (1,))], lambda arch: network(), input_shape=(1, 8, 8))
+    with pytest.raises(ValueError, match=message):
+        check_outputs(space, (1, 8, 8), 10)
+    check_outputs(digits_space(), (1, 8, 8), 10)
 
 
 def test_a_network_that_asserts_its_input_is_told_as_any_other() -> None:

@@ -203,11 +203,20 @@ def test_buckets_that_still_improve_are_drawn_more_often(improving: int) -> None
 
 def test_without_a_history_all_buckets_are_equal_and_one_never_seen_comes_first() -> None:
     assert probabilities(moment("cifar", 0), 6, 0.3) == pytest.approx(np.full(6, 1 / 6))
-    full = history("cifar", 2)
-    seen = full.sizes < np.quantile(full.sizes, 0.83)
-    part = History(sizes=full.sizes[seen], losses=full.losses[seen], taught=full.taught[seen])
-    chances = probabilities(moment("cifar", 0, history=part), 6, 0.3)
+    chances = probabilities(moment("cifar", 0, history=without_the_largest(history("cifar", 2, 240))), 6, 0.3)
     assert chances[5] == pytest.approx(chances[2])
+
+
+def without_the_largest(full: History) -> History:
+    seen = full.sizes < np.quantile(full.sizes, 0.83)
+    return History(sizes=full.sizes[seen], losses=full.losses[seen], taught=full.taught[seen])
+
+
+def test_a_bucket_that_holds_no_arch_takes_nothing_from_the_others() -> None:
+    part = without_the_largest(history("cifar", 2))
+    chances = probabilities(moment("cifar", 0, history=part), 6, 0.3)
+    assert chances[5] == pytest.approx(0.3 / 6)
+    assert chances.argmax() == 2
 
 
 def test_passes_on_labels_do_not_count_as_a_buckets_loss() -> None:
