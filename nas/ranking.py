@@ -14,9 +14,9 @@ _TRIES = 50  # draws for a place whose archs were all taken
 def spread(space: SearchSpace, size: Size, n: int, *, seed: int) -> Rows:
     """n different archs from the smallest to the largest, evenly spread over log size.
 
-    The two ends are there; between them the range of log sizes is cut into equal parts, and in each
-    an arch near a random size is drawn. Archs drawn uniformly choice by choice would nearly all be of one
-    size, and say nothing of the ends.
+    The two ends are there; between them sizes follow a van der Corput sequence, which is even wherever it
+    stops: with the same seed, fewer archs are among more, so that what was learned of them is not lost. Archs
+    drawn uniformly choice by choice would nearly all be of one size, and say nothing of the ends.
 
     Args:
         space: to draw from.
@@ -45,10 +45,11 @@ def _drawn(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> 
     moment = Moment(space=space, rng=rng, size=size)
     ends = space.canonical(np.stack([np.zeros_like(space.n_values), space.n_values - 1]))
     taken = {row.tobytes(): row for row in ends}
-    for part in range(n - 2):
-        wanted = np.array([(part + rng.random()) / (n - 2)])
+    start = rng.random()
+    for place in range(1, n - 1):
+        wanted = np.array([(start + _halving(place)) % 1.0])
         for attempt in range(_TRIES):
-            # A part of a small space may be used up: after some tries any other size will do.
+            # The archs of a size may be used up in a small space: after some tries any other size will do.
             row = draw_at(moment, wanted if attempt < _TRIES // 2 else rng.random(1))[0]
             if row.tobytes() not in taken:
                 break
@@ -56,6 +57,11 @@ def _drawn(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> 
             row = _any_other(space, taken, rng)
         taken[row.tobytes()] = row
     return np.stack(list(taken.values()))
+
+
+def _halving(place: int) -> float:
+    """Van der Corput's sequence, 1/2, 1/4, 3/4, 1/8, ...: the binary digits of the place, mirrored."""
+    return int(f"{place:b}"[::-1], 2) / 2 ** place.bit_length()
 
 
 def _any_other(space: SearchSpace, taken: dict[bytes, Rows], rng: np.random.Generator) -> Rows:

@@ -43,7 +43,10 @@ _OUTPUTS = {
 # What has to be there for a stage to count as done: a file that was deleted is made again.
 _RESULTS = {name: outputs[0] for name, outputs in _OUTPUTS.items()} | {"train": "train/supernet.safetensors"}
 # How the work is done, not what it is: they may change in the middle of it.
-_HOW = ("search.workers", "search.ray_address", "train.processes", "train.ray_address")
+_HOW = (
+    *("search.workers", "search.ray_address", "train.processes", "train.ray_address"),
+    *("audit.workers", "audit.networks"),  # networks that were audited are among more of them
+)
 
 
 class RunDirectory:
@@ -179,12 +182,12 @@ class RunDirectory:
                     f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
                 )
         before, self.recipe = self.recipe, recipe
+        try:
+            check()
+        except BaseException:
+            self.recipe = before
+            raise
         if set(changed) - set(_HOW):
-            try:
-                check()
-            except BaseException:
-                self.recipe = before
-                raise
             place = self.put_aside(stage)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
         return place

@@ -44,13 +44,13 @@ def run_audit(job: Job) -> None:
     recipe, plan = job.recipe.audit, _plan(job)
     chosen, supernet = _chosen(job), supernet_hash(job.supernet_path)
     log = job.path / "audit" / "networks.jsonl"
-    done = {network.name: network for network in _read(log, supernet) if network.name in chosen}
+    done = _done(log, supernet, chosen)
     job.console.say(
         f"training {len(chosen)} networks alone, {plan.alone.epochs} epochs each"
         + (f"; {len(done)} were done before" if done else "")
     )
     failed = _judge_all(job, plan, {name: chosen[name] for name in chosen if name not in done}, supernet)
-    done = {network.name: network for network in _read(log, supernet) if network.name in chosen}
+    done = _done(log, supernet, chosen)
     if len(done) < _FEWEST:
         raise ValueError(
             f"only {len(done)} of {len(chosen)} networks could be trained alone, too few to say anything: "
@@ -186,6 +186,17 @@ def _pool(job: Job, plan: AuditPlan) -> closing[Pool]:
             address=job.recipe.search.ray_address or None,
         )
     )
+
+
+def _done(log: Path, supernet: str, chosen: dict[str, tuple[Arch, int]]) -> dict[str, AuditedNetwork]:
+    """Those of the chosen networks that were judged, by their present names: more networks move the numbers."""
+    judged = [(network.arch, network) for network in _read(log, supernet)]
+    return {
+        name: replace(network, name=name)
+        for name, (arch, _) in chosen.items()
+        for other, network in judged
+        if other == arch
+    }
 
 
 def _read(log: Path, supernet: str) -> list[AuditedNetwork]:

@@ -73,7 +73,7 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
 
 
 def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
-    """Audits the supernet of a run, going on with networks that are done; other settings begin anew."""
+    """Audits the supernet of a run, going on with networks that are done; other trainings begin anew."""
     if seed is not None:
         overrides = [*overrides, f"audit.seed={seed}"]
     with _locked(out, None) as (run, console):

@@ -95,12 +95,26 @@ def test_a_stopped_audit_goes_on_and_ends_the_same(
 
 
 def test_ray_workers_find_what_one_process_finds(trained: Path, audited: AuditSummary) -> None:
+    (trained / "audit" / "networks.jsonl").unlink()
     audit(trained, ["audit.workers=2"])
     found = numbers(AuditSummary.from_json(read_json(trained / "audit" / "audit.json")))
     for here, there in zip(numbers(audited), found, strict=True):
         assert here[:2] == there[:2]
         # Workers compute on one thread, where sums are rounded in another order.
         assert here[2:] == pytest.approx(there[2:], abs=0.04)
+
+
+def test_more_networks_add_to_those_that_were_judged(
+    trained: Path, audited: AuditSummary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit(trained, AUDIT)
+    audit(trained, ["audit.networks=6"])
+    assert "training 6 networks alone, 1 epochs each; 4 were done before" in capsys.readouterr().out
+    summary = AuditSummary.from_json(read_json(trained / "audit" / "audit.json"))
+    assert [n.name for n in summary.networks][::5] == ["smallest", "largest"]
+    assert {str(n.arch) for n in audited.networks} < {str(n.arch) for n in summary.networks}
+    audit(trained, AUDIT)
+    assert len(list(read_lines(trained / "audit" / "networks.jsonl"))) == 6
 
 
 def test_a_search_is_warned_of_what_was_not_audited(
@@ -164,6 +178,8 @@ def test_networks_are_spread_over_the_sizes_and_differ(name: str) -> None:
     assert np.diff(places).max() < 0.35 * np.ptp(places)
     assert (rows == spread(space, size, 12, seed=0)).all()
     assert not (rows == spread(space, size, 12, seed=1)).all()
+    more = {row.tobytes() for row in spread(space, size, 30, seed=0)}
+    assert all(row.tobytes() in more for row in rows)
 
 
 def test_a_space_is_not_asked_for_more_than_it_holds() -> None:
