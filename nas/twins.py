@@ -41,7 +41,8 @@ class _Part:
 
     Attributes:
         kind: its class.
-        shared: attributes that twins have in common.
+        shared: attributes that twins have in common. The keys of the copied ones are there too: a dict that
+            is filled at once is not enlarged again and again.
         copied: dicts, lists and sets of such; nn.Module has a dozen in every module, mostly empty.
         translated: attributes that refer to the network's modules or hold tensors.
         registered: what to put into ``_parameters``, ``_buffers`` and ``_modules``: the attribute, which of
@@ -207,7 +208,7 @@ def _part(module: nn.Module, places: _Places) -> _Part:
             copied.append((key, value))
         else:
             translated.append((key, value))
-    return _Part(kind, shared, tuple(copied), tuple(translated), tuple(registered))
+    return _Part(kind, dict(copied) | shared, tuple(copied), tuple(translated), tuple(registered))
 
 
 def _is_shared(value: object, places: _Places, where: tuple[str, str]) -> bool:
