@@ -189,7 +189,7 @@ def _pool(job: Job, plan: AuditPlan) -> closing[Pool]:
 
 
 def _done(log: Path, supernet: str, chosen: dict[str, tuple[Arch, int]]) -> dict[str, AuditedNetwork]:
-    """Those of the chosen networks that were judged, by their present names: more networks move the numbers."""
+    """Those of the chosen networks that were judged, by their present names: more networks move them."""
     judged = [(network.arch, network) for network in _read(log, supernet)]
     return {
         name: replace(network, name=name)
