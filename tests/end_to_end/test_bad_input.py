@@ -153,7 +153,11 @@ def test_a_stopped_command_says_how_to_go_on(
     call: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     monkeypatch.setattr("runners.stages.sequence.start", lambda *_, **__: signal.raise_signal(number))
-    said = call("run", "digits", "--seed", "3")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
+    try:
+        said = call("run", "digits", "--seed", "3")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert said.code == code
     assert "stopped; go on with: quarry run digits --seed 3" in said.error
 
