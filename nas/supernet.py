@@ -125,31 +125,31 @@ class Supernet:
             ValueError: no arch of this space, or a parameter that no probed network showed.
         """
         key = self.space.to_row(arch).tobytes()
-        plan = self._plans.get(key)
-        if plan is None or not _restored(plan):
-            plan = self._plan(arch, self._view)
-            _restored(plan)
-            if all(isinstance(skeleton, Skeleton) for _, skeleton, _ in plan):
-                self._plans[key] = plan
-            if len(self._plans) > _KEPT_PLANS:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
-        return self._network(plan)
+        with collecting_later():
+            plan = self._plans.get(key)
+            if plan is None or not _restored(plan):
+                plan = self._plan(arch, self._view)
+                _restored(plan)
+                if all(isinstance(skeleton, Skeleton) for _, skeleton, _ in plan):
+                    self._plans[key] = plan
+                if len(self._plans) > _KEPT_PLANS:
+                    self._plans.popitem(last=False)
+            else:
+                self._plans.move_to_end(key)
+            return self._network(plan)
 
     def _plan(self, arch: Arch, weight: Callable[[Entry, tuple[int, ...]], _Weight]) -> _Plan:
         """How the network of an arch is made, on the parameters that ``weight(entry, shape)`` gives."""
         pieces = pieces_of(self.space, arch)
-        with collecting_later():
-            skeletons = self._skeletons.of({piece.what: piece.build for piece in pieces})
-            plan = []
-            for piece in pieces:
-                skeleton = skeletons.pop(piece.what, None)
-                if skeleton is None:  # one of no twin was used up by an equal piece before this one
-                    skeleton = self._skeletons.of({piece.what: piece.build})[piece.what]
-                elif isinstance(skeleton, Skeleton):
-                    skeletons[piece.what] = skeleton
-                plan.append((piece.prefix, skeleton, self._weights(piece, skeleton.parameters, weight)))
+        skeletons = self._skeletons.of({piece.what: piece.build for piece in pieces})
+        plan = []
+        for piece in pieces:
+            skeleton = skeletons.pop(piece.what, None)
+            if skeleton is None:  # one of no twin was used up by an equal piece before this one
+                skeleton = self._skeletons.of({piece.what: piece.build})[piece.what]
+            elif isinstance(skeleton, Skeleton):
+                skeletons[piece.what] = skeleton
+            plan.append((piece.prefix, skeleton, self._weights(piece, skeleton.parameters, weight)))
         return plan
 
     def _weights(
@@ -178,13 +178,12 @@ class Supernet:
         return own
 
     def _network(self, plan: _Plan) -> nn.Module:
-        with collecting_later():
-            modules = {name: skeleton.make([one[0] for one in own]) for name, skeleton, own in plan}
-            if not self.space.slots:
-                return modules[""]
-            network = nn.Sequential()
-            network._modules.update(modules)  # past add_module and its checks: six times as fast
-            return network
+        modules = {name: skeleton.make([one[0] for one in own]) for name, skeleton, own in plan}
+        if not self.space.slots:
+            return modules[""]
+        network = nn.Sequential()
+        network._modules.update(modules)  # past add_module and its checks: six times as fast
+        return network
 
     def _view(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
         """The parameter over a slice of the shared weights; the same one each time."""
@@ -203,7 +202,8 @@ class Supernet:
 
         BatchNorm statistics are fresh: recalibrate them (``nas.calibration.recalibrate``) before use.
         """
-        return self._network(self._plan(arch, self._copy))
+        with collecting_later():
+            return self._network(self._plan(arch, self._copy))
 
     def _copy(self, entry: Entry, shape: tuple[int, ...]) -> _Weight:
         """A parameter with memory of its own."""

@@ -177,6 +177,7 @@ _HOOKS = {
     for key, value in nn.Module().__dict__.items()
     if isinstance(value, _COPIED) and key not in _REGISTERED
 }
+_HOOK_ITEMS = tuple(_HOOKS.items())  # the same in all parts: every object more is one more to collect
 _Places = Mapping[int, int]
 
 
@@ -185,8 +186,8 @@ def _part(module: nn.Module, places: _Places) -> _Part:
     if kind.__new__ is not object.__new__:
         raise NoTwinError(f"{kind.__name__} has a __new__ of its own")
     hooked = any(map(state.get, _HOOKS))
-    shared: dict[str, Any] = {}
-    copied: list[tuple[str, Any]] = [] if hooked else [*_HOOKS.items()]
+    shared: dict[str, Any] = {} if hooked else _HOOKS.copy()
+    copied: list[tuple[str, Any]] = [] if hooked else [*_HOOK_ITEMS]
     translated, registered = [], []
     for key, value in state.items():
         if key in _REGISTERED:
@@ -208,7 +209,8 @@ def _part(module: nn.Module, places: _Places) -> _Part:
             copied.append((key, value))
         else:
             translated.append((key, value))
-    return _Part(kind, dict(copied) | shared, tuple(copied), tuple(translated), tuple(registered))
+    shared.update(copied)
+    return _Part(kind, shared, tuple(copied), tuple(translated), tuple(registered))
 
 
 def _is_shared(value: object, places: _Places, where: tuple[str, str]) -> bool:

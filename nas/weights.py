@@ -74,7 +74,7 @@ class Entry:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make, and networks have hundreds
 class Parameter:
     """One parameter of one built network, as the index sees it."""
 
@@ -103,8 +103,8 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> Iterator[Parameter]:
             if parameter is None or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            if parameter.dtype is not torch.float32 or is_lazy(parameter):
-                raise ValueError(_unfit(f"{path}.{name}" if path else name, kind, parameter))
+            if parameter.dtype is not torch.float32 or type(parameter) is not nn.Parameter:
+                _check_parameter(f"{path}.{name}" if path else name, kind, parameter)
             yield Parameter(
                 name=f"{path}.{name}" if path else name,
                 shape=tuple(parameter.shape),
@@ -129,15 +129,18 @@ def _check_module(path: str, owner: nn.Module) -> None:
         )
 
 
-def _unfit(name: str, kind: str, parameter: Tensor) -> str:
-    """Why a parameter cannot be a slice of the shared weights, and what to do."""
+def _check_parameter(name: str, kind: str, parameter: Tensor) -> None:
     if is_lazy(parameter):
-        return f"parameter {name!r} of a {kind} has no shape before the first image; give it its sizes"
-    dtype = str(parameter.dtype).removeprefix("torch.")
-    return (
-        f"parameter {name!r} of a {kind} is {dtype}, and the shared weights are float32: build the network "
-        f"in float32 (train.precision is of the computing), and register what is no weight as a buffer"
-    )
+        raise ValueError(
+            f"parameter {name!r} of a {kind} has no shape before the first image; give it its sizes"
+        )
+    if parameter.dtype is not torch.float32:
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"parameter {name!r} of a {kind} is {dtype}, and the shared weights are float32: build the "
+            f"network in float32 (train.precision is of the computing), and register what is no weight as a "
+            f"buffer"
+        )
 
 
 def _centred(owner: nn.Module, name: str) -> tuple[int, ...]:
