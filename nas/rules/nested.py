@@ -3,8 +3,8 @@
 "SortedNet: A Scalable and Generalized Framework for Training Modular Deep Neural Networks" (Valipour et al.,
 2023), sections 3.1 and 3.2: sub-models are prefixes of one another in every dimension at once, each step
 draws a few and accumulates their gradients, all on the labels (there each on images of its own; here on the
-same batch, as in all our rules). The chain runs from the smallest to the
-largest, every size choice at the same share of its range. Categories have no order and are drawn.
+same batch, as in all our rules). The chain runs from the smallest to the largest, every size choice at the
+same share of its range. Categories have no order and are drawn.
 """
 
 from __future__ import annotations

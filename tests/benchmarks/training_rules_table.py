@@ -74,6 +74,24 @@ def _interval(statistic: Callable[[NDArray[np.intp]], float], networks: int) -> 
     return statistic(np.arange(networks)), float(low), float(high)
 
 
+def _ceiling(truth: Floats, noise: float) -> float:
+    """The mean tau of two sets of trainings of networks as far apart as these, less the noise of training."""
+    rng, share = np.random.default_rng(0), noise**2 / truth.var(ddof=1)
+    true = truth.mean() + np.sqrt(max(0.0, 1 - share)) * (truth - truth.mean())
+    drawn = rng.normal(true, noise, size=(RESAMPLES, 2, len(true)))
+    return float(np.mean([kendall(first, second) for first, second in drawn]))
+
+
+def _by_seed(lines: list[dict[str, Any]], label: str, truth: Floats, networks: list[int]) -> str:
+    """The taus of a rule's seeds, and its compute beside the sandwich's."""
+    runs = sorted(
+        (line for line in lines if line["kind"] == "rule" and line["label"] == label),
+        key=lambda line: line["seed"],
+    )
+    taus = [kendall(np.array(line["accuracies"])[networks], truth) for line in runs]
+    return f"{label} {', '.join(f'{tau:.2f}' for tau in taus)} ({runs[0]['compute']:.2f})"
+
+
 def _notes(lines: list[dict[str, Any]], alone: dict[int, dict[str, Any]], truth: Floats) -> list[str]:
     """What the order of the networks alone is worth itself, and fine-tuning where it was done."""
     macs = np.array([alone[network]["macs"] for network in sorted(alone)])
@@ -84,9 +102,16 @@ def _notes(lines: list[dict[str, Any]], alone: dict[int, dict[str, Any]], truth:
     again = [line for line in lines if line["kind"] == "alone" and line["seed"] == 1]
     if again:
         apart = [abs(line["accuracy"] - alone[line["network"]]["accuracy"]) for line in again]
+        noise = float(np.sqrt(np.mean(np.square(apart)) / 2))
         notes.append(
-            f"Two trainings of one network are {100 * np.mean(apart):.1f} points apart ({len(again)} pairs)."
+            f"Two trainings of one network are {100 * np.mean(apart):.1f} points apart ({len(again)} pairs, "
+            f"standard deviation of one {100 * noise:.1f}); with so much noise a second set of trainings "
+            f"alone would have a tau of {_ceiling(truth, noise):.2f} with the first."
         )
+    labels = dict.fromkeys(line["label"] for line in lines if line["kind"] == "rule")
+    seeds = [_by_seed(lines, label, truth, sorted(alone)) for label in labels]
+    if seeds:
+        notes.append(f"Tau by seed (and compute of the sandwich's): {'; '.join(seeds)}.")
     tuned = [line for line in lines if line["kind"] == "tuned"]
     for label in dict.fromkeys(line["label"] for line in tuned):
         gaps = [
