@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compress.channels import Cut
-from compress.prune import Loss
+from compress.pruning.channels import Cut
+from compress.pruning.prune import Loss
 
 
 class Timing(Protocol):

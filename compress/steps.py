@@ -6,11 +6,11 @@ import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compress.aware import tensor_ranges, train_aware
 from compress.candidate import Candidate, Context
-from compress.export import export_onnx
-from compress.prune import COUNTS, prune
-from compress.quantize import CONVOLUTIONS, EVERY_OPERATOR, PRODUCTS, RangeMethod, quantize_static
+from compress.onnx.aware import tensor_ranges, train_aware
+from compress.onnx.export import export_onnx
+from compress.onnx.static import CONVOLUTIONS, EVERY_OPERATOR, PRODUCTS, RangeMethod, quantize_static
+from compress.pruning.prune import COUNTS, prune
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from results.names import unknown
 from search_spaces.choice import Choice, Value
 from search_spaces.layer import Layer, Slot
-from search_spaces.naming import unknown
 
 if TYPE_CHECKING:  # keeps this import free of torch; no cycle is hidden here
     from torch import nn

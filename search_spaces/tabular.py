@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from results.names import unknown
 from search_spaces.choice import Choice, Value
-from search_spaces.naming import unknown
 from search_spaces.space import Arch, Rows, SearchSpace
 
 if TYPE_CHECKING:

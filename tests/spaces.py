@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice
-from search_spaces.presets import preset
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.presets import preset
 
 
 def digits_space() -> SearchSpace:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from nas.costs.analytic import AnalyticCosts, count
-from nas.costs.build import Export, Measure
-from nas.costs.layer_sums import Floats
+from nas.costs.counts.analytic import AnalyticCosts, count
+from nas.costs.layers.sums import Floats
+from nas.costs.table.build import Export, Measure
 from search_spaces.space import Rows
 
 

@@ -13,7 +13,7 @@ from nas.rules.resolution import at_resolutions
 from nas.rules.sandwich import sandwich
 from nas.rules.step import Pass, Rule
 from nas.rules.uniform import uniform
-from search_spaces.naming import unknown
+from results.names import unknown
 
 RULES: dict[str, Callable[..., list[Pass]]] = {
     "sandwich": sandwich,

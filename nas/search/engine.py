@@ -21,7 +21,7 @@ from nas.search.result import SearchResult, check_reference, front_of, result_of
 from nas.search.searcher import MakeSearcher, Searcher
 from nas.search.searcher import searcher as named
 from nas.search.trials import Trial, TrialLog, finite
-from search_spaces.naming import unknown
+from results.names import unknown
 from search_spaces.space import Arch, Rows, SearchSpace
 
 TRIES = 50

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.naming import unknown
+from results.names import unknown
 
 Scores = NDArray[np.float64]
 UPPER = "_upper"

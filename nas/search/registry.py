@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from nas.search.evolution import Evolution
-from nas.search.exhaustive import Exhaustive
-from nas.search.guided import Guided
-from nas.search.linas import Linas
-from nas.search.local_search import LocalSearch
-from nas.search.nested import Nested
-from nas.search.nni_tuner import TUNERS, NniSearch
-from nas.search.nsga2 import Nsga2
-from nas.search.optuna_study import SAMPLERS, OptunaSearch
-from nas.search.random_search import RandomSearch
 from nas.search.searcher import register
-from nas.search.slimming import Slimming
+from nas.search.searchers.evolution import Evolution
+from nas.search.searchers.exhaustive import Exhaustive
+from nas.search.searchers.guided import Guided
+from nas.search.searchers.linas import Linas
+from nas.search.searchers.local_search import LocalSearch
+from nas.search.searchers.nested import Nested
+from nas.search.searchers.nni_tuner import TUNERS, NniSearch
+from nas.search.searchers.nsga2 import Nsga2
+from nas.search.searchers.optuna_study import SAMPLERS, OptunaSearch
+from nas.search.searchers.random_search import RandomSearch
+from nas.search.searchers.slimming import Slimming
 
 register("random", RandomSearch)
 register("guided", Guided)

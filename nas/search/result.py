@@ -15,8 +15,8 @@ from nas.search.objectives import UPPER
 from nas.search.problem import Problem
 from nas.search.trials import Trial
 from results.front import hypervolume_curve, non_dominated
+from results.names import unknown
 from search_spaces.choice import Value
-from search_spaces.naming import unknown
 
 if TYPE_CHECKING:  # pandas takes half a second to import; a searcher needs none of it
     import pandas

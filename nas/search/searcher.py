@@ -10,7 +10,7 @@ from typing import Protocol
 
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
-from search_spaces.naming import unknown
+from results.names import unknown
 from search_spaces.space import Rows
 
 

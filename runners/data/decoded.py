@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from results.files import replace_atomic
 from runners.data.raw import Raw, RawSplit
-from runners.recipe import Data
+from runners.recipe.schema import Data
 
 _VERSION = 1  # of the file and of how images are decoded: a change of `to_pixels` counts it up
 

@@ -14,7 +14,7 @@ from runners.data.hub import read_hub
 from runners.data.raw import Raw, RawSplit
 from runners.data.splits import Preprocessing, Split, Splits, stratified
 from runners.data.tables import read_parquet
-from runners.recipe import Data
+from runners.recipe.schema import Data
 
 
 def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from results.names import unknown
 from runners.data.images import decode_all
 from runners.data.raw import Raw, RawSplit
-from search_spaces.naming import unknown
 
 if TYPE_CHECKING:  # `datasets` takes a second to import; only runs that read with it pay
     import pyarrow as pa

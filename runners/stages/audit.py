@@ -13,20 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.costs.analytic import AnalyticCosts
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
 from nas.search.pool import Outcome, Pool, SerialPool
-from nas.supernet import Supernet
+from nas.supernet.supernet import Supernet
 from results.audit import AuditedNetwork, AuditSummary, summarise
 from results.files import append_line, read_json, read_lines, write_json
 from results.report.markup import count as in_units
 from results.report.page import write_report
-from runners.auditor import Auditor, AuditPlan, worker_auditor
 from runners.pools.evaluate_all import evaluate_all
 from runners.pools.ray_pool import RayPool
-from runners.sizes import macs_of
+from runners.run.job import Job
+from runners.scoring.auditor import Auditor, AuditPlan, worker_auditor
 from runners.stages.compress import finetune_settings
-from runners.stages.job import Job
 from runners.stages.train import mix_of, train_settings
 from search_spaces.space import Arch
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.costs.analytic import AnalyticCosts
-from nas.costs.latency import LatencyModel
-from nas.costs.profiling import Profiled
-from runners.stages.job import Job
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.model.fit import Profiled
+from nas.costs.model.latency import LatencyModel
+from runners.run.job import Job
 from search_spaces.space import Rows
 
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from torch import nn
 
 from compress.candidate import Context, Step
-from compress.passes import Compressed, run_steps
+from compress.onnx.verify import accuracy as file_accuracy
 from compress.record import CompressionStep
+from compress.run import Compressed, run_steps
 from compress.steps import Finetune, Prune, Quantize
-from compress.verify import accuracy as file_accuracy
-from nas.calibration import recalibrate
-from nas.costs.analytic import count
+from nas.costs.counts.analytic import count
+from nas.supernet.calibration import recalibrate
 from results.files import read_json
 from results.records import FrontEntry, SearchSummary
-from runners.devices.stopwatch import Timing
-from runners.finetuning import FinetuneSettings, finetune
-from runners.recipe import Recipe
-from runners.retraining import Retrain
-from runners.stages.job import Job
+from runners.measuring.stopwatch import Timing
+from runners.recipe.schema import Recipe
+from runners.run.job import Job
 from runners.stages.train import mix_of, train_settings
-from runners.standalone import train_alone
+from runners.training.finetuning import FinetuneSettings, finetune
+from runners.training.retraining import Retrain
+from runners.training.standalone import train_alone
 from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5

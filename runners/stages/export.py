@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from compress.export import export_onnx
-from compress.passes import Compressed
-from compress.verify import OnnxFile, Verification, verify
-from nas.costs.analytic import Counts, count
+from compress.onnx.export import export_onnx
+from compress.onnx.verify import OnnxFile, Verification, verify
+from compress.run import Compressed
+from nas.costs.counts.analytic import Counts, count
 from results.files import read_json, write_atomic, write_json
 from results.records import (
     Agreement,
@@ -25,8 +25,8 @@ from results.records import (
     Limit,
     Reference,
 )
-from runners.devices.profile import HardwareProfile
-from runners.devices.stopwatch import Timing
+from runners.measuring.stopwatch import Timing
+from runners.run.job import Job
 from runners.stages.compress import (
     calibrated,
     chosen_from_front,
@@ -35,7 +35,7 @@ from runners.stages.compress import (
     search_summary,
     spare,
 )
-from runners.stages.job import Job
+from runners.targets.profile import HardwareProfile
 
 MODEL = "model.onnx"
 _LARGEST = Path("compress") / "largest.onnx"

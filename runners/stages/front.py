@@ -12,9 +12,9 @@ from nas.search import SearchResult
 from results.card import COMPUTED
 from results.front import non_dominated
 from results.records import FrontEntry, LayerRecord, SearchSummary
-from runners.evaluator import SubnetEvaluator
+from runners.run.job import Job
+from runners.scoring.subnets import SubnetEvaluator
 from runners.stages.candidates import Candidates
-from runners.stages.job import Job
 from search_spaces.space import Arch
 
 _LARGEST = "largest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results.report import write_report
-from runners.stages.job import Job
+from runners.run.job import Job
 
 
 def run_report(job: Job) -> None:

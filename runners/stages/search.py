@@ -12,23 +12,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.costs.analytic import AnalyticCosts
+from nas.costs.counts.analytic import AnalyticCosts
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
-from nas.search.nsga2 import survivors
 from nas.search.searcher import searcher
+from nas.search.searchers.nsga2 import survivors
 from nas.search.trials import Trial
 from results.files import read_json, write_json
 from results.front import hypervolume
-from runners.console import Bar
+from runners.cli.console import Bar
 from runners.data.splits import stratified
-from runners.evaluator import SubnetEvaluator, worker_evaluator
 from runners.pools.known import KnownScores
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import reach
+from runners.run.job import Job
+from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
 from runners.stages.audit import audit_warning
 from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.front import measured_front, tell_front
-from runners.stages.job import Job
 from search_spaces.space import Arch
 
 CONTROL = "random"

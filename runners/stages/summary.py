@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from results.files import read_json
 from results.records import Card
-from runners.stages.job import Job
+from runners.run.job import Job
 
 
 def print_summary(job: Job) -> None:

@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.costs.analytic import AnalyticCosts
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.counts.sizes import macs_of
 from nas.rules import rule
 from nas.rules.step import Rule, Size
-from nas.supernet import Supernet
+from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
 from results.records import EpochRecord
 from results.report.markup import count as in_units
-from runners.batches import Prepare
-from runners.console import Bar
-from runners.evaluator import SubnetEvaluator
-from runners.mixing import Mix
-from runners.parallel import training_processes
-from runners.ranks import Ranks
-from runners.recipe import Train
-from runners.resolutions import check_input, check_outputs, check_resolutions
-from runners.sizes import macs_of
-from runners.stages.job import Job, make_space, rules_out
-from runners.training import DivergedError, EpochSummary, TrainSettings, train_supernet
+from runners.cli.console import Bar
+from runners.recipe.schema import Train
+from runners.run.job import Job, make_space, rules_out
+from runners.scoring.subnets import SubnetEvaluator
+from runners.training.batches import Prepare
+from runners.training.loop import DivergedError, EpochSummary, TrainSettings, train_supernet
+from runners.training.mixing import Mix
+from runners.training.processes import training_processes
+from runners.training.ranks import Ranks
+from runners.training.resolutions import check_input, check_outputs, check_resolutions
 from search_spaces.space import Arch, SearchSpace
 
 _WATCHED_RANDOM = 2

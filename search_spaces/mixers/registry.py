@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from search_spaces.naming import unknown
+from results.names import unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

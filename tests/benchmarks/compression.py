@@ -17,13 +17,13 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.export import export_onnx
-from compress.onnx_file import OnnxFile
-from compress.prune import prune
-from compress.quantize import quantize_static
+from compress.onnx.export import export_onnx
+from compress.onnx.file import OnnxFile
+from compress.onnx.static import quantize_static
+from compress.onnx.why import explain
+from compress.pruning.prune import prune
 from compress.steps import OPERATORS
-from compress.why import explain
-from search_spaces.presets import preset
+from search_spaces.spaces.presets import preset
 
 REPEATS = 200
 COUNT_STEPS = (8, 16)

@@ -15,10 +15,10 @@ from tempfile import mkdtemp
 import numpy as np
 import torch
 
-from nas.costs.profiling import ProfilePlan
-from runners.devices.device import open_device
-from runners.devices.profile import load_profile
-from runners.devices.profiling import profile_on
+from nas.costs.model.fit import ProfilePlan
+from runners.measuring.layers import profile_on
+from runners.targets.profile import load_profile
+from runners.targets.target import open_device
 from tests.spaces import resnet_space, vit_space
 
 PLAN = ProfilePlan(fit_networks=30, check_networks=20, seconds_each=0.2)

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.costs.analytic import AnalyticCosts
-from nas.costs.latency import LatencyModel, fit_latency
-from nas.costs.layer_sums import Floats, SlotSums
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.layers.sums import Floats, SlotSums
+from nas.costs.model.latency import LatencyModel, fit_latency
 from nas.search import search
 from results.statistics import share_interval
-from runners.devices.device import open_device
-from runners.devices.profile import load_profile
-from runners.devices.profiling import exporter
-from search_spaces.presets import preset
+from runners.measuring.layers import exporter
+from runners.targets.profile import load_profile
+from runners.targets.target import open_device
 from search_spaces.space import Rows
+from search_spaces.spaces.presets import preset
 from tests.benchmarks.latency_table import CALIBRATE, FIT, measured_table, networks, split
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)

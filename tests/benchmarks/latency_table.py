@@ -16,29 +16,29 @@ import numpy as np
 import torch
 from scipy import stats
 
-from nas.costs.analytic import AnalyticCosts
-from nas.costs.build import build_table
-from nas.costs.check import LatencyCheck, check_latency
-from nas.costs.latency import (
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.layers.probes import layer_probes, network_key, network_probes
+from nas.costs.layers.sums import Floats, SlotSums
+from nas.costs.model.check import LatencyCheck, check_latency
+from nas.costs.model.fit import ProfilePlan, choose_networks
+from nas.costs.model.latency import (
     LatencyModel,
     fit_latency,
     layer_latencies,
     lone_latencies,
     measured_networks,
 )
-from nas.costs.layer_sums import Floats, SlotSums
-from nas.costs.probes import layer_probes, network_key, network_probes
-from nas.costs.profiling import ProfilePlan, choose_networks
+from nas.costs.model.transfer import transfer
 from nas.costs.roofline import RooflineCosts, measure_constants
-from nas.costs.table import LatencyTable
-from nas.costs.transfer import transfer
+from nas.costs.table.build import build_table
+from nas.costs.table.table import LatencyTable
 from results.files import write_atomic, write_json
-from runners.devices.commands import staircase
-from runners.devices.device import open_device
-from runners.devices.profile import load_profile
-from runners.devices.profiling import exporter, table_header
-from search_spaces.presets import preset
+from runners.measuring.commands import staircase
+from runners.measuring.layers import exporter, table_header
+from runners.targets.profile import load_profile
+from runners.targets.target import open_device
 from search_spaces.space import Rows, SearchSpace
+from search_spaces.spaces.presets import preset
 
 FIT, CALIBRATE, CHECK = 30, 60, 100
 TRANSFER_FIT, TRANSFER_SHOTS, TRANSFER_CHECK = 30, 10, 60

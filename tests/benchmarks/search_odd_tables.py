@@ -16,10 +16,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nas.search.evolution import Evolution
-from nas.search.guided import Guided
 from nas.search.problem import Problem
-from nas.search.random_search import RandomSearch
+from nas.search.searchers.evolution import Evolution
+from nas.search.searchers.guided import Guided
+from nas.search.searchers.random_search import RandomSearch
 from search_spaces.tabular import TabularSpace
 from tests.benchmarks.search_problems import OPS
 from tests.benchmarks.search_regret import Account, Done, run_ours

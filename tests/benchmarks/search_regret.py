@@ -29,13 +29,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.search.evolution import Evolution
-from nas.search.guided import Guided
-from nas.search.local_search import LocalSearch
-from nas.search.nsga2 import Nsga2
-from nas.search.optuna_study import OptunaSearch
 from nas.search.problem import Problem
-from nas.search.random_search import RandomSearch
+from nas.search.searchers.evolution import Evolution
+from nas.search.searchers.guided import Guided
+from nas.search.searchers.local_search import LocalSearch
+from nas.search.searchers.nsga2 import Nsga2
+from nas.search.searchers.optuna_study import OptunaSearch
+from nas.search.searchers.random_search import RandomSearch
 from results.files import append_line, read_lines
 from search_spaces.tabular import TabularSpace
 from tests.benchmarks.search_problems import PROBLEMS
@@ -135,9 +135,9 @@ def table_of(kind: str, seed: int) -> TabularSpace:
 
 def supernet_table(path: Path, scores: Path) -> TabularSpace:
     """The archs that were scored on the supernet of a run, with the latencies the run predicts."""
-    from runners.console import Console
-    from runners.run_directory import RunDirectory
-    from runners.stages.job import Job
+    from runners.cli.console import Console
+    from runners.run.directory import RunDirectory
+    from runners.run.job import Job
 
     with closing(RunDirectory(path, None, "")) as run:
         job = Job(run, Console())

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.costs.analytic import AnalyticCosts
+from nas.costs.counts.analytic import AnalyticCosts
 from nas.search import search
 from results.files import append_line, read_lines
 from results.front import hypervolume
 from results.statistics import wilcoxon
-from runners.console import Console
-from runners.run_directory import RunDirectory
-from runners.stages.job import Job
+from runners.cli.console import Console
+from runners.run.directory import RunDirectory
+from runners.run.job import Job
 from runners.stages.search import Candidates, latency_limit
 from search_spaces.space import Arch
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nas.supernet import Supernet
+from nas.supernet.supernet import Supernet
 from runners.pools.ray_pool import RayPool
-from search_spaces.metaformer import Stage, metaformer
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.metaformer import Stage, metaformer
 
 _WORKERS = 10
 _MB = 1e6

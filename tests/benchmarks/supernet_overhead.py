@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.supernet import Supernet
+from nas.supernet.supernet import Supernet
 from search_spaces.choice import Choice
-from search_spaces.metaformer import Stage, metaformer
-from search_spaces.presets import preset
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.presets import preset
 from tests.spaces import BasicBlock, VitBlock, resnet_space
 
 _PAIRS = 60

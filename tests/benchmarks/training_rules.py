@@ -25,24 +25,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.calibration import recalibrate
-from nas.costs.analytic import AnalyticCosts
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
 from nas.rules import rule
 from nas.rules.step import Moment, Pass, Rule, Size
-from nas.supernet import Supernet
+from nas.supernet.calibration import recalibrate
+from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Splits, stratified
-from runners.evaluator import SubnetEvaluator
-from runners.finetuning import FinetuneSettings, finetune
-from runners.recipe import Data
-from runners.scoring import accuracy
-from runners.sizes import macs_of
-from runners.standalone import train_alone
-from runners.training import TrainSettings, train_supernet
-from search_spaces.metaformer import Stage, metaformer
+from runners.recipe.schema import Data
+from runners.scoring.accuracy import accuracy
+from runners.scoring.subnets import SubnetEvaluator
+from runners.training.finetuning import FinetuneSettings, finetune
+from runners.training.loop import TrainSettings, train_supernet
+from runners.training.standalone import train_alone
 from search_spaces.space import Arch
+from search_spaces.spaces.metaformer import Stage, metaformer
 from tests.benchmarks.training_rules_table import table
 
 SIDE = 16

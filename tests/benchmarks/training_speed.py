@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.supernet import Supernet
-from runners.batches import channels_last
-from search_spaces.presets import PRESETS, preset
+from nas.supernet.supernet import Supernet
+from runners.training.batches import channels_last
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.presets import PRESETS, preset
 from tests.benchmarks.supernet_overhead import archs
 
 _PAIRS = 20

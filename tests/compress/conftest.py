@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.export import Exported, export_onnx
+from compress.onnx.export import Exported, export_onnx
 from tests.compress.networks import EXAMPLE, digits_network
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from search_spaces.presets import preset
+from search_spaces.spaces.presets import preset
 
 
 def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:

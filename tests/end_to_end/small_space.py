@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search_spaces.metaformer import Stage, metaformer
 from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.metaformer import Stage, metaformer
 
 
 def small(*, classes: int, input_shape: Shape) -> SearchSpace:

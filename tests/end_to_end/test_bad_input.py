@@ -152,7 +152,7 @@ def test_a_module_that_gives_no_space_is_named(
 def test_a_stopped_command_says_how_to_go_on(
     call: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
-    monkeypatch.setattr("runners.stages.sequence.start", lambda *_, **__: signal.raise_signal(number))
+    monkeypatch.setattr("runners.run.sequence.start", lambda *_, **__: signal.raise_signal(number))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
     try:
         said = call("run", "digits", "--seed", "3")

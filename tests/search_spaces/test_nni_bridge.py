@@ -3,7 +3,7 @@
 import pytest
 
 from search_spaces.nni_bridge import from_nni, to_nni
-from search_spaces.presets import preset
+from search_spaces.spaces.presets import preset
 
 mutable = pytest.importorskip("nni.mutable")
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.choice import Choice
-from search_spaces.metaformer import Stage, metaformer
-from search_spaces.presets import preset
 from search_spaces.space import SearchSpace
+from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.presets import preset
 from tests.spaces import SPACES
 
 

@@ -7,12 +7,12 @@ from functools import cache
 import numpy as np
 from torch import nn
 
-from nas.costs.analytic import AnalyticCosts
-from nas.costs.layer_sums import SlotSums
-from nas.costs.probes import LayerRow
-from nas.costs.table import TableHeader
-from search_spaces.presets import preset
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.layers.probes import LayerRow
+from nas.costs.layers.sums import SlotSums
+from nas.costs.table.table import TableHeader
 from search_spaces.space import SearchSpace
+from search_spaces.spaces.presets import preset
 
 CALL_MS, SLOPE = 0.005, 0.8
 

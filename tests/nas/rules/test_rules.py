@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.costs.analytic import AnalyticCosts
+from nas.costs.counts.analytic import AnalyticCosts
 from nas.rules import RULES, rule
 from nas.rules.buckets import cost_buckets, probabilities
 from nas.rules.nested import chain

@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from nas.search import contract, searchers
-from nas.search.linas import Linas
 from nas.search.searcher import searcher
+from nas.search.searchers.linas import Linas
 
 WITHOUT_CHANCE = ("slimming", "nested")
 # Optuna's Gaussian process takes seconds a proposal, and CMA-ES takes neither categories nor two objectives.
@@ -39,7 +39,7 @@ import json, sys, warnings
 warnings.simplefilter("ignore")
 import nas.search.registry
 from nas.search.contract import proposals
-from nas.search.linas import Linas
+from nas.search.searchers.linas import Linas
 from nas.search.searcher import searcher
 print(json.dumps({name: proposals(searcher(name), 2, 25).tolist() for name in sys.argv[1:]}))
 """

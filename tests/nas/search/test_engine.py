@@ -10,10 +10,10 @@ import pytest
 
 from nas.search import contract, register, search, searchers
 from nas.search.contract import LIMITS, OBJECTIVES, LastFirst, small_accuracy, small_costs, small_space
-from nas.search.nsga2 import Nsga2
 from nas.search.pool import Outcome, Pool, SerialPool
 from nas.search.problem import Problem
-from nas.search.random_search import RandomSearch
+from nas.search.searchers.nsga2 import Nsga2
+from nas.search.searchers.random_search import RandomSearch
 from results.files import read_lines
 from results.front import hypervolume, non_dominated
 from search_spaces.choice import Choice

@@ -12,7 +12,7 @@ from PIL import Image
 
 from runners.data.load import load_data
 from runners.data.splits import Splits
-from runners.recipe import Data
+from runners.recipe.schema import Data
 
 CLASSES = ("ant", "bee", "cat")
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from runners.batches import batches, generator
 from runners.data.splits import Prepare, Preprocessing, stratified
+from runners.training.batches import batches, generator
 
 
 def prepare(

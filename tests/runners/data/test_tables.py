@@ -16,7 +16,7 @@ from PIL import Image
 
 from runners.data.load import load_data
 from runners.data.splits import Splits
-from runners.recipe import Data
+from runners.recipe.schema import Data
 
 N = 12
 LABELS = [index % 3 for index in range(N)]

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from nas.search.pool import Outcome, Pool, SerialPool
-from nas.supernet import Supernet
-from runners.evaluator import SubnetEvaluator, worker_evaluator
+from nas.supernet.supernet import Supernet
 from runners.pools.evaluate_all import evaluate_all
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import import_ray
+from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
 from tests.runners.pools import evaluators
 from tests.spaces import digits_space
 

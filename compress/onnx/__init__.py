@@ -1,0 +1,1 @@
+"""ONNX files: export, quantization, verification, time by operator."""

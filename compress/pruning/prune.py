@@ -1,0 +1,155 @@
+"""Structured pruning: whole channels go, and what is left is an ordinary, smaller network."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from compress.pruning.channels import Cut, cut_channels, dependency_graph
+from compress.pruning.groups import ChannelGroup, Refused, channel_groups, why_not
+from compress.pruning.importance import NEEDS_GRADIENTS, Importance, criterion
+
+COUNTS = 16
+"""The largest block of channels of ONNX Runtime's CPU kernels (AVX-512; 8 with AVX2 and Neon)."""
+
+Loss = Callable[[nn.Module], Tensor]
+"""Scalar loss of a network on some training data, through which gradients flow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """A pruned network and how to make it again.
+
+    Attributes:
+        network: the smaller network, a plain module; not fine-tuned.
+        cuts: what was kept; ``cut_channels(original, example, cuts)`` gives the same shapes.
+        refused: groups that were left alone, with reasons.
+    """
+
+    network: nn.Module
+    cuts: tuple[Cut, ...]
+    refused: tuple[Refused, ...]
+
+
+def prune(
+    network: nn.Module,
+    example: Tensor,
+    *,
+    keep: float,
+    counts: int | Sequence[int] = COUNTS,
+    importance: str | Importance = "l2",
+    across_layers: bool = False,
+    loss: Loss | None = None,
+    ignore: Collection[str] = (),
+    seed: int = 0,
+) -> Pruned:
+    """Cuts the least important channels of every group.
+
+    Args:
+        network: any module; it is left untouched.
+        example: an input (B, ...).
+        keep: share of the channels to keep, in (0, 1).
+        counts: what channel counts may become: multiples of this, or one of these (a device's latency
+            staircase says which counts cost no more than the next lower ones). The default keeps ONNX
+            Runtime's blocked kernels in use on any CPU; off their block a pooling can take ten times
+            as long.
+        importance: a criterion by name or a callable.
+        across_layers: rank the channels of all groups together, so that some layers lose more than
+            others; otherwise each keeps the same share.
+        loss: needed by the criteria that read gradients (``taylor``).
+        ignore: names of layers (or of modules that hold them) whose output channels stay.
+        seed: of the criteria that draw.
+
+    Raises:
+        ValueError: a share outside (0, 1), counts that are not positive, an unknown criterion, no loss
+            where one is needed, or a network that cannot be traced.
+    """
+    if not 0 < keep < 1:
+        raise ValueError(f"the share of channels to keep must be between 0 and 1, got {keep}")
+    if min([counts] if isinstance(counts, int) else list(counts), default=0) < 1:
+        raise ValueError(f"channel counts must be positive, got {counts}")
+    groups, refused = channel_groups(network, example, ignore=ignore)
+    scores = _run_scores(network, example, groups, importance, loss, seed)
+    shares = _shares(groups, scores, keep) if across_layers else [keep] * len(groups)
+    cuts = []
+    for group, group_scores, share in zip(groups, scores, shares, strict=True):
+        target = nearest_count(group, share, counts)
+        if target < group.channels:
+            cuts.append(_keep_best(group, group_scores, target))
+    problem = why_not(network, example, cuts)
+    if problem:
+        raise ValueError(
+            f"{type(network).__name__} cannot be pruned: with all channels cut together, {problem}"
+        )
+    return Pruned(network=cut_channels(network, example, cuts), cuts=tuple(cuts), refused=tuple(refused))
+
+
+def nearest_count(group: ChannelGroup, share: float, counts: int | Sequence[int]) -> int:
+    """The allowed channel count nearest to that share of the group, the larger of two equally near.
+
+    The group's own count is always allowed, so a group with no smaller allowed count stays as it is.
+    """
+    if isinstance(counts, int):
+        step = math.lcm(counts, group.run)
+        allowed = list(range(step, group.channels, step))
+    else:
+        allowed = [count for count in counts if count < group.channels and count % group.run == 0]
+    target = share * group.channels
+    return min([*allowed, group.channels], key=lambda count: (abs(count - target), -count))
+
+
+def _run_scores(
+    network: nn.Module,
+    example: Tensor,
+    groups: Sequence[ChannelGroup],
+    importance: str | Importance,
+    loss: Loss | None,
+    seed: int,
+) -> list[Tensor]:
+    """For each group one score a run, float (channels / run,), with mean 1 over the group."""
+    score = criterion(importance, seed) if isinstance(importance, str) else importance
+    scored = copy.deepcopy(network)
+    if importance in NEEDS_GRADIENTS:
+        if loss is None:
+            raise ValueError(f"importance {importance!r} reads gradients: pass a loss")
+        scored.zero_grad()
+        loss(scored).backward()
+    graph = dependency_graph(scored, example)
+    modules = dict(scored.named_modules())
+    scores = []
+    for group in groups:
+        module = modules[group.root]
+        handler = graph.get_pruner_of_module(module).prune_out_channels
+        whole = graph.get_pruning_group(module, handler, list(range(group.channels)))
+        values = score(whole).detach().float().cpu()
+        if values.shape != (group.channels,) or not torch.isfinite(values).all():
+            raise ValueError(
+                f"importance {importance!r} gave {tuple(values.shape)} scores for the {group.channels} "
+                f"channels of {group.root}, or some that are not finite"
+            )
+        by_run = values.reshape(-1, group.run).mean(dim=1)  # (runs,)
+        scores.append(by_run / by_run.mean().clamp_min(1e-12))
+    return scores
+
+
+def _shares(groups: Sequence[ChannelGroup], scores: Sequence[Tensor], keep: float) -> list[float]:
+    """Share of each group that is above the score that the wanted share of all channels is above."""
+    if not groups:
+        return []
+    each = torch.cat(
+        [score.repeat_interleave(group.run) for group, score in zip(groups, scores, strict=True)]
+    )
+    threshold = torch.quantile(each, 1 - keep)
+    return [float((score >= threshold).float().mean()) for score in scores]
+
+
+def _keep_best(group: ChannelGroup, scores: Tensor, target: int) -> Cut:
+    best = torch.argsort(scores, descending=True, stable=True)[: target // group.run]
+    starts = sorted(int(run) * group.run for run in best)
+    kept = tuple(start + offset for start in starts for offset in range(group.run))
+    return Cut(root=group.root, channels=group.channels, kept=kept)

@@ -1,0 +1,56 @@
+"""A candidate on the disk: weights as safetensors, the cuts that give the shapes, the ONNX file.
+
+Nothing is pickled. A pruned network is rebuilt by making the recorded cuts in the network that compression
+began with, then loading the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from compress.candidate import Candidate
+from compress.pruning.channels import Cut, cut_channels
+from results.files import read_json, write_atomic, write_json
+
+WEIGHTS, SHAPE, FILE = "network.safetensors", "candidate.json", "model.onnx"
+
+
+def save(candidate: Candidate, place: Path) -> Candidate:
+    """Writes a candidate under ``place`` and returns it with its file there; the ONNX file comes last."""
+    tensors = candidate.network.state_dict().items()
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}
+    write_atomic(place / WEIGHTS, safetensors.torch.save(weights))
+    cuts = [cut.to_json() for cut in candidate.cuts]
+    write_json(place / SHAPE, {"precision": candidate.precision, "cuts": cuts})
+    write_atomic(place / FILE, candidate.file.read_bytes())
+    return replace(candidate, file=place / FILE)
+
+
+def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
+    """The candidate that was saved under ``place``.
+
+    Args:
+        original: the network that compression began with; it is left untouched.
+        example: an input (B, ...).
+        place: where it was saved.
+
+    Raises:
+        ValueError: a file is damaged, or belongs to another network.
+        FileNotFoundError: nothing was saved there.
+    """
+    saved = read_json(place / SHAPE)
+    cuts = tuple(Cut.from_json(value) for value in saved["cuts"])
+    network = cut_channels(original, example, cuts)
+    try:
+        network.load_state_dict(safetensors.torch.load((place / WEIGHTS).read_bytes()))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ValueError(
+            f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
+            f"{place.parent} and the compression log to compress again"
+        ) from error
+    return Candidate(network=network, file=place / FILE, cuts=cuts, precision=saved["precision"])

@@ -1,0 +1,1 @@
+"""What archs cost by counting: MACs, parameters, memory."""

@@ -1,0 +1,1 @@
+"""The layers of a space, and sums over the layers of archs."""

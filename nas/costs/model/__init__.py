@@ -1,0 +1,1 @@
+"""Latency models: a table corrected on whole networks, with intervals."""

@@ -1,0 +1,1 @@
+"""Latency tables: measured layers and networks of one device."""

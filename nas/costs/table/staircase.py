@@ -1,0 +1,88 @@
+"""The latency staircase: which channel counts cost no more than smaller ones, and so are worth choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from nas.costs.table.build import Export, Measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staircase:
+    """Latency against channel count.
+
+    Attributes:
+        channels: ascending.
+        latency_ms: of each.
+        steps: the counts worth choosing: no larger count costs less or, within the tolerance, the same.
+        multiple: the largest common divisor of the steps that is a power of two, what pruning rounds to.
+    """
+
+    channels: tuple[int, ...]
+    latency_ms: tuple[float, ...]
+    steps: tuple[int, ...]
+    multiple: int
+
+
+def find_steps(channels: Sequence[int], latency_ms: Sequence[float], *, tolerance: float) -> tuple[int, ...]:
+    """The last channel count of every stair.
+
+    Args:
+        channels: ascending.
+        latency_ms: of each.
+        tolerance: relative difference that the device's noise makes; less is not a step.
+
+    Raises:
+        ValueError: lengths that differ, or channels that do not ascend.
+    """
+    if len(channels) != len(latency_ms) or list(channels) != sorted(set(channels)):
+        raise ValueError("a staircase needs ascending channel counts and one latency for each")
+    steps: list[int] = []
+    cheapest_beyond = float("inf")
+    for count, latency in zip(reversed(channels), reversed(latency_ms), strict=True):
+        if latency * (1 + tolerance) < cheapest_beyond:
+            steps.append(count)
+        cheapest_beyond = min(cheapest_beyond, latency)
+    return tuple(reversed(steps))
+
+
+def measure_staircase(
+    make: Callable[[int], nn.Module],
+    input_shape: Callable[[int], tuple[int, ...]],
+    channels: Sequence[int],
+    *,
+    export: Export,
+    measure: Measure,
+    tolerance: float = 0.02,
+    seconds_each: float = 0.3,
+) -> Staircase:
+    """Measures a layer at many channel counts side by side and finds the steps.
+
+    Args:
+        make: the layer at a channel count.
+        input_shape: its input, without the batch.
+        channels: ascending, two or more.
+        export: of the device.
+        measure: likewise.
+        tolerance: relative difference that is noise.
+        seconds_each: time budget of each.
+
+    Raises:
+        ValueError: fewer than two counts, or the device cannot run the layer at one of them.
+    """
+    if len(channels) < 2:
+        raise ValueError(f"a staircase needs at least 2 channel counts, got {list(channels)}")
+    models = [export(make(count), input_shape(count)) for count in channels]
+    readings = measure(models, budget_s=seconds_each * len(models))
+    for count, reading in zip(channels, readings, strict=True):
+        if reading.status != "measured":
+            raise ValueError(f"{count} channels did not run: {reading.reason}")
+    latencies = tuple(reading.median_ms for reading in readings)
+    steps = find_steps(channels, latencies, tolerance=tolerance)
+    multiple = 1
+    while all(step % (2 * multiple) == 0 for step in steps):
+        multiple *= 2
+    return Staircase(channels=tuple(channels), latency_ms=latencies, steps=steps, multiple=multiple)

@@ -1,0 +1,309 @@
+"""The command line: ``quarry``. Everything heavy is imported when a command runs, so help is instant."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runners.cli.table import tables
+
+app = typer.Typer(
+    name="quarry",
+    help="Train a supernet once, search it under latency limits measured on your device, compress what was "
+    "found, and export verified models.\n\nStart with: quarry run digits\n\n"
+    "Any command takes --debug, which shows the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.add_typer(tables, name="table")
+
+Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
+Run = Annotated[Path, typer.Option("--out", help="The run's folder.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given again."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: the recipe's].")]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe by name, or the path of a TOML file.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="That score networks at once [default: search.workers].")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster whose workers score networks."),
+]
+
+
+@app.command("run")
+def run_command(
+    recipe: RecipeName,
+    out: Out = None,
+    set_: Set = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Do the whole job: train, profile, search, compress, export, report.
+
+    Stopped or killed, the same command goes on where it was; finished stages are not repeated.
+
+    \b
+    Examples:
+        quarry run digits
+        quarry run cifar10 --set data.source=~/cifar10 --out runs/cifar
+        quarry run my.toml --set search.latency_ms=2.5 --seed 1
+    """
+    from runners.run.sequence import start
+
+    start(recipe, out, _with_workers(set_, workers, ray_address), seed)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Needed to start a run.")] = "",
+    out: Out = None,
+    set_: Set = None,
+    seed: Seed = None,
+) -> None:
+    """Train the supernet of a run, starting the run if there is none.
+
+    \b
+    Examples:
+        quarry train digits --out runs/digits
+        quarry train --out runs/digits --set train.epochs=40
+    """
+    from runners.run.sequence import stage, start
+
+    if recipe:
+        start(recipe, out, set_ or [], seed, last="train")
+    elif out is None:
+        raise ValueError("name a recipe to start a run, or --out to go on with one")
+    else:
+        stage("train", out, set_ or [], seed)
+
+
+@app.command()
+def profile(
+    out: Run,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[import KIT_OR_CSV]", help="Take a table that was measured elsewhere."),
+    ] = None,
+    set_: Set = None,
+    seed: Seed = None,
+    kit: Annotated[
+        Path | None,
+        typer.Option("--kit", metavar="DIR", help="Write the layers for a device without PyTorch instead."),
+    ] = None,
+) -> None:
+    """Measure the layers of the space on the device, and how well they predict whole networks.
+
+    \b
+    Examples:
+        quarry profile --out runs/digits --set profile.hardware=cpu-ort-all
+        quarry profile --out runs/digits --kit kit
+        quarry profile import kit --out runs/digits    (back from the device)
+    """
+    from runners.run.sequence import stage, write_kit
+    from runners.stages.measure import take_table
+
+    if words:
+        if words[0] != "import" or len(words) != 2:
+            raise ValueError(
+                f"quarry profile {shlex.join(words)}: write it as quarry profile import KIT_OR_CSV"
+            )
+        if set_ or seed is not None or kit is not None:
+            raise ValueError("an imported table is taken as it is: --set, --seed and --kit do not go with it")
+        take_table(out, Path(words[1]))
+    elif kit is not None:
+        write_kit(out, kit, set_ or [], seed)
+    else:
+        stage("profile", out, set_ or [], seed)
+
+
+@app.command()
+def search(
+    out: Run,
+    set_: Set = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Search the trained supernet for the best networks under the latency limit.
+
+    What was scored before is not scored again, so another limit is answered soon.
+
+    \b
+    Examples:
+        quarry search --out runs/digits --set search.latency_ms=0.1
+        quarry search --out runs/digits --workers 16 --ray-address head:6379
+    """
+    from runners.run.sequence import stage
+
+    stage("search", out, _with_workers(set_, workers, ray_address), seed)
+
+
+def _with_workers(settings: list[str] | None, workers: int | None, ray_address: str | None) -> list[str]:
+    given = {"search.workers": workers, "search.ray_address": ray_address}
+    return [*(settings or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
+
+
+@app.command()
+def compress(out: Run, set_: Set = None, seed: Seed = None) -> None:
+    """Fine-tune, prune and quantize what the search found, keeping only what pays on the device.
+
+    \b
+    Example:
+        quarry compress --out runs/digits --set compress.tolerance=0.005
+    """
+    from runners.run.sequence import stage
+
+    stage("compress", out, set_ or [], seed)
+
+
+@app.command()
+def export(out: Run, set_: Set = None) -> None:
+    """Write the models with their cards, after running each on the whole test set in its own runtime.
+
+    \b
+    Example:
+        quarry export --out runs/digits
+    """
+    from runners.run.sequence import stage
+
+    stage("export", out, set_ or [])
+
+
+@app.command()
+def report(out: Run) -> None:
+    """Write report.html from the records of a run, finished or not.
+
+    \b
+    Example:
+        quarry report --out runs/digits
+    """
+    from runners.run.sequence import write_report_of
+
+    write_report_of(out)
+
+
+@app.command()
+def audit(
+    out: Run,
+    networks: Annotated[
+        int | None, typer.Option(help="To train alone [default: the recipe's audit.networks, 20].")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Of each [default: the recipe's audit.epochs, or the supernet's own].")
+    ] = None,
+    set_: Set = None,
+    seed: Seed = None,
+) -> None:
+    """Say how far the supernet's ranking can be trusted: train some networks alone and compare.
+
+    Stopped or killed, the same command goes on after the last finished network.
+
+    \b
+    Examples:
+        quarry audit --out runs/digits
+        quarry audit --out runs/digits --networks 40 --set audit.workers=4
+    """
+    from runners.run.sequence import audit as audit_run
+
+    given = {"audit.networks": networks, "audit.epochs": epochs}
+    chosen = [f"{key}={value}" for key, value in given.items() if value is not None]
+    audit_run(out, [*chosen, *(set_ or [])], seed)
+
+
+@app.command()
+def latency(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or module:function.")],
+    profile: Annotated[
+        str, typer.Option("--profile", help="A hardware profile, by name or path.")
+    ] = "cpu-ort",
+    input_shape: Annotated[str, typer.Option("--input", help="3x224x224, for module:function.")] = "",
+    seconds: Annotated[float, typer.Option(help="Of measuring.")] = 3.0,
+) -> None:
+    """Measure any model: latency with its spread, time by operator, and what to make of it.
+
+    \b
+    Example:
+        quarry latency runs/digits/artifacts/digits-3/model.onnx
+    """
+    from runners.measuring import commands
+
+    commands.latency(model, profile=profile, input_shape=input_shape, seconds=seconds)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what is missing for which feature."""
+    from runners.cli.console import Console
+    from runners.cli.doctor import doctor as examine
+
+    examine(Console())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("quarry-nas"))
+
+
+def main() -> None:
+    """Runs a command; errors become one message and a non-zero exit."""
+    debug = "--debug" in sys.argv
+    stopped_with = [_INTERRUPTED]
+
+    def terminated(*_: object) -> None:
+        stopped_with.append(_TERMINATED)
+        raise KeyboardInterrupt
+
+    # By SIGTERM batch systems stop work: as on Ctrl-C, a command ends the processes it started.
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+        if code == _INTERRUPTED:  # Typer catches Ctrl-C and returns this instead
+            raise KeyboardInterrupt
+        sys.exit(code or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        print(f"\nstopped; go on with: {shlex.join(['quarry', *sys.argv[1:]])}", file=sys.stderr)
+        sys.exit(stopped_with[-1])
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {describe(error)}", file=sys.stderr)
+        sys.exit(2 if type(error).__module__.startswith("click") else 1)
+
+
+_INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+_TERMINATED = 143  # and of what SIGTERM did
+_DISK_FULL = "No space left on device"  # also inside the errors of libraries that write for us
+
+
+def describe(error: Exception) -> str:
+    """An error in words for the terminal."""
+    if hasattr(error, "format_message"):  # click's own: a wrong option, a missing argument
+        return f"{error.format_message().rstrip('.')}. See: quarry --help"
+    if _DISK_FULL in str(error):
+        filename = getattr(error, "filename", None)
+        where = f" while writing {filename}" if filename else ""
+        return f"no space left on the disk{where}; free some and run the same command again, nothing is lost"
+    if isinstance(error, OSError) and error.strerror and error.filename:  # without its number
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, (ValueError, OSError)):
+        return str(error)
+    return f"{type(error).__name__}: {error} (this looks like a bug; --debug shows where it comes from)"

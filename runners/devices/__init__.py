@@ -1,1 +1,0 @@
-"""Devices: hardware profiles, and the runtimes behind them that measure models."""

@@ -1,0 +1,1 @@
+"""Clocks, locks and processes: how latencies are measured."""

@@ -1,0 +1,182 @@
+"""How long a model takes, where its time goes, and what a reader should make of it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+from torch import nn
+
+from compress.onnx.times import OperatorTime, operator_times
+from runners.measuring.stopwatch import Timing, example_inputs
+from runners.targets.profile import HardwareProfile
+from runners.targets.target import open_device
+
+LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose")
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
+PRODUCTS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "QLinearConv", "QGemm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyReport:
+    """What ``quarry latency`` says.
+
+    Attributes:
+        timing: of the model.
+        operators: time by type, longest first; profiling adds time of its own, so read the shares.
+        remarks: what to make of it, one sentence each.
+    """
+
+    timing: Timing
+    operators: tuple[OperatorTime, ...]
+    remarks: tuple[str, ...]
+
+
+def load_model(spec: str) -> Path | nn.Module:
+    """An ONNX file by path, or a network by ``module:function``.
+
+    Args:
+        spec: ``path.onnx``, or ``package.module:function`` of a function that returns an ``nn.Module``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no such module or function, a function that fails or gives no module.
+    """
+    if spec.endswith(".onnx"):
+        if not Path(spec).is_file():
+            raise FileNotFoundError(f"there is no model at {spec}")
+        return Path(spec)
+    module_name, _, function_name = spec.partition(":")
+    if not function_name:
+        raise ValueError(f"{spec!r} is neither a path that ends in .onnx nor module:function")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -c` does: modules of the folder one stands in are found
+    name = module_name.removesuffix(".py").replace("/", ".")
+    try:
+        make: Any = getattr(importlib.import_module(name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{spec} cannot be loaded: {error}") from error
+    try:
+        network = make()
+    except Exception as error:  # a user's function fails in whatever way it likes
+        raise ValueError(f"{spec} fails: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"{spec} gave a {type(network).__name__}; it has to return an nn.Module")
+    return network
+
+
+def analyse(
+    model: Path | nn.Module,
+    profile: HardwareProfile,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    seconds: float = 3.0,
+) -> LatencyReport:
+    """Measures a model and, in ONNX Runtime here, takes its time apart by operator.
+
+    Args:
+        model: an ONNX file, or a network, which is exported as the profile deploys.
+        profile: of any backend; ONNX files take one that runs them.
+        input_shape: without the batch; of a network, or of a file that leaves it open.
+        seconds: of measuring.
+
+    Raises:
+        ValueError: no input shape where one is needed, an ONNX file for another runtime, or a model that does
+            not run; the message has the runtime's words.
+    """
+    device = open_device(profile)
+    with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+        path = Path(folder) / "model.onnx"
+        if isinstance(model, nn.Module):
+            if input_shape is None:
+                raise ValueError("a network needs its input shape, for instance --input 3x224x224")
+            path.write_bytes(device.export(model, input_shape))
+        elif profile.backend in ("torch", "executorch"):
+            raise ValueError(
+                f"profile {profile.name!r} times {profile.backend} programs, not ONNX files; give it a "
+                "network as module:function, or choose a profile of ONNX Runtime such as cpu-ort"
+            )
+        else:
+            path.write_bytes(_with_shape(model, input_shape, profile.batch))
+        (timing,) = device.measure([path.read_bytes()], budget_s=seconds, precision=0.005)
+        if timing.status != "measured":
+            raise ValueError(f"the model does not run on profile {profile.name!r}: {timing.reason}")
+        if profile.backend != "onnxruntime":
+            words = "time by operator is known for profiles of backend onnxruntime"
+            if profile.backend == "analytic":
+                words = "this is computed from the profile's constants; nothing was measured"
+            return LatencyReport(timing=timing, operators=(), remarks=(words,))
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        inputs = example_inputs(session, profile.batch)
+        operators = operator_times(path, inputs, runs=30, threads=profile.threads)
+    return LatencyReport(timing=timing, operators=operators, remarks=tuple(_remarks(timing, operators)))
+
+
+def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:
+    """The file's content, with the sizes its inputs leave open set: the first is the batch.
+
+    Raises:
+        ValueError: open sizes and no shape, or one of another length.
+    """
+    content = model.read_bytes()
+    try:
+        found = onnx.load_from_string(content)
+    except Exception:  # the runtime says what is wrong with it, in its words
+        return content
+    weights = {tensor.name for tensor in found.graph.initializer}
+    for given in found.graph.input:
+        axes = given.type.tensor_type.shape.dim
+        wide = [axis.dim_param or "?" for axis in axes[1:] if axis.dim_value <= 0]
+        if given.name in weights or not wide:
+            continue
+        if input_shape is None or len(input_shape) != len(axes) - 1:
+            raise ValueError(
+                f"{model} leaves the sizes {', '.join(wide)} of input {given.name!r} open; give all "
+                f"{len(axes) - 1} behind the batch with --input, for instance --input 3x224x224"
+            )
+        for axis, size in zip(axes, (batch, *input_shape), strict=True):
+            if axis.dim_value <= 0:
+                axis.dim_value = size
+        content = found.SerializeToString()
+    return content
+
+
+def _remarks(timing: Timing, operators: Sequence[OperatorTime]) -> list[str]:
+    total = sum(entry.latency_ms for entry in operators)
+    spread = (timing.high_ms - timing.low_ms) / timing.median_ms
+    remarks = [f"differences under {max(spread, 0.01):.1%} between this and another model mean nothing here"]
+    if spread > 0.05:
+        remarks.append("the machine was busy; measure again when it is quiet before comparing")
+    if not total:
+        return remarks
+    shares = {
+        "arithmetic (convolutions and products)": (PRODUCTS, 0.0, ""),
+        "moving data between layouts": (
+            LAYOUT,
+            0.1,
+            "operators that only take the plain layout stand between convolutions that prefer another",
+        ),
+        "converting between float and int8": (
+            CONVERSIONS,
+            0.1,
+            "operators that stay float stand between quantized ones",
+        ),
+    }
+    for what, (names, least, why) in shares.items():
+        share = sum(entry.latency_ms for entry in operators if entry.operator in names) / total
+        if share > least:
+            remarks.append(f"{share:.0%} of the time is {what}" + (f": {why}" if why else ""))
+    nodes = sum(entry.nodes for entry in operators)
+    if timing.median_ms / nodes < 0.01:
+        remarks.append(
+            f"{nodes} operators of {1e3 * timing.median_ms / nodes:.1f} us each: starting them is much of "
+            "the time; fewer, larger layers would be faster for the same arithmetic"
+        )
+    return remarks

@@ -1,0 +1,232 @@
+"""What the commands around tables and devices do, as plain functions; ``say`` takes each line of output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.layers.probes import network_probes, sample_networks
+from nas.costs.table.exchange import export_csv, import_csv
+from nas.costs.table.plausibility import Drift, check_plausible, remeasure, why_stale
+from nas.costs.table.staircase import Staircase, measure_staircase
+from nas.costs.table.table import LatencyTable, load_table, merge_tables
+from runners.measuring.analysis import LatencyReport, analyse, load_model
+from runners.measuring.kit import read_kit, write_kit
+from runners.measuring.layers import ProfilePlan, exporter, layers_of, table_header
+from runners.targets.onnx_runtime import OnnxDevice
+from runners.targets.profile import load_profile
+from runners.targets.target import Device, open_device
+from search_spaces.space import SearchSpace
+
+Say = Callable[[str], None]
+
+
+def latency(
+    spec: str, *, profile: str = "cpu-ort", input_shape: str = "", seconds: float = 3.0, say: Say = print
+) -> LatencyReport:
+    """``quarry latency MODEL``: measured latency, time by operator, and what to make of it.
+
+    Args:
+        spec: ``path.onnx`` or ``module:function``.
+        profile: name or path.
+        input_shape: ``3x224x224``, for ``module:function`` and files that leave it open.
+        seconds: of measuring.
+        say: takes each line.
+
+    Raises:
+        ValueError: a model that cannot be loaded or run, a shape that cannot be read.
+        FileNotFoundError: no such file.
+    """
+    hardware = load_profile(profile)
+    report = analyse(load_model(spec), hardware, input_shape=_shape(input_shape), seconds=seconds)
+    timing = report.timing
+    interval = (
+        f", 95 % interval {timing.low_ms:.4g} to {timing.high_ms:.4g} ms, {timing.repeats} blocks of runs"
+    )
+    computed = hardware.backend == "analytic"
+    say(f"{timing.median_ms:.4g} ms on {hardware.name}{'' if computed else interval}")
+    total = sum(entry.latency_ms for entry in report.operators)
+    for entry in report.operators[:12]:
+        say(f"{entry.latency_ms / total:6.1%}  {entry.nodes:4d} x {entry.operator}")
+    for remark in report.remarks:
+        say(f"- {remark}")
+    return report
+
+
+def _shape(text: str) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    try:
+        shape = tuple(int(part) for part in text.lower().split("x"))
+        if min(shape) < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"an input shape is written like 3x224x224, not {text!r}") from None
+    return shape
+
+
+def make_kit(
+    space: SearchSpace,
+    folder: Path,
+    *,
+    profile: str = "cpu-ort",
+    precision: str = "fp32",
+    plan: ProfilePlan | None = None,
+    say: Say = print,
+) -> Path:
+    """``quarry profile --kit DIR``: everything a device without PyTorch needs to measure a space.
+
+    Raises:
+        ValueError: the folder holds something, the profile cannot have this precision, or is not of ONNX
+            Runtime.
+    """
+    plan, hardware = plan or ProfilePlan(), load_profile(profile)
+    if hardware.backend not in ("onnxruntime", "remote"):
+        raise ValueError(
+            f"profile {hardware.name!r} has backend {hardware.backend!r}; a kit measures with ONNX Runtime: "
+            f"choose a profile of it, such as cpu-ort"
+        )
+    device = OnnxDevice(hardware)  # exports; what measures is written down there
+    rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))
+    checked = rows[plan.fit_networks :]
+    probes = [
+        *layers_of(space, plan.seed)[1],
+        *network_probes(space, rows),
+        *network_probes(space, checked, occasion=1),
+    ]
+    write_kit(
+        folder,
+        probes,
+        table_header(device, space, precision),
+        device.profile,
+        export=exporter(device, precision),
+        seconds_each=plan.seconds_each,
+    )
+    say(f"{len(probes)} models in {folder}; its README.txt says what to do on the device")
+    return folder
+
+
+def import_table(
+    source: Path, target: Path, *, space: SearchSpace | None = None, say: Say = print
+) -> LatencyTable:
+    """``quarry profile import`` and ``quarry table import``: a kit's folder or a CSV file becomes a table.
+
+    Args:
+        source: the folder or file.
+        target: the table, ``.parquet``; what is there is replaced.
+        space: to check that the table is of it, and that its times are plausible.
+        say: takes each line.
+
+    Raises:
+        FileNotFoundError: nothing at ``source``.
+        ValueError: no units, rows that make no sense, another space, times that look like seconds.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"there is neither a kit nor a CSV file at {source}")
+    table = read_kit(source) if source.is_dir() else import_csv(source)
+    if space is not None:
+        if table.header.space_fingerprint != space.fingerprint:
+            raise ValueError(
+                f"{source} was measured for space {table.header.space!r} ({table.header.space_fingerprint}), "
+                f"not for {space.name!r} ({space.fingerprint})"
+            )
+        analytic = AnalyticCosts(space)
+        check_plausible(table, analytic.layer_keys, analytic.per_layer("macs"))
+    table.save(target)
+    say(f"{len(table.rows)} rows of {table.header.profile} on {table.header.machine} in {target}")
+    return table
+
+
+def export_table(source: Path, target: Path, *, say: Say = print) -> None:
+    """``quarry table export``: a table as CSV."""
+    table = load_table(source)
+    export_csv(table, target)
+    say(f"{len(table.rows)} rows in {target}")
+
+
+def merge(sources: Sequence[Path], target: Path, *, say: Say = print) -> LatencyTable:
+    """``quarry table merge``: tables of one device and space become one."""
+    table = merge_tables([load_table(source) for source in sources])
+    table.save(target)
+    say(f"{len(table.rows)} rows in {target}")
+    return table
+
+
+def show(source: Path, *, limit: int = 20, say: Say = print) -> LatencyTable:
+    """``quarry table show``: what a table holds for, and its slowest layers."""
+    table = load_table(source)
+    header, rows = table.header, table.rows
+    runtime = f"{header.runtime} {header.runtime_version}"
+    say(f"{header.profile}: {runtime}, {header.threads} thread(s), batch {header.batch}")
+    say(f"{header.precision} on {header.machine}, {header.date}")
+    say(f"space {header.space} ({header.space_fingerprint})")
+    for (kind, status), group in rows.groupby(["kind", "status"]):
+        say(f"{len(group):5d} x {kind} {status}")
+    layers = rows[(rows.kind == "layer") & (rows.status == "measured")]
+    for row in layers.sort_values("median_ms", ascending=False).head(limit).to_dict("records"):
+        spread = (row["high_ms"] - row["low_ms"]) / row["median_ms"]
+        say(f"{row['median_ms']:10.4f} ms  +-{spread / 2:5.1%}  {row['key']}")
+    for row in rows[rows.status != "measured"].to_dict("records"):
+        say(f"{row['status']:>13}  {row['key']}: {row['reason']}")
+    return table
+
+
+def check_table(
+    source: Path, space: SearchSpace, *, profile: str = "cpu-ort", seed: int = 0, say: Say = print
+) -> Drift:
+    """``quarry table check``: what has changed since a table was measured, and whether it still holds.
+
+    Raises:
+        ValueError: a table of another space.
+    """
+    table = load_table(source)
+    device = open_device(load_profile(profile))
+    precision = table.header.precision
+    for reason in why_stale(table, table_header(device, space, precision)):
+        say(f"changed since: {reason}")
+    drift = remeasure(
+        table,
+        layers_of(space)[1],
+        export=exporter(device, precision),
+        measure=device.measure,
+        seed=seed,
+    )
+    say(drift.summary())
+    return drift
+
+
+def staircase(
+    *,
+    profile: str = "cpu-ort",
+    channels: Sequence[int] = tuple(range(8, 129, 4)),
+    size: int = 16,
+    say: Say = print,
+) -> Staircase:
+    """``quarry table staircase``: which channel counts a device runs for the price of smaller ones.
+
+    Args:
+        profile: name or path.
+        channels: counts to try, ascending.
+        size: height and width of the maps.
+        say: takes each line.
+    """
+    return _staircase(open_device(load_profile(profile)), channels, size, say)
+
+
+def _staircase(device: Device, channels: Sequence[int], size: int, say: Say) -> Staircase:
+    found = measure_staircase(
+        lambda count: nn.Conv2d(64, count, 1),
+        lambda _count: (64, size, size),
+        channels,
+        export=exporter(device),
+        measure=device.measure,
+    )
+    for count, latency_ms in zip(found.channels, found.latency_ms, strict=True):
+        mark = "  <- worth choosing" if count in found.steps else ""
+        say(f"{count:5d} channels {latency_ms:9.4f} ms{mark}")
+    say(f"widths on this device: {', '.join(map(str, found.steps))}; all are multiples of {found.multiple}")
+    return found

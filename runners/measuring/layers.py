@@ -1,0 +1,131 @@
+"""Profiling a space on a device: the device's export and clock handed to the cost models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from nas.costs.layers.probes import Probe, copies_of, layer_kind, layer_probes
+from nas.costs.layers.sums import LayerSums, SlotSums
+from nas.costs.layers.traced import TracedSums
+from nas.costs.model.fit import Profiled, ProfilePlan, profile_space
+from nas.costs.table.build import Measure, Progress
+from nas.costs.table.table import TableHeader
+from results.names import unknown
+from runners.targets.profile import HardwareProfile
+from runners.targets.target import Device
+from search_spaces.space import SearchSpace
+
+
+def table_header(device: Device, space: SearchSpace, precision: str = "fp32") -> TableHeader:
+    """The header of a table that this device measures now for this space.
+
+    Raises:
+        ValueError: a precision the profile does not have.
+    """
+    profile, identity = device.profile, device.identity()
+    if precision not in profile.precisions:
+        raise ValueError(f"profile {profile.name!r}: {unknown('precision', precision, profile.precisions)}")
+    return TableHeader(
+        profile=profile.name,
+        runtime=identity.runtime,
+        runtime_version=identity.runtime_version,
+        threads=identity.threads,
+        batch=profile.batch,
+        precision=precision,
+        machine=identity.machine,
+        space=space.name,
+        space_fingerprint=space.fingerprint,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def exporter(device: Device, precision: str = "fp32") -> Callable[[nn.Module, tuple[int, ...]], bytes]:
+    """The device's export at one precision, as table builders take it."""
+    return partial(device.export, precision=precision)
+
+
+Layers = tuple[LayerSums, list[Probe]]
+
+
+def layers_of(
+    space: SearchSpace,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Layers:
+    """A space's layers as cost models read them, and ready to be measured.
+
+    Args:
+        space: one that only builds has some 350 of its networks run to find them.
+        seed: of the draw of these.
+        progress: told networks run, networks in all.
+    """
+    if space.slots:
+        return SlotSums(space), layer_probes(space)
+    traced = TracedSums.learn(space, seed, progress)
+    return traced, traced.probes
+
+
+def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
+    """The probe; one that fails at once where it is a mixer that the profile says cannot run."""
+    layer_key = copies_of(probe.key)[0] if probe.kind == "row" else probe.key
+    kind = layer_kind(layer_key)
+    if kind not in profile.unsupported_mixers:
+        return probe
+
+    def refuse() -> nn.Module:
+        raise ValueError(f"profile {profile.name!r} rules out {kind}")
+
+    return replace(probe, make=refuse)
+
+
+def profile_on(
+    device: Device,
+    space: SearchSpace,
+    path: Path,
+    *,
+    plan: ProfilePlan | None = None,
+    precision: str = "fp32",
+    layers: Layers | None = None,
+    measurers: Sequence[Measure] = (),
+    progress: Progress = lambda _done, _total, _seconds_left: None,
+) -> Profiled:
+    """Builds or completes the latency table of a space on a device, fits the predictions and checks them.
+
+    Args:
+        device: exports and, unless ``measurers`` do, measures.
+        space: whose layers and networks are measured.
+        path: of the table; what it holds already is not measured again.
+        plan: how much to measure.
+        precision: of the models.
+        layers: what ``layers_of`` gave for the space and the plan's seed; found here where it is None.
+        measurers: several devices of one kind, to share the work.
+        progress: told models done, models in all, seconds left.
+
+    Raises:
+        ValueError: the profile cannot run this space or precision, or the table holds for something else.
+        OSError: the device went away; the same call resumes.
+    """
+    wanted = device.profile.input_shape
+    given = space.input_shape(space.largest())
+    if wanted and tuple(wanted) != tuple(given):
+        raise ValueError(
+            f"profile {device.profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
+        )
+    sums, probes = layers or layers_of(space, (plan or ProfilePlan()).seed)
+    return profile_space(
+        space,
+        sums,
+        [_unless_ruled_out(probe, device.profile) for probe in probes],
+        table_header(device, space, precision),
+        plan or ProfilePlan(),
+        export=exporter(device, precision),
+        measurers=list(measurers) or [device.measure],
+        path=path,
+        progress=progress,
+    )

@@ -1,0 +1,1 @@
+"""A run: its folder, the order of its stages, and what they are handed."""

@@ -1,0 +1,272 @@
+"""A run: the folder that holds everything one job made, and from which it resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from results.files import is_part, read_json, remove_parts, write_json
+from runners.recipe.schema import Recipe, validate
+from runners.run.provenance import provenance
+
+STAGES = ("train", "profile", "search", "compress", "export", "report")
+OPTIONAL = {"audit": "train"}
+"""Stages that no other builds on and a whole run leaves out, and the stage each of them builds on."""
+
+# What each stage reads of the recipe; changing it sends the run back to that stage.
+_SECTIONS = {
+    "train": ("name", "seed", "data", "space", "train"),
+    "profile": ("profile",),
+    "search": ("search",),
+    "compress": ("compress",),
+    "export": (),
+    "report": (),
+    "audit": ("audit",),
+}
+_OUTPUTS = {
+    "train": ("train",),
+    "profile": ("profile",),
+    "search": ("search",),
+    "compress": ("compress",),
+    "export": ("artifacts",),
+    "report": ("report.html",),
+    "audit": ("audit",),
+}
+# What has to be there for a stage to count as done: a file that was deleted is made again.
+_RESULTS = {name: outputs[0] for name, outputs in _OUTPUTS.items()} | {"train": "train/supernet.safetensors"}
+# How the work is done, not what it is: they may change in the middle of it.
+_HOW = (
+    *("search.workers", "search.ray_address", "train.processes", "train.ray_address"),
+    *("audit.workers", "audit.networks"),  # networks that were audited are among more of them
+)
+
+
+class RunDirectory:
+    """An opened run. It is locked: a second process that opens it is refused.
+
+    Args:
+        path: of the folder; made if it is not there.
+        recipe: of the job; None takes the one the run was started with.
+        command: how it was called, for the record.
+
+    Attributes:
+        path: of the folder.
+        recipe: of the job.
+
+    Raises:
+        ValueError: the run belongs to another recipe, the folder holds other things, another process
+            works in it, or there is no run and no recipe.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe | None, command: str) -> None:
+        self.path = path
+        file = path / "recipe.json"
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is a file; --out names a folder")
+        if not file.exists():
+            if path.exists() and any(map(_foreign, path.iterdir())):
+                raise ValueError(f"{path} is not empty and holds no run; choose another --out")
+            if recipe is None:
+                raise ValueError(f"there is no run in {path}; start one with: quarry run RECIPE --out {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        try:
+            self.recipe = self._open(recipe, command)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, recipe: Recipe | None, command: str) -> Recipe:
+        path = self.path
+        file = path / "recipe.json"
+        remove_parts(path)
+        if not file.exists():
+            assert recipe is not None
+            write_json(path / "provenance.json", provenance(recipe.seed, command))
+            write_json(file, recipe.model_dump(mode="json"))
+        try:
+            found = validate(json.loads(file.read_bytes()), f"the recipe of the run in {path}")
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{file} is damaged ({error}), so this run cannot go on; put back a copy of it, or start "
+                "another run with another --out"
+            ) from error
+        if recipe is not None and recipe != found:
+            if not any((path / output).exists() for outputs in _OUTPUTS.values() for output in outputs):
+                # Nothing was made under the old one: it was refused for what this one may have mended.
+                write_json(path / "provenance.json", provenance(recipe.seed, command))
+                write_json(file, recipe.model_dump(mode="json"))
+                return recipe
+            aside = {section for name in OPTIONAL for section in _SECTIONS[name]}
+            keys = [key for key in _differences(found, recipe) if key.split(".")[0] not in aside]
+            if not set(keys) - set(_HOW):
+                found = _with(found, recipe, set(keys))
+                write_json(file, found.model_dump(mode="json"))
+                return found  # nor does an audit with its own settings make it another run
+            changed = ", ".join(keys)
+            raise ValueError(
+                f"{path} holds a run of another recipe; it differs in {changed}. Choose another --out, or "
+                f"change a stage of this run with: quarry STAGE --out {path} --set key=value"
+            )
+        return found
+
+    def close(self) -> None:
+        """Lets another process open the run."""
+        os.close(self._lock)
+
+    # -- stages -----------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> dict[str, float]:
+        """The finished stages whose results are there, and the seconds each took in its last process."""
+        file = self.path / "stages.json"
+        found = read_json(file) if file.exists() else {}
+        if not isinstance(found, dict) or not all(
+            name in _OUTPUTS and isinstance(seconds, int | float) for name, seconds in found.items()
+        ):
+            raise ValueError(f"{file} does not list finished stages; delete it to have them done again")
+        return {name: seconds for name, seconds in found.items() if (self.path / _RESULTS[name]).exists()}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Marks a stage finished when its work ends without an error."""
+        began = time.monotonic()
+        yield
+        write_json(self.path / "stages.json", self.finished | {name: round(time.monotonic() - began, 1)})
+
+    def require(self, stage: str) -> None:
+        """Checks that what a stage builds on is there.
+
+        Raises:
+            ValueError: an earlier stage is not finished; says which command does it.
+        """
+        for earlier in _before(stage):
+            if earlier not in self.finished:
+                raise ValueError(
+                    f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"
+                )
+
+    def revise(self, recipe: Recipe, stage: str, check: Callable[[], None] = lambda: None) -> Path | None:
+        """Takes a changed recipe, putting aside what this stage and later ones made under the old one.
+
+        Args:
+            recipe: the changed one.
+            stage: whose settings it changes.
+            check: called with the new recipe in place, before anything is put aside; what it raises leaves
+                the run as it was.
+
+        Returns:
+            As ``put_aside``.
+
+        Raises:
+            ValueError: the change concerns an earlier stage, whose results would no longer be the recipe's.
+        """
+        place = None
+        changed = _differences(self.recipe, recipe)
+        if not changed:
+            return place
+        allowed = {section for name in _from(stage) for section in _SECTIONS[name]}
+        for key in changed:
+            if key.split(".")[0] not in allowed:
+                owner = next(name for name, sections in _SECTIONS.items() if key.split(".")[0] in sections)
+                raise ValueError(
+                    f"{key} belongs to the {owner} stage, not to {stage}; change it with: quarry "
+                    f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
+                )
+        before, self.recipe = self.recipe, recipe
+        try:
+            check()
+        except BaseException:
+            self.recipe = before
+            raise
+        if set(changed) - set(_HOW):
+            place = self.put_aside(stage)
+        write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
+        return place
+
+    def put_aside(self, stage: str) -> Path | None:
+        """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done.
+
+        Returns:
+            That folder; None where they had made nothing.
+        """
+        later = _from(stage)
+        present = [self.path / output for name in later for output in _OUTPUTS[name]]
+        present = [path for path in present if path.exists()]
+        # First the mark: killed in between, the stages run again over what is left.
+        write_json(self.path / "stages.json", {k: v for k, v in self.finished.items() if k not in later})
+        if not present:
+            return None
+        number = 1 + sum(1 for _ in (self.path / "earlier").glob("*"))
+        place = self.path / "earlier" / str(number)
+        place.mkdir(parents=True)
+        for path in present:
+            shutil.move(path, place / path.name)
+        return place
+
+
+def _before(stage: str) -> tuple[str, ...]:
+    """The stages that one builds on."""
+    if stage in OPTIONAL:
+        return (*_before(OPTIONAL[stage]), OPTIONAL[stage])
+    return STAGES[: STAGES.index(stage)]
+
+
+def _from(stage: str) -> tuple[str, ...]:
+    """A stage and those that build on it."""
+    if stage in OPTIONAL:
+        return (stage,)
+    later = STAGES[STAGES.index(stage) :]
+    return (*later, *(name for name, base in OPTIONAL.items() if base in later))
+
+
+def _foreign(entry: Path) -> bool:
+    """Whether something in a folder is not what a run leaves that was killed while it was started."""
+    return entry.name not in (".lock", "provenance.json") and not is_part(entry)
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the kernel however we end
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise ValueError(f"another quarry process is working in {path}; wait for it or stop it") from None
+    return handle
+
+
+def _with(recipe: Recipe, other: Recipe, keys: Collection[str]) -> Recipe:
+    """The recipe with these dotted keys as another one has them."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key in keys:
+        section, name = key.split(".")
+        sections.setdefault(section, {})[name] = getattr(getattr(other, section), name)
+    return recipe.model_copy(
+        update={name: getattr(recipe, name).model_copy(update=new) for name, new in sections.items()}
+    )
+
+
+def _differences(first: Recipe, second: Recipe) -> list[str]:
+    """The keys, dotted, in which two recipes differ."""
+    return sorted(
+        key
+        for key, value in _flat(first.model_dump(mode="json")).items()
+        if _flat(second.model_dump(mode="json"))[key] != value
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

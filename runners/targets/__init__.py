@@ -1,0 +1,1 @@
+"""What a run optimises for: runtimes and the hardware profiles that name them."""

@@ -1,0 +1,130 @@
+"""Everything a supernet training goes on from, in one safetensors file.
+
+Data order and sampling are derived from (seed, step), so weights, averages, optimizer moments, the history of
+passes and the step are all there is to keep: the continued run equals the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nas.rules.step import History
+from nas.supernet.supernet import Supernet
+from results.files import replace_atomic
+
+_FORMAT = "quarry-training-2"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: steps done.
+        loss_sum: of the losses of the current epoch so far.
+        seconds: spent in the current epoch so far.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """What changes while a supernet is trained.
+
+    Attributes:
+        supernet: its weights.
+        optimizer: its moments.
+        average: exponential moving average of the flat weights, by group; empty when none is kept.
+        progress: how far it is.
+        history: of the last passes, for rules that learn from it.
+    """
+
+    supernet: Supernet
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor]
+    progress: Progress = field(default_factory=Progress)
+    history: History = field(default_factory=History)
+
+
+def save_checkpoint(path: Path, state: TrainingState) -> None:
+    """Writes the state, atomically."""
+    names = {id(parameter): name for name, parameter in state.supernet.parameters.items()}
+    tensors = {f"flat/{group}": tensor.cpu() for group, tensor in state.supernet.flat.items()}
+    tensors |= {f"average/{group}": tensor.cpu() for group, tensor in state.average.items()}
+    for parameter, moments in state.optimizer.state.items():
+        for key, value in moments.items():
+            tensors[f"optimizer/{key}/{names[id(parameter)]}"] = torch.as_tensor(value).cpu().contiguous()
+    for part in fields(History):
+        tensors[f"history/{part.name}"] = torch.from_numpy(getattr(state.history, part.name).copy())
+    metadata = {
+        "format": _FORMAT,
+        "fingerprint": state.supernet.space.fingerprint,
+        "progress": json.dumps(asdict(state.progress)),
+    }
+    replace_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_checkpoint(path: Path, state: TrainingState) -> None:
+    """Puts the state back as it was saved.
+
+    Raises:
+        ValueError: the file is truncated, of another kind, of another space, or of a model with other
+            parameters.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"the checkpoint {path} is damaged ({error}); delete it to start the training again"
+        ) from error
+    if metadata.get("format") != _FORMAT or metadata.get("fingerprint") != state.supernet.space.fingerprint:
+        raise ValueError(
+            f"the checkpoint {path} belongs to another search space or version; use another --out, "
+            f"or delete it to start the training again"
+        )
+    if not _fits(tensors, state):
+        raise ValueError(
+            f"the checkpoint {path} is of other parameters than the networks have, or of another "
+            f"average_decay: something was changed since. Use another --out, or delete it to start the "
+            f"training again"
+        )
+    with torch.no_grad():
+        for group, tensor in state.supernet.flat.items():
+            tensor.copy_(tensors[f"flat/{group}"])
+        for group, tensor in state.average.items():
+            tensor.copy_(tensors[f"average/{group}"])
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, moment, name = key.split("/", 2)
+            parameter = state.supernet.parameters[name]
+            # Fused optimizers keep their step count on the parameter's device.
+            state.optimizer.state[parameter][moment] = value.to(parameter.device)
+    parts = {part.name: tensors[f"history/{part.name}"].numpy() for part in fields(History)}
+    state.history = History(**parts)
+    state.progress = Progress(**json.loads(metadata["progress"]))
+
+
+def _fits(tensors: Mapping[str, Tensor], state: TrainingState) -> bool:
+    """Whether weights, average and moments have the shapes that the state has; a user's code may change."""
+    wanted = {f"flat/{group}": tensor.shape for group, tensor in state.supernet.flat.items()}
+    wanted |= {f"average/{group}": tensor.shape for group, tensor in state.average.items()}
+    known = {name: parameter.shape for name, parameter in state.supernet.parameters.items()}
+    wanted |= {
+        key: known.get(key.split("/", 2)[2], torch.Size([-1]))
+        for key in tensors
+        if key.startswith("optimizer/exp_avg")
+    }
+    return all(key in tensors and tensors[key].shape == shape for key, shape in wanted.items())

@@ -1,0 +1,1 @@
+"""Families of search spaces and the presets made of them."""

@@ -1,0 +1,80 @@
+"""Spaces by name, at several sizes. A recipe names one; the data decides classes and input shape."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from results.names import unknown
+from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.metaformer import Stage, metaformer
+
+PRESETS: dict[str, tuple[Stage, ...]] = {
+    # For images of 8x8: maps of 8x8, then 4x4.
+    "digits": (
+        Stage(widths=(16, 32, 48), depths=(1, 2, 3), resolution_step=1),
+        Stage(widths=(32, 64, 96), depths=(1, 2, 3)),
+    ),
+    # For images of 32x32: maps of 16x16, 8x8, then 4x4.
+    "cifar": (
+        Stage(widths=(16, 32, 48), depths=(1, 2, 3)),
+        Stage(widths=(32, 64, 96), depths=(1, 2, 3)),
+        Stage(widths=(64, 128, 192), depths=(1, 2, 3)),
+    ),
+    # The same at half the size: what two CPU cores can train in half an hour.
+    "cifar-small": (
+        Stage(widths=(16, 32), depths=(1, 2)),
+        Stage(widths=(32, 64), depths=(1, 2)),
+        Stage(widths=(64, 128), depths=(1, 2)),
+    ),
+    # For images of 128x128 and more: four stages from a quarter of the resolution down.
+    "mobile": (
+        Stage(
+            widths=(32, 48, 64), depths=(1, 2), resolution_step=4, mixers=("identity", "pooling", "depthwise")
+        ),
+        Stage(widths=(64, 96, 128), depths=(1, 2, 3), mixers=("identity", "pooling", "depthwise")),
+        Stage(widths=(128, 192, 256), depths=(2, 4, 6)),
+        Stage(widths=(192, 256, 384), depths=(1, 2, 3)),
+    ),
+}
+
+
+def preset(
+    name: str,
+    *,
+    classes: int,
+    input_shape: Shape,
+    mixers: Sequence[str] = (),
+    without: Collection[str] = (),
+    activation: str = "relu",
+) -> SearchSpace:
+    """The space of that name for a data set.
+
+    Args:
+        name: one of ``PRESETS``.
+        classes: outputs of the head.
+        input_shape: (C, H, W) of one image.
+        mixers: replaces the mixers of every stage where given.
+        without: mixers that are left out of every stage: what a device cannot run.
+        activation: of the convolutions.
+
+    Raises:
+        ValueError: an unknown preset, mixer or activation, or a stage that is left without a mixer.
+    """
+    if name not in PRESETS:
+        raise ValueError(unknown("space", name, PRESETS))
+    stages = PRESETS[name]
+    if mixers:
+        stages = tuple(replace(stage, mixers=tuple(mixers)) for stage in stages)
+    stages = tuple(_without(stage, without) for stage in stages)
+    return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
+
+
+def _without(stage: Stage, left_out: Collection[str]) -> Stage:
+    remaining = tuple(name for name in stage.mixers if name not in left_out)
+    if not remaining:
+        raise ValueError(
+            f"without {', '.join(stage.mixers)} no mixer is left in the space; name others, such as "
+            "space.mixers = ['identity', 'pooling', 'depthwise']"
+        )
+    return replace(stage, mixers=remaining)

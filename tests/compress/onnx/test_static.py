@@ -1,0 +1,124 @@
+"""Contracts of int8: the rounding error is at most half a step, and the file runs and predicts the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from onnx import numpy_helper
+
+from compress.onnx.file import OnnxFile
+from compress.onnx.static import CONVOLUTIONS, quantize_static
+from compress.onnx.verify import verify
+from tests.compress.networks import images
+from tests.compress.onnx.integers import WeightScales, dequantize, quantize, weight_scales
+
+WEIGHTS = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=2, max_dims=4, max_side=6),
+    elements=st.floats(-100, 100, width=32),
+)
+
+
+@settings(max_examples=60)
+@given(WEIGHTS, st.booleans())
+def test_quantizing_twice_is_quantizing_once_and_errs_by_half_a_step(weight, per_channel):
+    scales = weight_scales(weight, per_channel=per_channel)
+    once = dequantize(quantize(weight, scales), scales)
+    assert np.array_equal(quantize(once, scales), quantize(weight, scales))
+    assert np.array_equal(dequantize(quantize(once, scales), scales), once)
+    assert (np.abs(once - weight) <= scales.broadcast(weight.ndim) / 2 * (1 + 1e-5)).all()
+
+
+@settings(max_examples=60)
+@given(WEIGHTS)
+def test_a_scale_for_each_channel_is_never_coarser_than_one_for_all(weight):
+    fine, coarse = weight_scales(weight, per_channel=True), weight_scales(weight, per_channel=False)
+    assert (fine.scale <= coarse.scale).all()
+    bound = [scales.broadcast(weight.ndim) / 2 for scales in (fine, coarse)]
+    assert (bound[0] <= bound[1]).all()
+
+
+@pytest.fixture(scope="module")
+def int8_files(float_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    files = {}
+    for name, per_channel in (("channel", True), ("tensor", False)):
+        files[name] = folder / f"{name}.onnx"
+        quantize_static(float_file, images(64), files[name], per_channel=per_channel)
+    return files
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    return {entry.name: numpy_helper.to_array(entry) for entry in onnx.load(path).graph.initializer}
+
+
+def test_the_files_weights_are_ours(float_file, int8_files):
+    """ONNX Runtime's integers and scales are those that the contracts above hold for."""
+    floats = _weights(float_file)
+    for name, per_channel in (("channel", True), ("tensor", False)):
+        stored, checked = _weights(int8_files[name]), 0
+        for weight_name, weight in floats.items():
+            if f"{weight_name}_quantized" not in stored or weight.ndim != 4:
+                continue
+            scale = np.atleast_1d(stored[f"{weight_name}_scale"])
+            scales = WeightScales(scale=scale)
+            integers = stored[f"{weight_name}_quantized"]
+            assert np.abs(dequantize(integers, scales) - weight).max() <= scale.max() / 2 * (1 + 1e-5)
+            assert np.allclose(scale, weight_scales(weight, per_channel=per_channel).scale, rtol=1e-5)
+            assert np.array_equal(integers, quantize(weight, scales))
+            checked += 1
+        assert checked > 10
+
+
+def test_int8_predicts_as_the_network_does_and_is_smaller(float_file, int8_files, network):
+    data = images(200, seed=3)
+    record = verify(int8_files["channel"], network, (data, np.zeros(200)))
+    assert record.equal_predictions > 0.9
+    assert record.max_difference < 0.2 * record.logit_scale
+    assert int8_files["channel"].stat().st_size < 0.5 * float_file.stat().st_size
+
+
+def test_only_the_named_operators_are_quantized(float_file, tmp_path):
+    target = tmp_path / "int8.onnx"
+    quantize_static(float_file, images(32), target, operators=CONVOLUTIONS)
+    graph = onnx.load(target).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    for node in graph.node:
+        if node.op_type == "MatMul":
+            assert makers[node.input[0]] != "DequantizeLinear"
+        if node.op_type == "Conv":
+            assert makers[node.input[0]] == "DequantizeLinear"
+    assert [path.name for path in tmp_path.iterdir()] == ["int8.onnx"]
+
+
+def test_a_given_range_replaces_the_calibrated_one(float_file, tmp_path):
+    graph = onnx.load(float_file).graph
+    name = next(node.input[0] for node in graph.node if node.op_type == "Conv" and node.input[0] != "images")
+    target = tmp_path / "int8.onnx"
+    quantize_static(float_file, images(32), target, activation_ranges={name: (0.0, 51.0)})
+    assert _weights(target)[f"{name}_scale"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("ranges", ["percentile", "entropy"])
+def test_other_range_methods_give_a_file_that_runs(float_file, tmp_path, ranges, capsys):
+    target = tmp_path / "int8.onnx"
+    quantize_static(float_file, images(40), target, ranges=ranges, batch_size=16)
+    assert np.isfinite(OnnxFile(target)(images(4))).all()
+    assert capsys.readouterr().out == ""
+
+
+def test_bad_input_is_named_and_leaves_nothing(float_file, tmp_path):
+    target = tmp_path / "int8.onnx"
+    with pytest.raises(ValueError, match=r"unknown range method 'max'\. Valid: minmax, percentile, entropy"):
+        quantize_static(float_file, images(8), target, ranges="max")
+    with pytest.raises(ValueError, match="no calibration images"):
+        quantize_static(float_file, images(0), target)
+    with pytest.raises(ValueError, match=r"model\.onnx cannot be quantized: "):
+        quantize_static(float_file, np.zeros((8, 3, 8, 8), np.float32), target)
+    assert list(tmp_path.iterdir()) == []

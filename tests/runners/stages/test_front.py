@@ -1,0 +1,234 @@
+"""What is returned meets the limit as measured: who is chosen, and what replaces what is too slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.search import search
+from results.files import write_json
+from results.records import FrontEntry, SearchSummary
+from runners.cli.console import Console
+from runners.measuring.stopwatch import Timing
+from runners.stages import compress, export
+from runners.stages.compress import chosen_from_front, spare
+from runners.stages.front import luck, measured_front, tell_front
+from search_spaces.choice import Choice
+from search_spaces.space import Arch, SearchSpace
+
+SPACE = SearchSpace("front", [Choice("width", tuple(range(1, 31)))], build=lambda arch: None)  # type: ignore
+
+
+def timing(ms: float) -> Timing:
+    return Timing(median_ms=ms, low_ms=ms, high_ms=ms, repeats=1)
+
+
+class Slow:
+    """A device on which everything takes ``factor`` times what was predicted."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.batches = factor, 0
+
+    def identity(self) -> Any:
+        return SimpleNamespace(runtime="onnxruntime")
+
+    def export(self, module: Any, *_: Any) -> bytes:
+        return bytes([module])
+
+    def measure(self, models: Sequence[bytes], **_: float) -> list[Timing]:
+        self.batches += 1
+        return [timing(model[0] * self.factor) for model in models]
+
+
+class Network(int):
+    def eval(self) -> Network:
+        return self
+
+
+def costs(rows: np.ndarray) -> dict[str, np.ndarray]:
+    width = rows[:, 0] + 1.0
+    return {"latency_ms": width, "latency_ms_upper": width * 1.05, "macs": width, "params": width}
+
+
+def job_on(device: Slow, log: Path | None = None) -> Any:
+    return SimpleNamespace(
+        space=SPACE,
+        target=device,
+        console=Console(log),
+        precision="fp32",
+        recipe=SimpleNamespace(name="r", search=SimpleNamespace(confidence=0.95)),
+        supernet=SimpleNamespace(extract=lambda arch: Network(arch["width"])),
+    )
+
+
+def scored(arch: Arch) -> dict[str, float]:
+    return {"accuracy": int(arch["width"]) / 40}
+
+
+class Evaluator:
+    def __init__(self, images: int, lost: float = 0.0) -> None:
+        self.labels, self.lost = range(images), lost
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        return {"accuracy": scored(arch)["accuracy"] - self.lost}
+
+
+def front_on(device: Slow, limit_ms: float = 20.0, job: Any = None) -> SearchSummary:
+    found = search(
+        SPACE,
+        scored,
+        objectives={"accuracy": "max", "latency_ms": "min"},
+        constraints={"latency_ms": limit_ms},
+        costs=costs,
+        budget=30,
+        searcher="exhaustive",
+    )
+    evaluators: Any = (Evaluator(200), Evaluator(100, lost=0.02))
+    return measured_front(
+        job or job_on(device),
+        {"random": found},
+        costs,  # type: ignore[arg-type]
+        evaluators,
+        limit_ms=limit_ms,
+        reference=(0.1, limit_ms),
+        known_first=0,
+    )
+
+
+def test_a_front_that_measures_as_predicted_is_measured_once() -> None:
+    device = Slow(1.0)
+    summary = front_on(device)
+    assert device.batches == 1
+    assert all(entry.meets_limit for entry in summary.front)
+    assert max(entry.accuracy for entry in summary.front) == 19 / 40  # 20 has its upper end over the limit
+    assert summary.largest.accuracy == 30 / 40
+    assert (summary.scored_images, summary.held_back_images) == (200, 100)
+
+
+def test_where_all_of_the_front_is_too_slow_faster_networks_are_measured() -> None:
+    class SlowWhereWide(Slow):
+        """As predicted for the narrowest, far over it for what the front's thinning keeps."""
+
+        def measure(self, models: Sequence[bytes], **_: float) -> list[Timing]:
+            self.batches += 1
+            return [timing(20.5 if self.batches == 1 else 12.0) for _ in models]
+
+    device = SlowWhereWide(1.0)
+    summary = front_on(device)
+    assert device.batches == 2
+    met = [entry for entry in summary.front if entry.meets_limit]
+    assert met
+    assert any(not entry.meets_limit for entry in summary.front), "what was too slow is marked, not hidden"
+    assert len({entry.arch["width"] for entry in summary.front}) == len(summary.front)
+    assert len({entry.name for entry in summary.front}) == len(summary.front)
+
+
+def test_a_largest_network_that_cannot_be_scored_is_named() -> None:
+    job: Any = job_on(Slow(1.0))
+
+    def fails(arch: Arch) -> dict[str, float]:
+        raise RuntimeError("no such operator")
+
+    with pytest.raises(ValueError, match="the largest network.*no such operator.*trials are kept"):
+        measured_front(
+            job,
+            {},
+            costs,
+            (fails, None),
+            limit_ms=1.0,
+            reference=(0.1, 1.0),
+            known_first=0,  # type: ignore
+        )
+
+
+def test_where_nothing_meets_the_limit_it_is_said(tmp_path: Path) -> None:
+    device = Slow(1000.0)
+    job = job_on(device, tmp_path / "log.txt")
+    summary = front_on(device, job=job)
+    assert device.batches < 5
+    assert not any(entry.meets_limit for entry in summary.front)
+    tell_front(job, summary)
+    assert "no network of the front is under the limit of 20 ms" in (tmp_path / "log.txt").read_text()
+    job.path = tmp_path
+    write_json(tmp_path / "search" / "front.json", summary.to_json())
+    with pytest.raises(ValueError, match="no network of the front measures under 20 ms; the fastest takes"):
+        chosen_from_front(job)
+
+
+def test_the_luck_of_the_chosen_is_told_beside_the_largest() -> None:
+    assert luck(front_on(Slow(1.0))) == (
+        "the front is 2.0 points less accurate on average, the largest network, which nobody chose, "
+        "2.0 points less accurate"
+    )
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> Any:
+    """A run with a front of which the one that scored best was lucky."""
+    summary = front_on(Slow(1.0))
+    lucky = max(summary.front, key=lambda entry: entry.accuracy)
+    front = tuple(replace(e, held_back_accuracy=0.1) if e is lucky else e for e in summary.front)
+    write_json(tmp_path / "search" / "front.json", replace(summary, front=front).to_json())
+    job = job_on(Slow(1.0), tmp_path / "log.txt")
+    job.path, job.recipe.compress = tmp_path, SimpleNamespace(networks=1)
+    return SimpleNamespace(job=job, lucky=lucky.name)
+
+
+def test_the_choice_looks_at_all_validation_images(chosen: Any) -> None:
+    (best,) = chosen_from_front(chosen.job)
+    assert best.name != chosen.lucky
+    faster = spare(chosen.job, [best])
+    assert all(entry.measured_ms < best.measured_ms for entry in faster)
+    assert [entry.accuracy for entry in faster] == sorted((e.accuracy for e in faster), reverse=True)
+
+
+def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
+    chosen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compressed(job: Any, entries: Sequence[FrontEntry]) -> list[Any]:
+        return [(entry, SimpleNamespace(file=Path(entry.name))) for entry in entries]
+
+    measured: list[int] = []
+
+    def measure(job: Any, files: Sequence[Path]) -> list[Timing]:
+        measured.append(len(files))
+        return [timing(25.0) for _ in files[:-2]] + [timing(25.0 if len(files) < 4 else 12.0), timing(30.0)]
+
+    monkeypatch.setattr(export, "compressed_networks", compressed)
+    monkeypatch.setattr(export, "measure_files", measure)
+    found, timings = export._within_the_limit(chosen.job, Path("largest"))
+    assert measured == [2, 3, 4]
+    assert timings[len(found) - 1].median_ms == 12.0
+
+
+def test_all_three_weights_are_told() -> None:
+    def step(name: str, kept: bool, before: float, after: float | None) -> Any:
+        return SimpleNamespace(step=name, kept=kept, accuracy_before=before, accuracy_after=after)
+
+    steps = (
+        step("finetune", True, 0.9, 0.93),
+        step("retrain", False, 0.93, 0.92),
+        step("prune", True, 0.93, 0.92),
+    )
+    weights = export._weights(SimpleNamespace(steps=steps))  # type: ignore[arg-type]
+    assert weights is not None
+    assert (weights.inherited, weights.finetuned, weights.retrained) == (0.9, 0.93, 0.92)
+    assert weights.kept == "finetuned"
+    assert "retrained 92.0%; kept: finetuned" in weights.sentence()
+
+
+def test_retraining_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SimpleNamespace(
+        finetune_epochs=1, retrain_epochs=None, prune_ratio=0.0, channel_step=16, quantize=False
+    )
+    job: Any = SimpleNamespace(recipe=SimpleNamespace(compress=settings))
+    entry: Any = None
+    assert [step.name for step in compress._steps(job, entry, lambda d, t: None)] == ["finetune", "retrain"]
+    settings.retrain_epochs = 0
+    assert [step.name for step in compress._steps(job, entry, lambda d, t: None)] == ["finetune"]

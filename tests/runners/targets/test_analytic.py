@@ -1,0 +1,91 @@
+"""A device of constants: its latency is the graph's arithmetic and traffic, and never called measured."""
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from nas.costs.counts.analytic import count
+from nas.costs.model.fit import ProfilePlan
+from runners.cli.console import Console
+from runners.measuring.layers import profile_on
+from runners.recipe.schema import load_recipe
+from runners.run.directory import RunDirectory
+from runners.run.job import Job, rules_out
+from runners.targets.onnx_format import onnx_bytes
+from runners.targets.profile import HardwareProfile, Machine, load_profile
+from runners.targets.target import open_device
+from search_spaces.spaces.presets import preset
+
+
+def device(**machine: float) -> HardwareProfile:
+    constants = {"macs_per_s": 1e9, "bytes_per_s": 1e12} | machine
+    return HardwareProfile(
+        name="board", backend="analytic", precisions=("int8", "fp32"), machine=Machine(**constants)
+    )
+
+
+def test_a_network_takes_the_time_of_its_multiply_accumulates() -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8))
+    network = space.build(space.largest()).eval()
+    board = open_device(device())
+    as_int8, as_float, broken = board.measure(
+        [
+            board.export(network, (1, 8, 8), "int8"),
+            board.export(network, (1, 8, 8)),
+            b"no model",
+        ],
+        budget_s=0,
+    )
+    assert as_int8.median_ms == pytest.approx(1e3 * count(network, (1, 8, 8)).macs / 1e9, rel=0.02)
+    assert as_float.median_ms == pytest.approx(4 * as_int8.median_ms, rel=0.02)
+    assert broken.status == "unsupported"
+    assert "roofline" in board.identity().runtime
+
+
+def test_traffic_and_the_start_of_layers_count_where_they_rule() -> None:
+    layer, shape = nn.Conv2d(4, 4, 1, bias=False), (4, 10, 10)
+    board = open_device(device(macs_per_s=1e15, bytes_per_s=1e6, layer_overhead_ms=2.0))
+    (timing,) = board.measure([board.export(layer, shape, "int8")], budget_s=0)
+    assert timing.median_ms == pytest.approx(2.0 + (400 + 400 + 16) / 1e3, rel=0.01)
+
+
+def test_a_quantized_file_counts_as_int8() -> None:
+    layer, shape = nn.Conv2d(16, 16, 3, padding=1), (16, 8, 8)
+    board = open_device(device())
+    marked, quantized = board.measure(
+        [board.export(layer, shape, "int8"), onnx_bytes(layer, shape, precision="int8")], budget_s=0
+    )
+    assert quantized.median_ms == pytest.approx(marked.median_ms, rel=0.01)
+
+
+def test_a_space_is_costed_from_constants_exactly(tmp_path: Path) -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
+    board = open_device(load_profile("mcu"))
+    plan = ProfilePlan(fit_networks=6, check_networks=3)
+    profiled = profile_on(board, space, tmp_path / "table.parquet", plan=plan, precision="int8")
+    assert profiled.check.mape < 0.01
+    assert set(profiled.table.rows.status) == {"measured"}
+
+
+def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", ["profile.hardware=mcu"])
+    job = Job(RunDirectory(tmp_path / "run", recipe, "quarry run digits"), Console(tmp_path / "log"))
+    mixers = {layer.kind for layer in job.space.layers}
+    assert "attention" not in mixers
+    assert "depthwise" in mixers
+    job.fix_space()
+    assert "attention left out of the space: profile mcu cannot run it" in (tmp_path / "log").read_text()
+    # Another profile, chosen when the training is done, finds the space that was trained.
+    (tmp_path / "run" / "train").mkdir()
+    later = load_recipe("digits", ["profile.hardware=cpu-ort"])
+    job.run.recipe = later
+    assert job.mixers_left_out == ("attention",)
+    job.run.close()
+
+
+def test_a_space_left_without_a_mixer_says_which_to_name() -> None:
+    recipe = load_recipe("digits", ["profile.hardware=mcu", 'space.mixers=["attention"]'])
+    left_out = rules_out(recipe.space, load_profile("mcu"))
+    with pytest.raises(ValueError, match=r"without attention no mixer is left .* name others"):
+        preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("attention",), without=left_out)
