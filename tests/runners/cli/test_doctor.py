@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from runners.cli.app import doctor as module
 from runners.cli.console import Console
 from runners.cli.doctor import Finding, doctor, examine
-from runners.cli.main import doctor as module
 from runners.measuring.machine import busy_cores
 
 

@@ -1,0 +1,242 @@
+"""Parts by name: one registry for each kind of part, and one way to check the settings a recipe gives them.
+
+A *part* is a function or class that is registered under a name: a mixer, a training rule, a searcher, a
+compression step, a runtime. Its *settings* are its keyword-only parameters (the fields of a keyword-only
+dataclass); what it takes by position is handed to it at work. So a part brings its own settings, typed and
+documented where they are used, and nothing else has to be told of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from results.names import unknown
+
+P = TypeVar("P", bound=Callable[..., Any])
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of a part.
+
+    Attributes:
+        name: keyword in Python and key in a recipe.
+        annotation: type, perhaps ``Annotated`` with a range.
+        default: value where none is given; ``REQUIRED`` where one must be.
+        text: effect and unit, from the part's docstring.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    text: str
+
+    def check(self, value: object) -> object:
+        """The value as the annotation wants it.
+
+        Raises:
+            ValueError: another type, or out of range; says what would be right.
+        """
+        try:
+            return TypeAdapter(self.annotation).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(_first(error)) from None
+        except PydanticSchemaGenerationError:  # a type of the part's own, which only Python can give
+            return value
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Generic[P]):
+    """A registered part.
+
+    Attributes:
+        name: of the part.
+        part: function or class.
+        needs: what it cannot work without (``gradients``, ``sizes``), for whoever calls it to provide.
+    """
+
+    name: str
+    part: P
+    needs: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its docstring."""
+        text = inspect.getdoc(self.part) or ""
+        return text.partition("\n\n")[0].replace("\n", " ")
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings by name, in the order in which they are written."""
+        return settings_of(self.part)
+
+    def problems(self, options: Mapping[str, object]) -> list[str]:
+        """Everything that is wrong with the options given to it, each line beginning with the option."""
+        known, found = self.settings, []
+        for name, value in options.items():
+            if name not in known:
+                found.append(f"{name}: {unknown(f'setting of {self.name!r}', name, known)}")
+                continue
+            try:
+                known[name].check(value)
+            except ValueError as error:
+                found.append(f"{name} = {value!r}: {error}")
+        missing = [name for name, one in known.items() if one.default is REQUIRED and name not in options]
+        found += [f"{name}: {self.name!r} needs this and has no default" for name in missing]
+        return found
+
+    def configured(self, options: Mapping[str, object]) -> P:
+        """The part with these settings filled in; it still takes what it takes by position.
+
+        Raises:
+            ValueError: everything that is wrong with the options.
+        """
+        if problems := self.problems(options):
+            raise ValueError("; ".join(problems))
+        known = self.settings
+        checked = {name: known[name].check(value) for name, value in options.items()}
+        return typing.cast(P, partial(self.part, **checked)) if checked else self.part
+
+
+class Registry(Generic[P]):
+    """The parts of one kind.
+
+    Args:
+        kind: what its names stand for, in messages: ``mixer``, ``training rule``.
+
+    Example:
+        >>> rules = Registry[Callable[..., list]]("training rule")
+        >>> @rules.register("twice")
+        ... def twice(moment, *, factor: float = 2.0):
+        ...     '''Runs everything twice.'''
+        >>> rules.configured("twice", {"factor": 3})  # doctest: +ELLIPSIS
+        functools.partial(<function twice at ...>, factor=3.0)
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[P]] = {}
+
+    def register(self, name: str, *, needs: Iterable[str] = ()) -> Callable[[P], P]:
+        """Decorator that makes a part known by name.
+
+        Args:
+            name: how recipes call it.
+            needs: what it cannot work without.
+
+        Raises:
+            ValueError: the name is taken by another part.
+        """
+
+        def registered(part: P) -> P:
+            self.add(name, part, needs=needs)
+            return part
+
+        return registered
+
+    def add(self, name: str, part: P, *, needs: Iterable[str] = ()) -> None:
+        """``register`` as a call, for parts that are made and not written.
+
+        Raises:
+            ValueError: the name is taken by another part.
+        """
+        known = self._entries.get(name)
+        if known is not None and known.part != part:
+            raise ValueError(
+                f"there are two parts named {name!r}: a {self.kind} of that name is registered already, by "
+                f"{_where(known.part)}; choose another name for the one in {_where(part)}"
+            )
+        self._entries[name] = Entry(name=name, part=part, needs=frozenset(needs))
+
+    def __getitem__(self, name: str) -> Entry[P]:
+        """The entry of that name.
+
+        Raises:
+            ValueError: there is none; names the nearest.
+        """
+        if name not in self._entries:
+            raise ValueError(unknown(self.kind, name, self._entries))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def problems(self, name: str, options: Mapping[str, object], key: str) -> list[str]:
+        """Everything that is wrong with a part that a recipe asks for, a line each.
+
+        Args:
+            name: of the part.
+            options: its settings.
+            key: where it stands in the recipe; begins each line.
+        """
+        if name not in self._entries:
+            return [f"{key}: {unknown(self.kind, name, self._entries)}"]
+        return [f"{key}.{problem}" for problem in self._entries[name].problems(options)]
+
+    def configured(self, name: str, options: Mapping[str, object]) -> P:
+        """The part of that name with these settings filled in.
+
+        Raises:
+            ValueError: no such part, or everything that is wrong with the options.
+        """
+        return self[name].configured(options)
+
+
+def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
+    """The settings of a function or class: its keyword-only parameters."""
+    callee = part.func if isinstance(part, partial) else part
+    constructor = callee.__init__ if inspect.isclass(callee) else callee
+    try:
+        hints = typing.get_type_hints(constructor, include_extras=True)
+    except NameError:  # an annotation that is only there for type checkers
+        hints = {}
+    texts = _texts(inspect.getdoc(callee) or "")
+    return {
+        name: Setting(
+            name=name,
+            annotation=hints.get(name, Any),
+            default=one.default,
+            text=texts.get(name, ""),
+        )
+        for name, one in inspect.signature(part).parameters.items()
+        if one.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+_SECTION = re.compile(r"^(Args|Attributes):\n((?:(?:[ \t]+.*)?\n?)*)", re.MULTILINE)
+_ITEM = re.compile(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
+
+
+def _texts(docstring: str) -> dict[str, str]:
+    """What a docstring says of each parameter in its sections ``Args`` and ``Attributes``."""
+    return {
+        name: " ".join(text.split())
+        for _, body in _SECTION.findall(docstring)
+        for name, text in _ITEM.findall(body)
+    }
+
+
+def _where(part: object) -> str:
+    callee = part.func if isinstance(part, partial) else part
+    return str(getattr(callee, "__module__", None) or type(callee).__module__)
