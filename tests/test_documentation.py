@@ -35,7 +35,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_commands_of_the_readme_exist() -> None:
-    from runners.cli.app import main as cli
+    from runners.cli import app as cli
 
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
     for word in re.findall(r"^quarry (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.cli.app import main as cli
+from runners.cli import app as cli
 from tests.end_to_end.command import Call, Said
 
 

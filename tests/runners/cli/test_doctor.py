@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from runners.cli.app import doctor as module
+from runners.cli import doctor as module
 from runners.cli.console import Console
 from runners.cli.doctor import Finding, doctor, examine
 from runners.measuring.machine import busy_cores
