@@ -3,10 +3,10 @@
     python -m tests.same_results record before.json       (in a checkout of the code before)
     python -m tests.same_results compare before.json      (in one of the code after, on the same machine)
 
-Latencies are those of profile ``mcu``, which are computed, so a run follows from its seed alone; each seed has
-three searchers and random search. Compared are a hash of the supernet's weights, every trial (arch, accuracy,
-latency), the front as measured, every compression step (kept, accuracies, MACs), and the artifacts' accuracies.
-Figures hold for one machine: other processors round otherwise.
+Latencies are those of profile ``mcu``, which are computed, so a run follows from its seed alone; each seed
+has three searchers and random search. Compared are a hash of the supernet's weights, every trial (arch,
+accuracy, latency), the front as measured, every compression step (kept, accuracies, MACs), and the accuracies
+of the artifacts. Figures hold for one machine: other processors round otherwise.
 """
 
 from __future__ import annotations
