@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ALLOWED = {
-    "search_spaces": {"search_spaces"},
+    "search_spaces": {"search_spaces", "results"},
     "results": {"results"},
     "nas": {"nas", "search_spaces", "results"},
     "compress": {"compress", "results"},
