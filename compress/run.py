@@ -15,9 +15,9 @@ from compress.candidate import Candidate, Context, Step, Timing
 from compress.decision import Trial, Verdict, choose, judge_accuracy, judge_speed
 from compress.onnx.export import export_onnx
 from compress.onnx.why import explain
-from compress.record import CompressionStep
 from compress.saved import FILE, restore, save
 from results.files import append_line, read_lines
+from results.records import StepRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Compressed:
     network: nn.Module
     file: Path
     precision: str
-    steps: tuple[CompressionStep, ...]
+    steps: tuple[StepRecord, ...]
 
 
 def run_steps(
@@ -45,7 +45,7 @@ def run_steps(
     *,
     folder: Path,
     log: Path,
-    progress: Callable[[CompressionStep], None] = lambda _: None,
+    progress: Callable[[StepRecord], None] = lambda _: None,
 ) -> Compressed:
     """Tries the steps in order and undoes each that does not pay.
 
@@ -71,7 +71,7 @@ def run_steps(
     names = [step.name for step in steps]
     if len(set(names)) != len(names):
         raise ValueError(f"the steps of a job need different names, got {', '.join(names)}")
-    done = [step for step in map(CompressionStep.from_json, read_lines(log)) if step.network == name]
+    done = [step for step in map(StepRecord.from_json, read_lines(log)) if step.network == name]
     if [step.step for step in done] != names[: len(done)]:
         raise ValueError(
             f"{log} has the steps {', '.join(step.step for step in done)} for {name}, but {', '.join(names)} "
@@ -79,7 +79,7 @@ def run_steps(
         )
     current = _start(network, context, folder)
     accuracy = best = done[0].accuracy_before if done else context.accuracy(current.file)
-    records: list[CompressionStep] = []
+    records: list[StepRecord] = []
     for index, step in enumerate(steps):
         place = folder / f"{index + 1}_{step.name}"
         if index < len(done):
@@ -111,7 +111,7 @@ def _start(network: nn.Module, context: Context, folder: Path) -> Candidate:
 
 def _try(
     name: str, step: Step, current: Candidate, context: Context, place: Path, *, accuracy: float, best: float
-) -> tuple[Candidate, CompressionStep]:
+) -> tuple[Candidate, StepRecord]:
     """The candidate to go on with, saved where it is a new one, and the record of the step."""
     began = time.perf_counter()
     scratch = place.with_name(f"{place.name}.tried")
@@ -128,7 +128,7 @@ def _try(
     if after and kept:
         result = save(after, place)
     shutil.rmtree(scratch, ignore_errors=True)
-    return result, CompressionStep(
+    return result, StepRecord(
         network=name,
         step=step.name,
         kept=kept,

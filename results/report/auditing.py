@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.audit import AuditSummary
+from results.records import AuditSummary
 from results.report.chart import Chart, axis, plain_percent
 from results.report.markup import Html, absent, count, join, paragraph, percent, table, tag
 from results.report.sources import Sources

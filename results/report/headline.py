@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from results.card import Card, CardLatency
-from results.records import FrontEntry
+from results.records import Card, CardLatency, FrontEntry
 from results.report.markup import (
     Html,
     Piece,

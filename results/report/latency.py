@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from results.card import COMPUTED
+from results.records import COMPUTED
 from results.report.chart import Chart, axis, plain
 from results.report.markup import (
     Html,

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from results.audit import AuditSummary
-from results.card import COMPUTED, Card
 from results.files import read_json, read_lines
-from results.records import EpochRecord, FrontEntry, SearchSummary
+from results.records import COMPUTED, AuditSummary, Card, EpochRecord, FrontEntry, SearchSummary
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -31,7 +29,7 @@ class Sources:
         stages: finished ones and their seconds.
         epochs: of the supernet's training.
         trials: by searcher, in the order they ended.
-        steps: compression steps in the form ``compress.record`` writes.
+        steps: compression steps as ``StepRecord`` writes them.
         cards: of the artifacts, the chosen one first.
         unreadable: what could not be read and why, in words.
     """

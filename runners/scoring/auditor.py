@@ -66,7 +66,7 @@ class Auditor:
     test: Images
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """The accuracies that ``results.audit.AuditedNetwork`` has."""
+        """The accuracies that ``results.records.AuditedNetwork`` has."""
         plan, supernet = self.plan, self.evaluator.supernet
         inherited_test = replace(self.evaluator, images=self.test[0], labels=self.test[1])
         alone = train_alone(

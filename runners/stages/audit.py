@@ -18,8 +18,8 @@ from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
 from nas.search.pool import Outcome, Pool, SerialPool
 from nas.supernet.supernet import Supernet
-from results.audit import AuditedNetwork, AuditSummary, summarise
 from results.files import append_line, read_json, read_lines, write_json
+from results.records.audit import AuditedNetwork, AuditSummary, summarise
 from results.report.markup import count as in_units
 from results.report.page import write_report
 from runners.pools.evaluate_all import evaluate_all

@@ -10,13 +10,12 @@ from torch import nn
 
 from compress.candidate import Context, Step
 from compress.onnx.verify import accuracy as file_accuracy
-from compress.record import CompressionStep
 from compress.run import Compressed, run_steps
 from compress.steps import Finetune, Prune, Quantize
 from nas.costs.counts.analytic import count
 from nas.supernet.calibration import recalibrate
 from results.files import read_json
-from results.records import FrontEntry, SearchSummary
+from results.records import FrontEntry, SearchSummary, StepRecord
 from runners.measuring.stopwatch import Timing
 from runners.recipe.schema import Recipe
 from runners.run.job import Job
@@ -189,6 +188,6 @@ def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
     )
 
 
-def _tell(job: Job, record: CompressionStep) -> None:
+def _tell(job: Job, record: StepRecord) -> None:
     verdict = "kept" if record.kept else "undone"
     job.console.say(f"{record.network}, {record.step}: {verdict}; {record.reason} ({record.seconds:.0f} s)")

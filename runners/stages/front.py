@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas.search import SearchResult
-from results.card import COMPUTED
 from results.front import non_dominated
-from results.records import FrontEntry, LayerRecord, SearchSummary
+from results.records import COMPUTED, FrontEntry, LayerRecord, SearchSummary
 from runners.run.job import Job
 from runners.scoring.subnets import SubnetEvaluator
 from runners.stages.candidates import Candidates

@@ -9,8 +9,8 @@ from typing import Any
 
 from nas.costs.layers.probes import layer_kind
 from nas.costs.table.table import LatencyTable
-from results.card import COMPUTED
 from results.files import write_atomic, write_json
+from results.records import COMPUTED
 from runners.measuring.machine import BUSY_CORES, busy_cores
 from runners.measuring.power import watts_during
 from runners.run.job import Job

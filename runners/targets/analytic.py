@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto, NodeProto, shape_inference
 from torch import nn
 
-from results.card import COMPUTED
+from results.records import COMPUTED
 from runners.measuring.stopwatch import Timing, not_measured
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import HardwareProfile

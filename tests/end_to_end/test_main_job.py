@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
-from results.card import Card
 from results.files import read_lines
+from results.records import Card
 from runners.data.load import load_data
 from runners.recipe.schema import load_recipe
 from tests.end_to_end.command import SMALL, kill_when, quarry, settings

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from results.audit import AuditedNetwork, AuditSummary, mean_gap, of_pairs, rank_agreement, summarise
+from results.records.audit import AuditedNetwork, AuditSummary, mean_gap, of_pairs, rank_agreement, summarise
 from results.statistics import kendall
 
 

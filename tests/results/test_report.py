@@ -10,9 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from results.card import COMPUTED
 from results.files import append_line, read_json, write_json
-from results.records import SearchSummary
+from results.records import COMPUTED, SearchSummary
 from results.report import write_report
 from results.report.searching import progress
 from tests.results.finished_run import write_finished_run

@@ -14,8 +14,8 @@ import pytest
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
-from results.audit import AuditSummary
 from results.files import read_json, read_lines
+from results.records import AuditSummary
 from runners.run.sequence import audit, start
 from runners.stages import audit as stage
 from runners.stages.audit import audit_warning

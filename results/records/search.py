@@ -1,58 +1,11 @@
-"""What a run writes about itself: one line an epoch, the front, the card of an artifact.
-
-Units are in the names; an accuracy is a fraction in [0, 1]; sizes are of one input. The latency check
-is written by ``nas.costs`` and a compression step by ``compress.record``.
-"""
+"""What a search found: the networks of the front, and their layers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from results.card import Agreement, Card, CardAccuracy, CardInput, CardLatency, CardWeights, Limit, Reference
 from results.codec import Record
-
-__all__ = [
-    "Agreement",
-    "Card",
-    "CardAccuracy",
-    "CardInput",
-    "CardLatency",
-    "CardWeights",
-    "EpochRecord",
-    "FrontEntry",
-    "LayerRecord",
-    "Limit",
-    "Record",
-    "Reference",
-    "SearchSummary",
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord(Record):
-    """One epoch of the supernet's training; a line of train/history.jsonl.
-
-    Attributes:
-        epoch: counted from 0.
-        step: optimizer steps taken so far.
-        loss: mean over the epoch.
-        learning_rate: at the epoch's end.
-        seconds: what the epoch's steps took, without the scoring of the watched subnets.
-        images_per_second: of these steps, reading and augmenting included.
-        watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random subnet
-            of 1.23 M MACs", ...
-        alarms: in words, such as a bigger subnet doing clearly worse than a smaller one.
-    """
-
-    epoch: int
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-    watched: dict[str, float] = field(default_factory=dict)
-    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,33 @@
+"""What training writes about each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from results.codec import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord(Record):
+    """One epoch of the supernet's training; a line of train/history.jsonl.
+
+    Attributes:
+        epoch: counted from 0.
+        step: optimizer steps taken so far.
+        loss: mean over the epoch.
+        learning_rate: at the epoch's end.
+        seconds: what the epoch's steps took, without the scoring of the watched subnets.
+        images_per_second: of these steps, reading and augmenting included.
+        watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random subnet
+            of 1.23 M MACs", ...
+        alarms: in words, such as a bigger subnet doing clearly worse than a smaller one.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    watched: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
