@@ -51,7 +51,19 @@ def test_subnet_equals_extracted_bit_for_bit(space: SearchSpace) -> None:
         assert torch.equal(subnet(images), extracted(images)), arch
 
 
-def test_gradients_land_in_the_used_slice_only_and_equal_the_static_network(space: SearchSpace) -> None:
+ROUNDING = 1e-5
+"""Largest difference between gradients, as a share of the largest gradient of the network.
+
+PyTorch may sum the products of a weight's gradient in another order where the gradient is written into a strided
+view, and which order depends on the processor. A sum of n float32 products then differs by some sqrt(n) units of
+2^-24: with n up to 4 x 32 x 32 positions here, 4e-6. Measured on an AMD EPYC with AVX-512: 2.3e-7 at most. A wrong
+slice or a scale that follows the width is wrong by a share of order one.
+"""
+
+
+def test_gradients_land_in_the_used_slice_only_and_are_the_static_networks_to_rounding(
+    space: SearchSpace,
+) -> None:
     supernet, images = randomised(space), images_for(space)
     for arch in archs_of(space):
         supernet.zero_grad()
@@ -59,12 +71,16 @@ def test_gradients_land_in_the_used_slice_only_and_equal_the_static_network(spac
         subnet(images).square().mean().backward()
         extracted(images).square().mean().backward()
         expected = {group: torch.zeros_like(flat) for group, flat in supernet.grad.items()}
+        used = {group: torch.zeros_like(flat, dtype=torch.bool) for group, flat in supernet.grad.items()}
         for name, parameter in extracted.named_parameters():
             if parameter.grad is not None:
-                entry = supernet.index[name]
-                entry.view(expected[entry.group], tuple(parameter.shape)).copy_(parameter.grad)
+                entry, shape = supernet.index[name], tuple(parameter.shape)
+                entry.view(expected[entry.group], shape).copy_(parameter.grad)
+                entry.view(used[entry.group], shape).fill_(True)
+        largest = max(float(gradient.abs().max()) for gradient in expected.values())
         for group, gradient in supernet.grad.items():
-            assert torch.equal(gradient, expected[group]), arch
+            assert float((gradient - expected[group]).abs().max()) <= ROUNDING * largest, arch
+            assert not gradient[~used[group]].any(), arch
 
 
 def test_what_runs_or_is_extracted_changes_nothing_for_others(space: SearchSpace) -> None:
