@@ -54,10 +54,10 @@ def test_subnet_equals_extracted_bit_for_bit(space: SearchSpace) -> None:
 ROUNDING = 1e-5
 """Largest difference between gradients, as a share of the largest gradient of the network.
 
-PyTorch may sum the products of a weight's gradient in another order where the gradient is written into a strided
-view, and which order depends on the processor. A sum of n float32 products then differs by some sqrt(n) units of
-2^-24: with n up to 4 x 32 x 32 positions here, 4e-6. Measured on an AMD EPYC with AVX-512: 2.3e-7 at most. A wrong
-slice or a scale that follows the width is wrong by a share of order one.
+PyTorch may sum the products of a weight's gradient in another order where the gradient is written into a
+strided view, and which order depends on the processor. A sum of n float32 products then differs by some
+sqrt(n) units of 2^-24: with n up to 4 x 32 x 32 positions here, 4e-6. Measured on an AMD EPYC with AVX-512:
+2.3e-7 at most. A wrong slice or a scale that follows the width is wrong by a share of order one.
 """
 
 
