@@ -1,1 +1,1 @@
-"""Passes over any nn.Module: fuse, prune, quantize, distill; export and verification."""
+"""Compression of any nn.Module: fine-tune, prune, quantize; each step kept only where it pays."""

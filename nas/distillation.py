@@ -1,4 +1,4 @@
-"""How far a subnet's outputs are from its teacher's: KL, and the adaptive alpha-divergence.
+"""Losses on a teacher's outputs: KL, the adaptive alpha-divergence, and KL mixed with the loss on labels.
 
 The names are the recipe's: ``train.distillation``.
 """
@@ -44,6 +44,47 @@ def adaptive_alpha(student: Tensor, teacher: Tensor) -> Tensor:
     pull = (q * ratio * log_q).sum(dim=1)  # its gradient is the divergence's
     left = value + pull - pull.detach()
     return torch.where(left.detach() > right.detach(), left, right).mean()
+
+
+def distillation_loss(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    temperature: float = 4.0,
+    teacher_weight: float = 0.5,
+) -> Tensor:
+    """Cross-entropy with the labels, mixed with KL from the teacher's softened predictions.
+
+    "Distilling the Knowledge in a Neural Network" (Hinton et al., 2015), section 2.
+
+    Args:
+        student: Logits of the student, (B, classes).
+        teacher: Logits of the teacher, (B, classes); no gradient flows into them.
+        labels: Class indices, (B,), int64; without them the teacher is all there is.
+        temperature: Divisor of both logits. KL is scaled by its square, so that the gradient does not shrink
+            with it (section 2.1).
+        teacher_weight: Weight of KL, in [0, 1]; the labels have the rest.
+
+    Returns:
+        A scalar, averaged over the batch.
+
+    Raises:
+        ValueError: logits of different shapes, a temperature that is not positive, a weight outside [0, 1].
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"student and teacher must have the same classes, got logits of shape {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}"
+        )
+    if temperature <= 0:
+        raise ValueError(f"the temperature must be positive, got {temperature}")
+    if not 0 <= teacher_weight <= 1:
+        raise ValueError(f"the teacher's weight must be in [0, 1], got {teacher_weight}")
+    divergence = temperature**2 * kl(student / temperature, teacher.detach() / temperature)
+    if labels is None:
+        return divergence
+    return teacher_weight * divergence + (1 - teacher_weight) * F.cross_entropy(student, labels)
 
 
 DISTILLATIONS = {"kl": kl, "alpha": adaptive_alpha}

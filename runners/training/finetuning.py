@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.distill import distillation_loss
+from nas.distillation import distillation_loss
 from runners.training.batches import Prepare, batches, batches_per_epoch, channels_last, generator
 from runners.training.schedule import warmup_cosine
 
