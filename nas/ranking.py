@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.rules.moment import Moment, Size
 from nas.rules.sampling import draw_at
-from nas.rules.step import Moment, Size
 from search_spaces.space import Rows, SearchSpace
 
 _TRIES = 50  # draws for a place whose archs were all taken

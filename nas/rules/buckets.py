@@ -9,25 +9,34 @@ loss from the older to the newer half of the history, which is kept in the check
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from nas.rules.moment import Count, Floats, Moment, Pass, Share
+from nas.rules.registry import RULES
 from nas.rules.sampling import draw_at, positions, taught
-from nas.rules.step import Floats, Moment, Pass
 
 _LEAST = 8  # losses in each half before a bucket's fall means anything
 _MANY = 50  # losses a bucket; with a chance of 5 % each, one that holds archs is then seen almost surely
 
 
+@RULES.register("cost_buckets", needs={"sizes"})
 def cost_buckets(
-    moment: Moment, *, random_subnets: int = 2, buckets: int = 6, even: float = 0.3
+    moment: Moment,
+    *,
+    random_subnets: Count = 2,
+    buckets: Annotated[int, Field(ge=2)] = 6,
+    even: Share = 0.3,
 ) -> list[Pass]:
     """The largest on the labels, and ``random_subnets + 1`` subnets from buckets of size on its outputs.
 
     Args:
-        moment: with a size.
-        random_subnets: students, less one: as many passes as the sandwich has.
-        buckets: of equal width in log size.
+        moment: state of the training, with a size.
+        random_subnets: students trained in each step, less one: as many passes as the sandwich has.
+        buckets: regions of equal width in log size.
         even: share of the probability that is spread evenly, so that no bucket is forgotten.
 
     Raises:

@@ -9,26 +9,32 @@ a straight line: the paper's own curve could not be checked against its code.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from nas.rules.moment import Count, Moment, Pass, Share
+from nas.rules.registry import RULES
 from nas.rules.sampling import draw, smallest_row, taught
-from nas.rules.step import Moment, Pass
 
 
+@RULES.register("delayed")
 def delayed(
     moment: Moment,
     *,
-    random_subnets: int = 2,
-    delay: float = 0.5,
-    epsilon: float = 0.01,
-    rise: float = 0.25,
+    random_subnets: Count = 2,
+    delay: Share = 0.5,
+    epsilon: Share = 0.01,
+    rise: Annotated[float, Field(gt=0, le=1)] = 0.25,
 ) -> list[Pass]:
     """The largest alone until ``delay``; then the sandwich, its students weighing from ``epsilon`` up to 1.
 
     Args:
-        moment: see there.
-        random_subnets: beside the largest and the smallest.
+        moment: state of the training.
+        random_subnets: random subnets trained in each step, in addition to the largest and the smallest.
         delay: share of the training in which the largest runs alone.
-        epsilon: the students' first weight.
-        rise: share of the training over which the weight rises to 1.
+        epsilon: first weight of the students' losses.
+        rise: share of the training over which that weight rises to 1.
     """
     if moment.progress < delay:
         return taught(moment.space, [])

@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.rules.moment import Count, Moment, Pass
+from nas.rules.registry import RULES
 from nas.rules.sampling import positions
-from nas.rules.step import Moment, Pass
 from search_spaces.space import Rows, SearchSpace
 
 _LEVELS = 16
 
 
-def nested(moment: Moment, *, random_subnets: int = 2) -> list[Pass]:
-    """``random_subnets + 2`` members of the chain on the labels, as many passes as the sandwich has."""
+@RULES.register("nested")
+def nested(moment: Moment, *, random_subnets: Count = 2) -> list[Pass]:
+    """``random_subnets + 2`` members of the chain on the labels, as many passes as the sandwich has.
+
+    Args:
+        moment: state of the training.
+        random_subnets: subnets of the chain trained in each step, less two.
+    """
     n, links = random_subnets + 2, chain(moment.space)
     if moment.size is None:
         chosen = links[moment.rng.integers(len(links), size=n)]

@@ -8,19 +8,26 @@ and the phases are separate trainings; here the largest goes on learning and tea
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Annotated
 
+import numpy as np
+from pydantic import Field
+
+from nas.rules.moment import Count, Moment, Pass
+from nas.rules.registry import RULES
 from nas.rules.sampling import draw, taught
-from nas.rules.step import Moment, Pass
 from search_spaces.space import Rows, SearchSpace
 
 
-def progressive(moment: Moment, *, random_subnets: int = 2, alone: float = 0.25) -> list[Pass]:
+@RULES.register("progressive")
+def progressive(
+    moment: Moment, *, random_subnets: Count = 2, alone: Annotated[float, Field(ge=0, lt=1)] = 0.25
+) -> list[Pass]:
     """The largest on the labels, and ``random_subnets + 1`` subnets of what is open by now on its outputs.
 
     Args:
-        moment: see there.
-        random_subnets: students, less one: as many passes as the sandwich has.
+        moment: state of the training.
+        random_subnets: students trained in each step, less one: as many passes as the sandwich has.
         alone: share of the training in which the largest runs alone.
     """
     if moment.progress < alone:

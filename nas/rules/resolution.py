@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nas.rules.step import Moment, Pass, Rule
+from nas.rules.moment import Moment, Pass, Rule
 
 
 def at_resolutions(rule: Rule, resolutions: Sequence[tuple[int, int]]) -> Rule:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.rules.step import Floats, Moment, Pass
+from nas.rules.moment import Floats, Moment, Pass
 from search_spaces.space import Rows, SearchSpace
 
 _CANDIDATES = 32  # archs looked at for each one drawn: sizes then miss by 2 % of the log range

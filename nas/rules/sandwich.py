@@ -9,11 +9,18 @@ the smallest takes its at random, so that every mixer is trained at its smallest
 
 from __future__ import annotations
 
+from nas.rules.moment import Count, Moment, Pass
+from nas.rules.registry import RULES
 from nas.rules.sampling import draw, smallest_row, taught
-from nas.rules.step import Moment, Pass
 
 
-def sandwich(moment: Moment, *, random_subnets: int = 2) -> list[Pass]:
-    """The largest on the labels; the smallest and ``random_subnets`` random ones on its outputs."""
+@RULES.register("sandwich")
+def sandwich(moment: Moment, *, random_subnets: Count = 2) -> list[Pass]:
+    """The largest on the labels; the smallest and ``random_subnets`` random ones on its outputs.
+
+    Args:
+        moment: state of the training.
+        random_subnets: random subnets trained in each step, in addition to the largest and the smallest.
+    """
     smallest = smallest_row(moment.space, moment.rng)
     return taught(moment.space, [smallest, *draw(moment, random_subnets)])

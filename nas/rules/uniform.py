@@ -7,11 +7,18 @@ nor the smallest is sure of its turn.
 
 from __future__ import annotations
 
+from nas.rules.moment import Count, Moment, Pass
+from nas.rules.registry import RULES
 from nas.rules.sampling import draw
-from nas.rules.step import Moment, Pass
 
 
-def uniform(moment: Moment, *, random_subnets: int = 2) -> list[Pass]:
-    """``random_subnets + 2`` random subnets on the labels, as many passes as the sandwich has."""
+@RULES.register("uniform")
+def uniform(moment: Moment, *, random_subnets: Count = 2) -> list[Pass]:
+    """``random_subnets + 2`` random subnets on the labels, as many passes as the sandwich has.
+
+    Args:
+        moment: state of the training.
+        random_subnets: random subnets trained in each step, less two.
+    """
     n = random_subnets + 2
     return [Pass(arch=moment.space.to_arch(row), weight=1 / n) for row in draw(moment, n)]

@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.rules import rule
-from nas.rules.step import Rule, Size
+from nas.rules.moment import Rule, Size
 from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
 from results.records import EpochRecord
@@ -102,7 +102,7 @@ def check_train(job: Job) -> None:
 
 def _rule(recipe: Train, space: SearchSpace) -> Rule:
     resolutions = check_resolutions(space, recipe.resolutions)
-    return rule(recipe.rule, random_subnets=recipe.random_subnets, resolutions=resolutions)
+    return rule(recipe.rule, {"random_subnets": recipe.random_subnets}, resolutions=resolutions)
 
 
 def _many(count: int) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nas.rules.step import History
+from nas.rules.moment import History
 from nas.supernet.supernet import Supernet
 from results.files import replace_atomic
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.rules.step import History, Moment, Pass, Rule, Size
+from nas.rules.moment import History, Moment, Pass, Rule, Size
 from nas.supernet.supernet import Supernet
 from runners.training.batches import Prepare, batches, batches_per_epoch, channels_last, generator
 from runners.training.checkpoint import Progress, TrainingState, load_checkpoint, save_checkpoint

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nas.rules.step import Moment, Pass
+from nas.rules.moment import Moment, Pass
 from nas.supernet.supernet import Supernet
 from runners.training.batches import Prepare
 from runners.training.loop import TrainSettings, train_supernet

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.distillation import DISTILLATIONS
-from nas.rules.step import Pass
+from nas.rules.moment import Pass
 from nas.supernet.supernet import Supernet
 from runners.training.batches import channels_last
 

@@ -29,7 +29,7 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
 from nas.rules import rule
-from nas.rules.step import Moment, Pass, Rule, Size
+from nas.rules.moment import Moment, Pass, Rule, Size
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines

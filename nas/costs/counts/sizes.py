@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nas.costs.counts.analytic import AnalyticCosts
-from nas.rules.step import Floats, Size
+from nas.rules.moment import Floats, Size
 from search_spaces.space import Rows, SearchSpace
 
 _COUNTED = 64  # networks of a space that only builds

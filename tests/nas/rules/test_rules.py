@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.rules import RULES, rule
 from nas.rules.buckets import cost_buckets, probabilities
+from nas.rules.moment import Floats, History, Moment, Pass, Size
 from nas.rules.nested import chain
 from nas.rules.progressive import lowest_open
 from nas.rules.sampling import draw, draw_at
-from nas.rules.step import Floats, History, Moment, Pass, Size
 from search_spaces.choice import Choice
 from search_spaces.space import Rows, SearchSpace
 from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
@@ -64,7 +64,7 @@ def test_passes_are_valid_ordered_and_repeatable(
     name: str, which: str, seed: int, progress: float, sized: bool, random_subnets: int
 ) -> None:
     sized = sized or which == "cost_buckets"  # which says so when it has no sizes, see below
-    chosen = rule(which, random_subnets=random_subnets)
+    chosen = rule(which, {"random_subnets": random_subnets})
     passes = chosen(moment(name, seed, progress=progress, sized=sized))
     assert passes == chosen(moment(name, seed, progress=progress, sized=sized))
     assert 1 <= len(passes) <= random_subnets + 2
@@ -266,6 +266,27 @@ def test_every_resolution_has_its_turn() -> None:
         for one in rule("sandwich", resolutions=sizes)(moment("cifar", seed))[1:]
     }
     assert seen >= set(sizes)
+
+
+def test_a_rules_own_settings_are_typed_have_a_range_and_a_text() -> None:
+    """What a recipe may give ``train.rule``: nobody else has to be told of a rule's settings."""
+    found = RULES["delayed"].settings
+    assert list(found) == ["random_subnets", "delay", "epsilon", "rise"]
+    assert found["delay"].text == "share of the training in which the largest runs alone."
+    assert rule("delayed", {"delay": 0.1})(moment("digits", 0, progress=0.2))[1:]
+    assert not rule("delayed")(moment("digits", 0, progress=0.2))[1:]
+    with pytest.raises(ValueError, match="delay = 1.4: Input should be less than or equal to 1"):
+        rule("delayed", {"delay": 1.4})
+    with pytest.raises(ValueError, match="random_subnets = -1: Input should be greater than or equal to 0"):
+        rule("nested", {"random_subnets": -1})
+    with pytest.raises(ValueError, match="unknown setting of 'progressive' 'alon'. Did you mean 'alone'"):
+        rule("progressive", {"alon": 0.5})
+    for name in RULES:
+        assert all(one.text for one in RULES[name].settings.values()), name
+
+
+def test_only_the_rule_that_draws_by_size_needs_sizes() -> None:
+    assert [name for name in RULES if "sizes" in RULES[name].needs] == ["cost_buckets"]
 
 
 def test_an_unknown_rule_is_named() -> None:

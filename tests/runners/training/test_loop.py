@@ -18,7 +18,7 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.distillation import DISTILLATIONS
 from nas.rules import RULES, rule
-from nas.rules.step import Moment, Pass, Rule
+from nas.rules.moment import Moment, Pass, Rule
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from runners.scoring.accuracy import accuracy
@@ -68,7 +68,7 @@ def run(
     folder: Path,
     settings: TrainSettings = SETTINGS,
     kill_at: int = 0,
-    rule: Rule = rule("sandwich", random_subnets=1),  # noqa: B008 - a function, and never changed
+    rule: Rule = rule("sandwich", {"random_subnets": 1}),  # noqa: B008 - a function, and never changed
     mix: Mix | None = None,
     n_images: int = 400,
 ) -> tuple[Supernet, list[EpochSummary]]:
@@ -148,7 +148,7 @@ def test_the_history_of_passes_is_given_to_the_rule_and_survives_a_kill(tmp_path
 
     def watching(moment: Moment) -> list[Pass]:
         seen[round(moment.progress * 18)] = moment
-        return rule("sandwich", random_subnets=1)(moment)
+        return rule("sandwich", {"random_subnets": 1})(moment)
 
     run(tmp_path / "whole", rule=watching)
     whole = seen.copy()
@@ -171,7 +171,7 @@ def test_what_a_rule_draws_follows_from_seed_and_step(tmp_path: Path) -> None:
 
     def watching(moment: Moment) -> list[Pass]:
         drawn.append(moment.rng.random(3).tolist())
-        return rule("uniform", random_subnets=0)(moment)
+        return rule("uniform", {"random_subnets": 0})(moment)
 
     run(tmp_path, replace(SETTINGS, epochs=1), rule=watching)
     assert drawn == [np.random.default_rng([5, step]).random(3).tolist() for step in range(6)]
@@ -360,7 +360,7 @@ def test_the_moving_average_lags_the_weights_by_its_decay(tmp_path: Path) -> Non
         images,
         labels,
         prepare,
-        rule("sandwich", random_subnets=0),
+        rule("sandwich", {"random_subnets": 0}),
         replace(SETTINGS, epochs=8, average_decay=0.5, checkpoint_seconds=60.0),
         seed=0,
         checkpoint=tmp_path / "checkpoint.safetensors",

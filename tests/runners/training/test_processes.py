@@ -86,7 +86,7 @@ def run(
         folder=folder,
         space=plain_space(),
         prepare=prepare,
-        rule=rule("sandwich", random_subnets=1),
+        rule=rule("sandwich", {"random_subnets": 1}),
         settings=replace(SETTINGS, epochs=2),
         seed=3,
         size=None,

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas.rules.step import Pass
+from nas.rules.moment import Pass
 from nas.supernet.supernet import Supernet
 from runners.training.batches import channels_last
 from runners.training.step import run_passes, scaled

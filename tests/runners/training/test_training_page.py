@@ -14,9 +14,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
 
 
 def test_its_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(RULES):
-        monkeypatch.setitem(RULES, name, RULES[name])  # what the page adds is taken away again
-    monkeypatch.setitem(RULES, "relay", RULES["sandwich"])
+    monkeypatch.setattr(RULES, "_entries", dict(RULES._entries))  # what the page adds is taken away again
     (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(compile(snippet, "docs/training.md", "exec"), {})
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nas.rules.step import Pass
+from nas.rules.moment import Pass
 from nas.supernet.supernet import Supernet
 from runners.training.ranks import Ranks
 from runners.training.step import run_passes

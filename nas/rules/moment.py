@@ -1,12 +1,14 @@
-"""What a training rule is given, and what it gives back: the passes of one step."""
+"""What a training rule takes, and what it returns: the passes of one step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from search_spaces.choice import Value
 from search_spaces.space import Rows, SearchSpace
@@ -24,7 +26,7 @@ class Pass:
     Attributes:
         arch: the subnet that runs.
         teacher: index of the earlier pass of the step whose outputs it learns from; None learns from labels.
-        weight: of its loss in the step's sum.
+        weight: factor of its loss in the step's sum.
         resolution: (height, width) the images are scaled to for it; None takes them as they are.
     """
 
@@ -39,9 +41,9 @@ class History:
     """The last passes of a training, oldest first; it is kept in the checkpoint.
 
     Attributes:
-        sizes: of the archs that ran, (n,).
-        losses: of each pass, (n,).
-        taught: whether it learned from a teacher, (n,).
+        sizes: MACs, or other positive costs, of the archs that ran, (n,).
+        losses: one for each pass, (n,).
+        taught: whether the pass learned from a teacher, (n,).
     """
 
     sizes: Floats = field(default_factory=lambda: np.empty(0))
@@ -54,11 +56,11 @@ class Moment:
     """All that a rule may decide by. The same moment gives the same passes: so a training can be resumed.
 
     Attributes:
-        space: of the supernet.
-        rng: of this step alone.
+        space: search space of the supernet.
+        rng: generator of this step alone.
         progress: share of the training's steps that are done, in [0, 1).
         size: how big archs are; None where rules should draw every choice uniformly.
-        history: of the passes so far; empty where the size is None.
+        history: record of the passes so far; empty where the size is None.
     """
 
     space: SearchSpace
@@ -70,3 +72,9 @@ class Moment:
 
 Rule = Callable[[Moment], list[Pass]]
 """``rule(moment)`` gives the passes of one step, teachers before their students."""
+
+Count = Annotated[int, Field(ge=0)]
+"""A setting of rules that counts something."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A setting of rules that is a fraction of something."""
