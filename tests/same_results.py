@@ -41,8 +41,8 @@ epochs = 3
 batch_size = 64
 learning_rate = 3e-3
 warmup_epochs = 1
-[profile]
-hardware = "mcu"
+[measure]
+profile = "mcu"
 fit_networks = 8
 check_networks = 5
 [search]
@@ -52,8 +52,8 @@ searchers = ["guided", "nsga2", "optuna_tpe"]
 workers = 1
 [compress]
 networks = 2
-finetune_epochs = 2
-retrain_epochs = 2
+recovery = { epochs = 2 }
+steps = ["finetune", { kind = "retrain", epochs = 2 }, "prune", "quantize"]
 tolerance = 0.02
 """
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.recipe.schema import validate
+from runners.recipe.load import validate
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

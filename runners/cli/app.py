@@ -111,7 +111,7 @@ def profile(
 
     \b
     Examples:
-        quarry profile --out runs/digits --set profile.hardware=cpu-ort-all
+        quarry profile --out runs/digits --set measure.profile=cpu-ort-all
         quarry profile --out runs/digits --kit kit
         quarry profile import kit --out runs/digits    (back from the device)
     """

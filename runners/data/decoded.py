@@ -15,27 +15,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from results.files import replace_atomic
-from runners.data.raw import Raw, RawSplit
-from runners.recipe.schema import Data
+from runners.data.raw import Raw, RawSplit, View
 
 _VERSION = 1  # of the file and of how images are decoded: a change of `to_pixels` counts it up
 
 
-def kept(file: Path | None, source: Path, recipe: Data, read: Callable[[], Raw]) -> Raw:
+def kept(view: View, source: Path, read: Callable[[], Raw], **settings: str) -> Raw:
     """What ``read`` gives: from the file where it was made from the same data, else read and kept there.
 
     The data are the same where their files have the same names, sizes and times of change. A file that is
     damaged, or that cannot be written, is not missed.
 
     Args:
-        file: of decoded images; None keeps nothing.
-        source: the file or folder that is read.
-        recipe: how it is read.
+        view: how the images are wanted, and the file that keeps them.
+        source: file or folder that is read, whole and alone.
         read: reads and decodes it.
+        settings: whatever else the images follow from.
     """
+    file = view.decoded
     if file is None:
         return read()
-    key = _key(source, recipe)
+    key = _key(source, view, settings)
     found = _load(file, key)
     if found is None:
         found = read()
@@ -44,15 +44,15 @@ def kept(file: Path | None, source: Path, recipe: Data, read: Callable[[], Raw])
     return found
 
 
-def _key(source: Path, recipe: Data) -> str:
+def _key(source: Path, view: View, settings: dict[str, str]) -> str:
     """What the decoded images follow from, as text."""
     files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     digest = hashlib.sha256()
     for path in files:
         state = path.stat()
         digest.update(f"{path.relative_to(source)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    settings = recipe.model_dump(include={"height", "width", "channels", "image_column", "label_column"})
-    return json.dumps([_VERSION, str(source.resolve()), digest.hexdigest(), settings])
+    wanted = {"height": view.height, "width": view.width, "channels": view.channels, **settings}
+    return json.dumps([_VERSION, str(source.resolve()), digest.hexdigest(), wanted])
 
 
 def _load(file: Path, key: str) -> Raw | None:

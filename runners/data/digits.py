@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from runners.data.images import decode_all
-from runners.data.raw import Raw, RawSplit
+from runners.data.raw import Raw, RawSplit, View
 
 
-def read_digits(*, height: int, width: int, channels: int) -> Raw:
-    """1,797 images of 8x8 grey pixels, brought to the input."""
+def read_digits(view: View) -> Raw:
+    """scikit-learn's 1,797 handwritten digits of 8x8 grey pixels, brought to the input."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -19,8 +19,8 @@ def read_digits(*, height: int, width: int, channels: int) -> Raw:
         len(grey),
         lambda i: Image.fromarray(grey[i]),
         lambda i: f"digits #{i}",
-        height=height,
-        width=width,
-        channels=channels,
+        height=view.height,
+        width=view.width,
+        channels=view.channels,
     )
     return Raw({"train": RawSplit(pixels, data.target.astype(np.int64))}, tuple("0123456789"))

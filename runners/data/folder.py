@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from runners.data.decoded import kept
 from runners.data.images import decode_all
-from runners.data.raw import Raw, RawSplit
+from runners.data.raw import Raw, RawSplit, View
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -19,13 +20,22 @@ def is_image_folder(path: Path) -> bool:
     return path.is_dir() and (bool(_classes(path / "train")) or not any(path.rglob("*.parquet")))
 
 
-def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
-    """The labelled images of a folder.
+def read_folder(view: View, *, path: Path) -> Raw:
+    """Images in folders by class: ``train/CLASS/*.jpg``, and ``val`` and ``test`` where there are such.
+
+    Args:
+        view: size and channels to bring them to.
+        path: folder that holds ``train``.
 
     Raises:
-        ValueError: no ``train`` folder, no classes, a class with no image, a class unknown to training, an
-            image that cannot be read.
+        ValueError: no such folder, or an empty one; no ``train`` folder, no classes, a class with no image, a
+            class unknown to training, an image that cannot be read.
     """
+    check_place(path)
+    return kept(view, path, lambda: _read(view, path))
+
+
+def _read(view: View, path: Path) -> Raw:
     places = {
         split: next((path / name for name in names if (path / name).is_dir()), None)
         for split, names in _SPLITS.items()
@@ -49,12 +59,24 @@ def read_folder(path: Path, *, height: int, width: int, channels: int) -> Raw:
                 len(files),
                 lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
                 lambda i, files=files: str(files[i]),  # type: ignore[misc]
-                height=height,
-                width=width,
-                channels=channels,
+                height=view.height,
+                width=view.width,
+                channels=view.channels,
             )
             splits[split] = RawSplit(pixels, np.array(labels, dtype=np.int64))
     return Raw(splits, tuple(classes))
+
+
+def check_place(path: Path) -> None:
+    """Refuses a path of data that leads nowhere.
+
+    Raises:
+        ValueError: there is nothing, or an empty folder.
+    """
+    if not path.exists():
+        raise ValueError(f"data.source {path} does not exist")
+    if path.is_dir() and not any(path.iterdir()):
+        raise ValueError(f"data.source {path} is an empty folder; put images in {path}/train/CLASS/")
 
 
 def _classes(place: Path) -> list[str]:

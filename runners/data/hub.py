@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from runners.data.raw import Raw
+from runners.data.raw import Raw, View
 from runners.data.tables import read_tables, split_of
 
 if TYPE_CHECKING:  # it takes a second to import; only runs that read with it pay
@@ -17,10 +17,14 @@ if TYPE_CHECKING:  # it takes a second to import; only runs that read with it pa
 _PATIENCE_SECONDS = 5.0
 
 
-def read_hub(
-    name: str, *, image_column: str, label_column: str, height: int, width: int, channels: int
-) -> Raw:
-    """A data set of the hub, or of the local cache where the hub is out of reach.
+def read_hub(view: View, *, name: str, image_column: str = "", label_column: str = "") -> Raw:
+    """A data set of the Hugging Face hub, or of its cache on this machine where the hub is out of reach.
+
+    Args:
+        view: size and channels to bring the images to.
+        name: name of the data set, such as ``cifar10``.
+        image_column: column of the images; empty finds the only one that holds images.
+        label_column: column of the labels; empty finds ``label``, ``labels``, ``fine_label`` or ``class``.
 
     Raises:
         ValueError: it cannot be had, or has no images with labels.
@@ -47,7 +51,7 @@ def read_hub(
             tables.setdefault(split_of(split), found[split])
     if "train" not in tables:
         raise ValueError(f"data set {name!r} has no train split, only {', '.join(found)}")
-    return read_tables(tables, name, image_column, label_column, height, width, channels)
+    return read_tables(view, tables, name, image_column, label_column)
 
 
 def _reachable() -> bool:

@@ -7,13 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from runners.data.decoded import kept
-from runners.data.digits import read_digits
-from runners.data.folder import is_image_folder, read_folder
-from runners.data.hub import read_hub
-from runners.data.raw import Raw, RawSplit
+from runners.data.raw import Raw, RawSplit, View
+from runners.data.sources import SOURCES, resolved
 from runners.data.splits import Preprocessing, Split, Splits, stratified
-from runners.data.tables import read_parquet
 from runners.recipe.schema import Data
 
 
@@ -22,14 +18,16 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
 
     Args:
         recipe: its data section.
-        seed: of the splits that have to be made.
-        decoded: file that keeps what was decoded for the next time (not of the hub); None keeps nothing.
+        seed: decides the splits that have to be made.
+        decoded: file that keeps what was decoded from files for the next time; None keeps nothing.
 
     Raises:
         ValueError: anything about the data that would spoil a run; the message names the file or image.
     """
-    raw = _read(recipe, decoded)
-    _check(raw, recipe.source)
+    view = View(channels=recipe.channels, height=recipe.height, width=recipe.width, decoded=decoded)
+    source = resolved(recipe.source)
+    raw = SOURCES.configured(source.kind, source.settings)(view)
+    _check(raw, recipe.source.kind)
     splits = dict(raw.splits)
     for missing, fraction in (("test", recipe.test_fraction), ("val", recipe.val_fraction)):
         if missing not in splits:
@@ -73,41 +71,6 @@ def _check(raw: Raw, source: str) -> None:
     raise ValueError(
         f"too few training images in {source}: every class needs {len(missing) + 1} or more{why}; "
         f"fewer are of {', '.join(few[:5])}{more}"
-    )
-
-
-def _read(recipe: Data, decoded: Path | None) -> Raw:
-    height, width, channels = recipe.height, recipe.width, recipe.channels
-    if recipe.source == "digits":
-        return read_digits(height=height, width=width, channels=channels)
-    path = Path(recipe.source).expanduser()
-    if path.exists():
-        if path.is_dir() and not any(path.iterdir()):
-            raise ValueError(f"data.source {path} is an empty folder; put images in {path}/train/CLASS/")
-        return kept(decoded, path, recipe, lambda: _read_files(path, recipe))
-    if path.is_absolute() or recipe.source.startswith((".", "~")) or recipe.source.endswith(".parquet"):
-        raise ValueError(f"data.source {recipe.source} does not exist")
-    return read_hub(
-        recipe.source,
-        image_column=recipe.image_column,
-        label_column=recipe.label_column,
-        height=height,
-        width=width,
-        channels=channels,
-    )
-
-
-def _read_files(path: Path, recipe: Data) -> Raw:
-    height, width, channels = recipe.height, recipe.width, recipe.channels
-    if is_image_folder(path):
-        return read_folder(path, height=height, width=width, channels=channels)
-    return read_parquet(
-        path,
-        image_column=recipe.image_column,
-        label_column=recipe.label_column,
-        height=height,
-        width=width,
-        channels=channels,
     )
 
 

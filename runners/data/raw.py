@@ -1,11 +1,29 @@
-"""What a source gives: the splits it brings, decoded, before missing ones are made."""
+"""What a data source is asked for, and what it gives: its splits, decoded, before missing ones are made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The images as a run wants them; every source takes one.
+
+    Attributes:
+        channels: 1 (grey) or 3 (RGB).
+        height: pixels of the network's input.
+        width: pixels of the network's input.
+        decoded: file for ``runners.data.decoded.kept`` to keep decoded images in; None keeps nothing.
+    """
+
+    channels: int
+    height: int
+    width: int
+    decoded: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

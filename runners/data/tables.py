@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from results.names import unknown
+from runners.data.decoded import kept
+from runners.data.folder import check_place
 from runners.data.images import decode_all
-from runners.data.raw import Raw, RawSplit
+from runners.data.raw import Raw, RawSplit, View
 
 if TYPE_CHECKING:  # `datasets` takes a second to import; only runs that read with it pay
     import pyarrow as pa
@@ -26,16 +28,31 @@ def split_of(name: str) -> str:
     return next((split for split in ("train", "val", "test") if name.lower().startswith(split)), "")
 
 
-def read_parquet(
-    path: Path, *, image_column: str, label_column: str, height: int, width: int, channels: int
-) -> Raw:
-    """The labelled images of a parquet file, or of a folder with ``train*``, ``val*`` and ``test*`` files.
+def read_parquet(view: View, *, path: Path, image_column: str = "", label_column: str = "") -> Raw:
+    """Images in a parquet file, or in a folder with ``train*``, ``val*`` and ``test*`` files.
 
     The files may also lie in folders called so, as the hub lays them out.
+
+    Args:
+        view: size and channels to bring the images to.
+        path: file or folder.
+        image_column: column of the images; empty finds the only one that holds images.
+        label_column: column of the labels; empty finds ``label``, ``labels``, ``fine_label`` or ``class``.
 
     Raises:
         ValueError: no such files, columns that are missing or ambiguous, damaged files or images.
     """
+    check_place(path)
+    return kept(
+        view,
+        path,
+        lambda: _read(view, path, image_column, label_column),
+        image_column=image_column,
+        label_column=label_column,
+    )
+
+
+def _read(view: View, path: Path, image_column: str, label_column: str) -> Raw:
     import datasets
 
     files: dict[str, list[Path]] = {}
@@ -49,7 +66,7 @@ def read_parquet(
     if "train" not in files:
         raise ValueError(f"{path} has no train*.parquet")
     tables = {split: datasets.Dataset(_table(names)) for split, names in files.items()}
-    return read_tables(tables, str(path), image_column, label_column, height, width, channels)
+    return read_tables(view, tables, str(path), image_column, label_column)
 
 
 def _table(files: list[Path]) -> pa.Table:
@@ -69,24 +86,16 @@ def _table(files: list[Path]) -> pa.Table:
 
 
 def read_tables(
-    tables: dict[str, Dataset],
-    source: str,
-    image_column: str,
-    label_column: str,
-    height: int,
-    width: int,
-    channels: int,
+    view: View, tables: dict[str, Dataset], source: str, image_column: str, label_column: str
 ) -> Raw:
     """The labelled images of tables by split.
 
     Args:
+        view: size and channels to bring the images to.
         tables: ``train``, and ``val`` and ``test`` where there are such.
-        source: for messages.
-        image_column: empty to find it.
-        label_column: empty to find it.
-        height: of the input.
-        width: of the input.
-        channels: of the input.
+        source: name for messages.
+        image_column: column of the images; empty to find it.
+        label_column: column of the labels; empty to find it.
 
     Raises:
         ValueError: columns that are missing, ambiguous or of the wrong type; labels that are missing or
@@ -97,14 +106,16 @@ def read_tables(
     label_column = label_column or next((name for name in _LABELS if name in columns), "")
     if not label_column:
         raise ValueError(
-            f"{source}: none of its columns is called {', '.join(_LABELS)}; set data.label_column to one of "
-            f"{', '.join(columns)}"
+            f"{source}: none of its columns is called {', '.join(_LABELS)}; set data.source.label_column to "
+            f"one of {', '.join(columns)}"
         )
     for split, table in tables.items():
         for what, column in (("image_column", image_column), ("label_column", label_column)):
             if column not in table.column_names:
                 where = f"the {split} split of {source}"
-                raise ValueError(f"data.{what}: {where} has {unknown('column', column, table.column_names)}")
+                raise ValueError(
+                    f"data.source.{what}: {where} has {unknown('column', column, table.column_names)}"
+                )
     names, numbers = _classes(tables, label_column, source)
     splits = {}
     for split, table in tables.items():
@@ -113,9 +124,9 @@ def read_tables(
             len(images),
             lambda i, images=images: _open(images[i]),  # type: ignore[misc]
             lambda i, split=split: f"{split} #{i} of {source}",  # type: ignore[misc]
-            height=height,
-            width=width,
-            channels=channels,
+            height=view.height,
+            width=view.width,
+            channels=view.channels,
         )
         splits[split] = RawSplit(pixels, numbers[split])
     return Raw(splits, names)
@@ -130,8 +141,8 @@ def _cells(table: Dataset, column: str, source: str) -> list[Any]:
         return list(table.cast_column(column, datasets.Image(decode=False))[column][:])
     except Exception as error:  # pyarrow's and the library's own, for a column of something else
         raise ValueError(
-            f"data.image_column: column {column!r} of {source} ({table.features[column]}) does not hold "
-            "encoded images; right are bytes, or a struct with bytes"
+            f"data.source.image_column: column {column!r} of {source} ({table.features[column]}) does not "
+            "hold encoded images; right are bytes, or a struct with bytes"
         ) from error
 
 
@@ -153,7 +164,7 @@ def _image_column(table: Dataset, source: str) -> str:
         found = [name for name in ("image", "img", "picture") if name in table.column_names]
     if len(found) != 1:
         raise ValueError(
-            f"{source}: cannot tell which column holds the images; set data.image_column to one of "
+            f"{source}: cannot tell which column holds the images; set data.source.image_column to one of "
             f"{', '.join(table.column_names)}"
         )
     return found[0]
@@ -172,8 +183,8 @@ def _classes(
                 )
             if not isinstance(value, int | float | str):
                 raise ValueError(
-                    f"data.label_column: column {column!r} of {source} holds {type(value).__name__}s; right "
-                    "is one number or word for each image"
+                    f"data.source.label_column: column {column!r} of {source} holds {type(value).__name__}s; "
+                    "right is one number or word for each image"
                 )
     names = getattr(tables["train"].features[column], "names", None)
     known = sorted(set(labels["train"])) if names is None else list(range(len(names)))

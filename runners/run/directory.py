@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from results.files import is_part, read_json, remove_parts, write_json
-from runners.recipe.schema import Recipe, validate
+from runners.recipe.keys import MOVED
+from runners.recipe.load import validate
+from runners.recipe.schema import Recipe
 from runners.run.provenance import provenance
 
 STAGES = ("train", "profile", "search", "compress", "export", "report")
@@ -24,7 +26,7 @@ OPTIONAL = {"audit": "train"}
 # What each stage reads of the recipe; changing it sends the run back to that stage.
 _SECTIONS = {
     "train": ("name", "seed", "data", "space", "train"),
-    "profile": ("profile",),
+    "profile": ("measure",),
     "search": ("search",),
     "compress": ("compress",),
     "export": (),
@@ -45,6 +47,7 @@ _RESULTS = {name: outputs[0] for name, outputs in _OUTPUTS.items()} | {"train": 
 # How the work is done, not what it is: they may change in the middle of it.
 _HOW = (
     *("search.workers", "search.ray_address", "train.processes", "train.ray_address"),
+    "parts",  # where the code lies that brings parts
     *("audit.workers", "audit.networks"),  # networks that were audited are among more of them
 )
 
@@ -93,12 +96,19 @@ class RunDirectory:
             write_json(path / "provenance.json", provenance(recipe.seed, command))
             write_json(file, recipe.model_dump(mode="json"))
         try:
-            found = validate(json.loads(file.read_bytes()), f"the recipe of the run in {path}")
+            values = json.loads(file.read_bytes())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{file} is damaged ({error}), so this run cannot go on; put back a copy of it, or start "
                 "another run with another --out"
             ) from error
+        if older := sorted(set(MOVED) & set(_flat(values) if isinstance(values, dict) else ())):
+            raise ValueError(
+                f"the run in {path} was made by an older version of Quarry, whose recipes had other keys "
+                f"({', '.join(older[:3])}, ...). What it made stays readable (report.html, artifacts/); to "
+                "go on with it, use the version in provenance.json; or start another run with another --out"
+            )
+        found = validate(values, f"the recipe of the run in {path}")
         if recipe is not None and recipe != found:
             if not any((path / output).exists() for outputs in _OUTPUTS.values() for output in outputs):
                 # Nothing was made under the old one: it was refused for what this one may have mended.
@@ -175,7 +185,7 @@ class RunDirectory:
             return place
         allowed = {section for name in _from(stage) for section in _SECTIONS[name]}
         for key in changed:
-            if key.split(".")[0] not in allowed:
+            if key.split(".")[0] not in allowed and key != "parts":
                 owner = next(name for name, sections in _SECTIONS.items() if key.split(".")[0] in sections)
                 raise ValueError(
                     f"{key} belongs to the {owner} stage, not to {stage}; change it with: quarry "
@@ -248,7 +258,9 @@ def _lock(path: Path) -> int:
 def _with(recipe: Recipe, other: Recipe, keys: Collection[str]) -> Recipe:
     """The recipe with these dotted keys as another one has them."""
     sections: dict[str, dict[str, Any]] = {}
-    for key in keys:
+    if "parts" in keys:
+        recipe = recipe.model_copy(update={"parts": other.parts})
+    for key in set(keys) - {"parts"}:
         section, name = key.split(".")
         sections.setdefault(section, {})[name] = getattr(getattr(other, section), name)
     return recipe.model_copy(
@@ -258,11 +270,18 @@ def _with(recipe: Recipe, other: Recipe, keys: Collection[str]) -> Recipe:
 
 def _differences(first: Recipe, second: Recipe) -> list[str]:
     """The keys, dotted, in which two recipes differ."""
+    one, other = _flat(first.model_dump(mode="json")), _flat(second.model_dump(mode="json"))
     return sorted(
-        key
-        for key, value in _flat(first.model_dump(mode="json")).items()
-        if _flat(second.model_dump(mode="json"))[key] != value
+        key for key in one.keys() | other.keys() if one.get(key, _MISSING) != other.get(key, _MISSING)
     )
+
+
+_MISSING = object()  # a setting that one of two parts has
+
+
+def section_of(stage: str) -> str:
+    """The section of a recipe that is a stage's alone; empty for stages without settings."""
+    return _SECTIONS[stage][-1] if _SECTIONS[stage] else ""
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from nas.costs.model.fit import Profiled, ProfilePlan
 from nas.costs.table.table import LatencyTable, load_table
 from nas.supernet.supernet import Supernet
 from results.files import read_json, write_json
+from results.loading import load_object
 from runners.cli.console import Console
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Split, Splits
@@ -131,14 +131,14 @@ class Job:
     @property
     def profile(self) -> HardwareProfile:
         """The hardware profile."""
-        return load_profile(self.recipe.profile.hardware)
+        return load_profile(self.recipe.measure.profile)
 
     @cached_property
     def target(self) -> Device:
         """The device that is measured: here, on the nodes of a Ray cluster that offer it, or out of reach."""
         if self.imported is not None:
             return DeviceElsewhere(self.profile, self.imported)
-        address = self.recipe.profile.ray_address
+        address = self.recipe.measure.ray_address
         return RayDevice(self.profile, address) if address else open_device(self.profile)
 
     @property
@@ -222,11 +222,11 @@ class Job:
 def profile_plan(recipe: Recipe) -> ProfilePlan:
     """How much of a device a recipe has measured."""
     return ProfilePlan(
-        fit_networks=recipe.profile.fit_networks,
-        check_networks=recipe.profile.check_networks,
-        seconds_each=recipe.profile.seconds_each,
+        fit_networks=recipe.measure.fit_networks,
+        check_networks=recipe.measure.check_networks,
+        seconds_each=recipe.measure.seconds_each,
         confidence=recipe.search.confidence,
-        seed=recipe.seed if recipe.profile.seed is None else recipe.profile.seed,
+        seed=recipe.seed if recipe.measure.seed is None else recipe.measure.seed,
     )
 
 
@@ -255,8 +255,8 @@ def check_size(space: SearchSpace, plan: ProfilePlan) -> None:
         raise ValueError(f"space {space.name!r} holds one network: there is nothing to search")
     if space.size < needed:
         raise ValueError(
-            f"space {space.name!r} holds {space.size} networks, and profile.fit_networks + "
-            f"profile.check_networks are {needed}: add choices, or ask for fewer"
+            f"space {space.name!r} holds {space.size} networks, and measure.fit_networks + "
+            f"measure.check_networks are {needed}: add choices, or ask for fewer"
         )
 
 
@@ -279,7 +279,7 @@ def make_space(
         FileNotFoundError: a user's file that is not there.
     """
     if recipe.module:
-        return _from_file(recipe.module)(classes=classes, input_shape=input_shape)
+        return _from_module(recipe.module)(classes=classes, input_shape=input_shape)
     return preset(
         recipe.preset,
         classes=classes,
@@ -290,22 +290,10 @@ def make_space(
     )
 
 
-def _from_file(module: str) -> Callable[..., SearchSpace]:
-    file, _, name = module.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"space.module: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(loaded)
-    except Exception as error:  # whatever a user's file raises while it is read
-        raise ValueError(f"space.module: {path} fails: {type(error).__name__}: {error}") from error
-    function = getattr(loaded, name, None)
+def _from_module(module: str) -> Callable[..., SearchSpace]:
+    function = load_object(module)
     if not callable(function):
-        raise ValueError(f"space.module: {path} has no function {name!r}")
+        raise ValueError(f"space.module: {module} is no function")
 
     def build(*, classes: int, input_shape: Shape) -> SearchSpace:
         try:

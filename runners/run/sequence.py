@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from runners.cli.console import Console
 from runners.pools.ray_session import reach
-from runners.recipe.schema import Recipe, load_recipe, revise
-from runners.run.directory import STAGES, RunDirectory
+from runners.recipe.check import load_parts
+from runners.recipe.load import load_recipe, revise
+from runners.recipe.schema import Recipe
+from runners.run.directory import STAGES, RunDirectory, section_of
 
 if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wait
     from runners.run.job import Job
@@ -59,7 +61,7 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
     """Does one stage of a run again, or for the first time; what it made before is put aside."""
     with _locked(out, None) as (run, console):
         if seed is not None:  # the run's own seed belongs to its training
-            overrides = [*overrides, f"seed={seed}" if name == "train" else f"{name}.seed={seed}"]
+            overrides = [*overrides, f"seed={seed}" if name == "train" else f"{section_of(name)}.seed={seed}"]
         recipe = revise(run.recipe, overrides)
         if name in ("train", "search"):
             reach(getattr(recipe, name).ray_address)
@@ -90,24 +92,24 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
     Args:
         out: the run, whose own settings stay as they are.
         folder: of the kit.
-        overrides: settings of ``[profile]``, for this kit.
+        overrides: settings of ``[measure]``, for this kit.
         seed: of the draw of its networks.
 
     Raises:
-        ValueError: a setting of something else than ``[profile]``.
+        ValueError: a setting of something else than ``[measure]``.
     """
     from runners.measuring.commands import make_kit
     from runners.run.job import profile_plan
 
-    others = [entry for entry in overrides if not entry.startswith("profile.")]
+    others = [entry for entry in overrides if not entry.startswith("measure.")]
     if others:
-        raise ValueError(f"a kit takes settings of [profile] alone, which {', '.join(others)} is not")
+        raise ValueError(f"a kit takes settings of [measure] alone, which {', '.join(others)} is not")
     with opened(out, None) as job:
-        recipe = revise(job.recipe, [*overrides, *([] if seed is None else [f"profile.seed={seed}"])])
+        recipe = revise(job.recipe, [*overrides, *([] if seed is None else [f"measure.seed={seed}"])])
         make_kit(
             job.space,
             folder,
-            profile=recipe.profile.hardware,
+            profile=recipe.measure.profile,
             plan=profile_plan(recipe),
             say=job.console.say,
         )
@@ -146,7 +148,13 @@ def _locked(path: Path, recipe: Recipe | None) -> Iterator[tuple[RunDirectory, C
 
 
 def _job(run: RunDirectory, console: Console) -> Job:
-    """An opened run at work."""
+    """An opened run at work, the code that its recipe names loaded.
+
+    Raises:
+        ValueError: some of it cannot be loaded.
+    """
+    if problems := load_parts(run.recipe):
+        raise ValueError("\n".join(problems))
     from runners.run.job import Job
 
     return Job(run, console)
@@ -156,7 +164,7 @@ def _check_whole(recipe: Recipe) -> None:
     from runners.run.job import check_whole
     from runners.targets.profile import load_profile
 
-    check_whole(load_profile(recipe.profile.hardware))
+    check_whole(load_profile(recipe.measure.profile))
 
 
 def _check(job: Job, name: str) -> None:

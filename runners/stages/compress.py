@@ -10,12 +10,14 @@ from torch import nn
 
 from compress.candidate import Context, Step
 from compress.onnx.verify import accuracy as file_accuracy
+from compress.pruning.prune import COUNTS
 from compress.run import Compressed, run_steps
-from compress.steps import Finetune, Prune, Quantize
+from compress.steps import Finetune, Prune, Quantize, QuantizeAware
 from nas.costs.counts.analytic import count
 from nas.supernet.calibration import recalibrate
 from results.files import read_json
 from results.records import FrontEntry, SearchSummary, StepRecord
+from results.registry import Registry
 from runners.measuring.stopwatch import Timing
 from runners.recipe.schema import Recipe
 from runners.run.job import Job
@@ -26,6 +28,28 @@ from runners.training.standalone import train_alone
 from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5
+
+STEPS: Registry[Callable[..., Step]] = Registry("compression step")
+STEPS.add("finetune", lambda: Finetune())
+STEPS.add("quantize", lambda: Quantize(), needs={"int8"})
+STEPS.add("quantize_aware", lambda: QuantizeAware(), needs={"int8"})
+
+
+@STEPS.register("retrain")
+def _retrain(train: Callable[[int, int | None], nn.Module], *, epochs: int | None = None) -> Step:
+    return Retrain(train=lambda seed: train(seed, epochs))
+
+
+@STEPS.register("prune")
+def _prune(
+    *,
+    keep: float | tuple[float, ...] = 0.75,
+    counts: int | tuple[int, ...] = COUNTS,
+    importance: str = "l2",
+    across_layers: bool = False,
+) -> Step:
+    shares = keep if isinstance(keep, tuple) else (keep,)
+    return Prune(keep=shares, counts=counts, importance=importance, across_layers=across_layers)
 
 
 def run_compress(job: Job) -> None:
@@ -108,20 +132,20 @@ def measure_files(job: Job, files: Sequence[Path]) -> list[Timing]:
 
 
 def _steps(job: Job, entry: FrontEntry, on_step: Callable[[int, int], None]) -> list[Step]:
-    recipe = job.recipe.compress
     steps: list[Step] = []
-    if recipe.finetune_epochs:
-        steps.append(Finetune())
-    if recipe.retrain_epochs != 0:
-        steps.append(Retrain(train=lambda seed: _alone(job, entry, seed, on_step)))
-    if recipe.prune_ratio:
-        steps.append(Prune(keep=(1 - recipe.prune_ratio,), counts=recipe.channel_step))
-    if recipe.quantize and "int8" in job.target.profile.precisions:
-        steps.append(Quantize())
+    for part in job.recipe.compress.steps:
+        if STEPS[part.kind].needs <= set(job.target.profile.precisions):
+            make = STEPS.configured(part.kind, part.settings)
+            trains = part.kind == "retrain"
+            steps.append(
+                make(lambda seed, epochs: _alone(job, entry, seed, epochs, on_step)) if trains else make()
+            )
     return steps
 
 
-def _alone(job: Job, entry: FrontEntry, seed: int, on_step: Callable[[int, int], None]) -> nn.Module:
+def _alone(
+    job: Job, entry: FrontEntry, seed: int, epochs: int | None, on_step: Callable[[int, int], None]
+) -> nn.Module:
     """The network of an entry trained from scratch on labels, with the supernet's settings."""
     settings = train_settings(job.recipe.train)
     checkpoint = job.path / "compress" / entry.name / "retrain.checkpoint"
@@ -131,7 +155,7 @@ def _alone(job: Job, entry: FrontEntry, seed: int, on_step: Callable[[int, int],
         job.splits.train.images.to(job.device),
         job.splits.train.labels.to(job.device),
         job.prepare,
-        replace(settings, epochs=job.recipe.compress.retrain_epochs or settings.epochs),
+        replace(settings, epochs=epochs or settings.epochs),
         seed=seed,
         checkpoint=checkpoint,
         on_step=on_step,
@@ -146,7 +170,7 @@ def _context(job: Job, on_step: Callable[[int, int], None]) -> Context:
     recipe, train = job.recipe.compress, job.splits.train
     validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
     teacher = calibrated(job, job.space.largest()).to(job.device)
-    settings = finetune_settings(job.recipe, recipe.finetune_epochs)
+    settings = finetune_settings(job.recipe, recipe.recovery.epochs)
 
     def trained(network: nn.Module, seed: int) -> nn.Module:
         images, labels = train.images.to(job.device), train.labels.to(job.device)
@@ -180,10 +204,10 @@ def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
     return FinetuneSettings(
         epochs=epochs,
         batch_size=recipe.train.batch_size,
-        learning_rate=recipe.compress.learning_rate,
+        learning_rate=recipe.compress.recovery.learning_rate,
         weight_decay=recipe.train.weight_decay,
-        teacher_weight=recipe.compress.teacher_weight,
-        temperature=recipe.compress.temperature,
+        teacher_weight=recipe.compress.recovery.teacher_weight,
+        temperature=recipe.compress.recovery.temperature,
         gradient_clip=recipe.train.gradient_clip,
     )
 

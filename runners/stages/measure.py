@@ -51,7 +51,7 @@ def run_profile(job: Job) -> None:
 def _here(job: Job) -> bool:
     """Whether it is this machine that is measured."""
     local = job.profile.backend in ("onnxruntime", "torch", "executorch")
-    return local and job.imported is None and not job.recipe.profile.ray_address
+    return local and job.imported is None and not job.recipe.measure.ray_address
 
 
 def _warn_if_busy(job: Job) -> None:

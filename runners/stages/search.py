@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
-from nas.search.searcher import searcher
+from nas.search.searcher import MakeSearcher, searcher
 from nas.search.searchers.nsga2 import survivors
 from nas.search.trials import Trial
 from results.files import read_json, write_json
@@ -24,6 +24,7 @@ from runners.data.splits import stratified
 from runners.pools.known import KnownScores
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import reach
+from runners.recipe.part import Part
 from runners.run.job import Job
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
 from runners.stages.audit import audit_warning
@@ -57,13 +58,15 @@ def run_search(job: Job) -> None:
         first = _first(job, costs, limit_ms, known)
         job.console.say(
             f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
-            f"{recipe.budget} networks for each of {', '.join([CONTROL, *recipe.searchers])}"
+            f"{recipe.budget} networks for each of {', '.join([CONTROL, *map(str, recipe.searchers)])}"
             + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
         results: dict[str, SearchResult] = {}
-        for name in dict.fromkeys((CONTROL, *recipe.searchers)):  # the control first: the others show it
+        for name, make in _searchers(recipe.searchers).items():
             control = results.get(CONTROL)
-            results[name] = _search(job, name, costs, limit_ms, known, first if control else [], control)
+            results[name] = _search(
+                job, name, make, costs, limit_ms, known, first if control else [], control
+            )
     finally:
         pool.close()
     _compare(job, results)
@@ -89,8 +92,17 @@ def check_search(job: Job) -> None:
     """
     costs, limit_ms = _costs(job)
     problem = Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs)
-    for name in (CONTROL, *job.recipe.search.searchers):
-        searcher(name)(problem, 0)
+    for name, make in _searchers(job.recipe.search.searchers).items():
+        (searcher(name) if isinstance(make, str) else make)(problem, 0)
+
+
+def _searchers(parts: Sequence[Part]) -> dict[str, str | MakeSearcher]:
+    """The searchers by name, the control first: the others show how they compare with it."""
+    made: dict[str, str | MakeSearcher] = {CONTROL: CONTROL}
+    for part in parts:
+        make = searcher(part.kind)
+        made[part.kind] = partial(make, **part.settings) if part.settings else part.kind
+    return made
 
 
 def _costs(job: Job) -> tuple[Candidates, float]:
@@ -183,6 +195,7 @@ def _first(job: Job, costs: Candidates, limit_ms: float, known: KnownScores) -> 
 def _search(
     job: Job,
     name: str,
+    make: str | MakeSearcher,
     costs: Candidates,
     limit_ms: float,
     pool: Pool,
@@ -197,7 +210,7 @@ def _search(
             budget=recipe.budget,
             constraints=_constraints(job, limit_ms),
             costs=costs,
-            searcher=name,
+            searcher=make,
             seed=job.recipe.seed if recipe.seed is None else recipe.seed,
             pool=pool,
             log=job.path / "search" / f"{name}.jsonl",

@@ -102,7 +102,7 @@ def check_train(job: Job) -> None:
 
 def _rule(recipe: Train, space: SearchSpace) -> Rule:
     resolutions = check_resolutions(space, recipe.resolutions)
-    return rule(recipe.rule, {"random_subnets": recipe.random_subnets}, resolutions=resolutions)
+    return rule(recipe.rule.kind, recipe.rule.settings, resolutions=resolutions)
 
 
 def _many(count: int) -> str:

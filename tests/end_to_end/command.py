@@ -17,15 +17,15 @@ QUARRY = str(Path(sys.executable).with_name("quarry"))
 SMALL = (
     f"space.module={Path(__file__).with_name('small_space.py')}:small",
     "train.epochs=3",
-    "profile.fit_networks=5",
-    "profile.check_networks=3",
-    "profile.seconds_each=0.02",
+    "measure.fit_networks=5",
+    "measure.check_networks=3",
+    "measure.seconds_each=0.02",
     "search.latency_ms=1.0",  # met by all of them, on any machine: how many are scored must not depend on it
     "search.budget=24",
     'search.searchers=["nsga2"]',
     "search.calibration_images=64",
     "compress.networks=1",
-    "compress.finetune_epochs=1",
+    "compress.recovery.epochs=1",
     "compress.calibration_images=32",
 )
 

@@ -80,7 +80,7 @@ def test_bad_data(call: Call, tmp_path: Path, make: Callable[[Path], Path], word
         (["run", "digits", "--set", "train.epochs=many"], ["train.epochs", "many"]),
         (["run", "digits", "--set", "search.confidence=2", "--set", "x=1"], ["search.confidence", "unknown"]),
         (["run", "digits", "--set", 'space.mixers=["atention"]'], ["atention", "attention"]),
-        (["run", "digits", "--set", "profile.hardware=cpu-otr"], ["cpu-otr", "cpu-ort"]),
+        (["run", "digits", "--set", "measure.profile=cpu-otr"], ["cpu-otr", "cpu-ort"]),
         (["run", "digits", "--set", 'search.searchers=["nsga"]'], ["nsga", "nsga2"]),
         (["run", "digits", "--set", "search.budget=5"], ["search.budget = 5", "nsga2", "at least 24"]),
         (["run", "digits", "--workers", "0"], ["search.workers = 0"]),

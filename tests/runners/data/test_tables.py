@@ -23,7 +23,10 @@ LABELS = [index % 3 for index in range(N)]
 
 
 def recipe(source: object, **changes: object) -> Data:
-    return Data.model_validate({"source": str(source), "height": 8, "width": 8, "channels": 1, **changes})
+    settings = {name: changes.pop(name) for name in ("image_column", "label_column") if name in changes}
+    return Data.model_validate(
+        {"source": {"kind": str(source), **settings}, "height": 8, "width": 8, "channels": 1, **changes}
+    )
 
 
 def encoded(value: int) -> bytes:
@@ -154,27 +157,30 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     file = write(tmp_path / "x.parquet", image=images(), category=LABELS)
     said = refused(file)
     assert "none of its columns is called label, labels" in said
-    assert "set data.label_column to one of image, category" in said
+    assert "set data.source.label_column to one of image, category" in said
     assert "unknown column 'categori'. Did you mean 'category'?" in refused(file, label_column="categori")
     assert everything(load_data(recipe(file, label_column="category"), seed=0))
     said = refused(write(tmp_path / "y.parquet", picture1=images(), label=LABELS))
     assert (
-        "cannot tell which column holds the images; set data.image_column to one of picture1, label" in said
+        "cannot tell which column holds the images; set data.source.image_column to one of picture1, label"
+        in said
     )
 
 
 def test_a_column_missing_in_one_split_only_is_named(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", image=images(), label=LABELS)
     write(tmp_path / "test.parquet", image=images())
-    assert f"data.label_column: the test split of {tmp_path} has unknown column 'label'" in refused(tmp_path)
+    assert f"data.source.label_column: the test split of {tmp_path} has unknown column 'label'" in refused(
+        tmp_path
+    )
 
 
 def test_a_column_of_something_else_is_named(tmp_path: Path) -> None:
     said = refused(write(tmp_path / "x.parquet", image=LABELS, label=LABELS))
-    assert "data.image_column: column 'image' of" in said
+    assert "data.source.image_column: column 'image' of" in said
     assert "does not hold encoded images; right are bytes" in said
     said = refused(write(tmp_path / "y.parquet", image=images(), label=[[1, 2]] * N))
-    assert "data.label_column: column 'label' of" in said
+    assert "data.source.label_column: column 'label' of" in said
     assert "holds lists; right is one number or word for each image" in said
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runners.recipe.schema import load_recipe, recipe_names, revise, validate
+from runners.data.sources import SOURCES
+from runners.recipe.load import load_recipe, recipe_names, revise, validate
+from runners.recipe.part import part
 
 
 def written(folder: Path, text: str) -> str:
@@ -45,8 +47,8 @@ def test_overrides_take_toml_values_or_plain_text(tmp_path: Path) -> None:
     assert recipe.train.epochs == 3
     assert recipe.train.learning_rate == 0.01
     assert recipe.data.flip
-    assert recipe.data.source == str(tmp_path)
-    assert recipe.search.searchers == ("random", "nsga2")
+    assert recipe.data.source.kind == str(tmp_path)
+    assert recipe.search.searchers == (part("random"), part("nsga2"))
     assert recipe.space.mixers == ("identity", "attention")
     assert recipe.seed == 7
 
@@ -65,10 +67,10 @@ def test_paths_are_made_absolute_so_that_a_run_goes_on_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "2024").mkdir()
-    (tmp_path / "mine.py").touch()
+    (tmp_path / "mine.py").write_text("space = print\n")
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("digits", ["data.source=2024", "space.module=mine.py:space"])
-    assert recipe.data.source == str(tmp_path / "2024")
+    assert recipe.data.source.kind == str(tmp_path / "2024")
     assert recipe.space.module == f"{tmp_path}/mine.py:space"
 
 
@@ -100,13 +102,13 @@ def test_a_folder_called_like_a_recipe_does_not_hide_it(
             "search.searchers=nsga2",
             'search.searchers = "nsga2": this is a list; write it as ["first", "second"]',
         ),
-        ('search.searchers=["nsga2", "nsga2"]', "search.searchers names one twice: nsga2, nsga2"),
+        ('search.searchers=["nsga2", "nsga2"]', "search.searchers: 'nsga2' stands there twice"),
         ('search.searchers=["nsga"]', "search.searchers: unknown searcher 'nsga'. Did you mean 'nsga2'?"),
         ("space.preset=digit", "space.preset: unknown preset 'digit'. Did you mean 'digits'?"),
         ('space.mixers=["atention"]', "space.mixers: unknown mixer 'atention'. Did you mean 'attention'?"),
         ("space.activation=rellu", "space.activation: unknown activation 'rellu'. Did you mean 'relu'?"),
-        ("profile.hardware=cpu-otr", "profile.hardware: unknown profile 'cpu-otr'. Did you mean 'cpu-ort'?"),
-        ("profile.hardware=none.toml", "profile.hardware: there is no profile at "),
+        ("measure.profile=cpu-otr", "measure.profile: unknown profile 'cpu-otr'. Did you mean 'cpu-ort'?"),
+        ("measure.profile=none.toml", "measure.profile: there is no profile at "),
         ("train.epochs", "--set 'train.epochs': write it as key=value, for instance"),
         ("=3", "--set '=3': write it as key=value"),
         ("name.first=3", "--set 'name.first=3': 'name' is a value, not a section"),
@@ -121,7 +123,7 @@ def test_everything_wrong_is_said_at_once() -> None:
     assert said.splitlines()[0] == "recipe digits is not valid:"
     assert len(said.splitlines()) == 4
     assert "Did you mean 'height'?" in said
-    said = refused("digits", "space.preset=x", "space.activation=y", "profile.hardware=z")
+    said = refused("digits", "space.preset=x", "space.activation=y", "measure.profile=z")
     assert len(said.splitlines()) == 4
 
 
@@ -141,9 +143,27 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     assert "unknown recipe 'digts'. Did you mean 'digits'?" in refused("digts")
 
 
-def test_a_module_of_the_users_may_bring_its_own_names(tmp_path: Path) -> None:
-    mixers = "space.mixers=['mine']"
-    assert "unknown mixer 'mine'" in refused("digits", mixers)
-    (tmp_path / "mine.py").touch()
-    recipe = load_recipe("digits", [mixers, f"space.module={tmp_path}/mine.py:space"])
-    assert recipe.space.mixers == ("mine",)
+BRINGS = """
+from runners.data.digits import read_digits
+from runners.data.sources import SOURCES
+
+@SOURCES.register("mine")
+def read(view, *, share: float = 1.0):
+    return read_digits(view)
+
+space = print
+"""
+
+
+@pytest.mark.parametrize("key", ["space.module={}/brings.py:space", "parts=['{}/brings.py']"])
+def test_code_of_the_users_may_bring_its_own_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr(SOURCES, "_entries", dict(SOURCES._entries))  # what it registers is taken away again
+    (tmp_path / "brings.py").write_text(BRINGS)
+    source = 'data.source={ kind = "mine", share = 0.5 }'
+    assert "data.source.share: unknown setting of 'hub'" in refused("digits", source)
+    recipe = load_recipe("digits", [source, key.format(tmp_path)])
+    assert recipe.data.source == part("mine", share=0.5)
+    said = refused("digits", key.format(tmp_path), source, "data.source.share=much")
+    assert "data.source.share = 'much': Input should be a valid number" in said

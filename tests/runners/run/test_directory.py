@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from results.files import read_json, write_json
-from runners.recipe.schema import Recipe, load_recipe, revise
+from runners.recipe.load import load_recipe, revise
+from runners.recipe.part import part
+from runners.recipe.schema import Recipe
 from runners.run.directory import STAGES, RunDirectory
 
 DIGITS = load_recipe("digits")
@@ -71,7 +73,8 @@ def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> 
 
 
 def test_a_run_that_made_nothing_yet_takes_a_mended_recipe(tmp_path: Path) -> None:
-    wrong = load_recipe("digits", [f"data.source={tmp_path}/nowhere"])
+    lost = DIGITS.data.model_copy(update={"source": part(f"{tmp_path}/nowhere")})
+    wrong = DIGITS.model_copy(update={"data": lost})
     with opened(tmp_path, wrong):
         pass
     with opened(tmp_path) as run:

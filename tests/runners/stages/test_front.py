@@ -16,6 +16,7 @@ from results.files import write_json
 from results.records import FrontEntry, SearchSummary
 from runners.cli.console import Console
 from runners.measuring.stopwatch import Timing
+from runners.recipe.part import part
 from runners.stages import compress, export
 from runners.stages.compress import chosen_from_front, spare
 from runners.stages.front import luck, measured_front, tell_front
@@ -224,11 +225,10 @@ def test_all_three_weights_are_told() -> None:
 
 
 def test_retraining_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SimpleNamespace(
-        finetune_epochs=1, retrain_epochs=None, prune_ratio=0.0, channel_step=16, quantize=False
-    )
-    job: Any = SimpleNamespace(recipe=SimpleNamespace(compress=settings))
+    settings = SimpleNamespace(steps=(part("finetune"), part("retrain", epochs=3), part("quantize")))
+    target = SimpleNamespace(profile=SimpleNamespace(precisions=("fp32",)))
+    job: Any = SimpleNamespace(recipe=SimpleNamespace(compress=settings), target=target)
     entry: Any = None
     assert [step.name for step in compress._steps(job, entry, lambda d, t: None)] == ["finetune", "retrain"]
-    settings.retrain_epochs = 0
+    settings.steps = (part("finetune"),)
     assert [step.name for step in compress._steps(job, entry, lambda d, t: None)] == ["finetune"]

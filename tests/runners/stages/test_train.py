@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
-from runners.recipe.schema import load_recipe
+from runners.recipe.load import load_recipe
 from runners.stages.train import bigger_is_worse
 from runners.training.resolutions import check_input, check_outputs, check_resolutions
 from search_spaces.choice import Choice
@@ -137,7 +137,7 @@ def test_an_unknown_rule_in_a_recipe_is_named_with_its_key() -> None:
     with pytest.raises(ValueError, match=r"train.distillation = .*'kl' or 'alpha'"):
         load_recipe("digits", ["train.distillation=mse"])
     with pytest.raises(
-        ValueError, match='train: the rule cost_buckets draws by size; give it sampling = "size"'
+        ValueError, match='train.sampling: the rule cost_buckets draws by size; give it sampling = "size"'
     ):
         load_recipe("digits", ["train.rule=cost_buckets", "train.sampling=choices"])
     recipe = load_recipe(

@@ -1,0 +1,149 @@
+"""Whether all that a recipe names is there and takes its settings: known before work, not an hour into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.loading import load_installed_parts, load_module, load_object
+from results.names import unknown
+from results.registry import Registry
+from runners.recipe.part import Part
+from runners.recipe.schema import Recipe
+
+
+def load_parts(recipe: Recipe) -> list[str]:
+    """Loads the code that a recipe names and that installed packages bring; what fails, a line each."""
+    problems = []
+    for spec in recipe.parts:
+        problems += _failing("parts", load_module, spec)
+    if recipe.space.module:
+        problems += _failing("space.module", load_object, recipe.space.module)
+    try:
+        load_installed_parts()
+    except ValueError as error:
+        problems.append(str(error))
+    return problems
+
+
+def check_parts(recipe: Recipe, what: str, folders: Sequence[Path] = ()) -> Recipe:
+    """The recipe, with the paths of its data absolute, if all that it names is there.
+
+    Args:
+        recipe: valid in itself.
+        what: name of the recipe in the message.
+        folders: folders that relative paths of the data may begin at.
+
+    Raises:
+        ValueError: everything that is wrong, one line each.
+    """
+    problems = [*_hardware(recipe.measure.profile), *load_parts(recipe), *_names(recipe)]
+    located_recipe = _located(recipe, folders)
+    if problems := [*problems, *_parts(located_recipe)]:
+        raise ValueError("\n".join([f"{what} is not valid:", *(f"  {problem}" for problem in problems)]))
+    return located_recipe
+
+
+def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
+    from runners.data.sources import located  # imported here: it brings PyTorch
+
+    source = recipe.data.source
+    for folder in folders:
+        source = located(source, folder)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+
+
+def _hardware(name: str) -> list[str]:
+    from runners.targets.profile import load_profile
+
+    try:
+        load_profile(name)
+    except (ValueError, OSError) as error:
+        return [f"measure.profile: {error}"]
+    return []
+
+
+def _names(recipe: Recipe) -> list[str]:
+    """Problems of what is named without settings."""
+    # Imported here: presets bring PyTorch, and importing recipes should not.
+    from search_spaces.mixers import MIXERS
+    from search_spaces.parts import ACTIVATIONS
+    from search_spaces.spaces.presets import PRESETS
+
+    space = recipe.space
+    preset = [] if space.module else _unknown("space.preset", "preset", [space.preset], PRESETS)
+    return [
+        *preset,
+        *_unknown("space.mixers", "mixer", space.mixers, MIXERS),
+        *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
+    ]
+
+
+def _parts(recipe: Recipe) -> list[str]:
+    """Problems of the parts, and of what they need."""
+    from nas.rules import RULES
+    from nas.search import searcher
+    from runners.data.sources import SOURCES, resolved
+    from runners.stages.compress import STEPS
+
+    searchers = _registry("searcher", {name: searcher.searcher(name) for name in searcher.searchers()})
+    problems = []
+    try:
+        source = resolved(recipe.data.source)
+        problems += SOURCES.problems(source.kind, source.settings, "data.source")
+    except ValueError as error:
+        problems.append(str(error))
+    rule = recipe.train.rule
+    problems += RULES.problems(rule.kind, rule.settings, "train.rule")
+    problems += _listed("search.searchers", searchers, recipe.search.searchers)
+    problems += _listed("compress.steps", STEPS, recipe.compress.steps)
+    if rule.kind in RULES and "sizes" in RULES[rule.kind].needs and recipe.train.sampling != "size":
+        problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
+    return [*problems, *_short_budgets(searchers, recipe)]
+
+
+def _listed(key: str, registry: Registry[Any], parts: Iterable[Part]) -> Iterator[str]:
+    """Problems of a list of parts; the part's name stands in the key of its settings."""
+    seen = set()
+    for part in parts:
+        at = f"{key}.{part.kind}" if part.kind in registry else key
+        yield from registry.problems(part.kind, part.settings, at)
+        if part.kind in seen:
+            yield f"{key}: {part.kind!r} stands there twice"
+        seen.add(part.kind)
+
+
+def _short_budgets(registry: Registry[Any], recipe: Recipe) -> Iterator[str]:
+    """A line for each searcher whose population the budget does not fill."""
+    budget = recipe.search.budget
+    for part in recipe.search.searchers:
+        setting = registry[part.kind].settings.get("population") if part.kind in registry else None
+        population = part.settings.get("population", setting.default) if setting else 0
+        if isinstance(population, int) and budget < population:
+            yield (
+                f"search.budget = {budget}: {part.kind} has a population of {population} and learns nothing "
+                f"from less; give at least {population}"
+            )
+
+
+def _registry(kind: str, parts: Mapping[str, Callable[..., Any]] | Registry[Any]) -> Registry[Any]:
+    if isinstance(parts, Registry):
+        return parts
+    made: Registry[Any] = Registry(kind)
+    for name, one in parts.items():
+        made.add(name, one)
+    return made
+
+
+def _unknown(key: str, kind: str, names: Sequence[str], valid: Iterable[str]) -> list[str]:
+    known = list(valid)
+    return [f"{key}: {unknown(kind, name, known)}" for name in names if name not in known]
+
+
+def _failing(key: str, load: Callable[[str], object], spec: str) -> list[str]:
+    try:
+        load(spec)
+    except (ValueError, OSError) as error:
+        return [f"{key}: {error}"]
+    return []

@@ -1,0 +1,53 @@
+"""Paths of a recipe made absolute: those in a file are seen from its folder, those of ``--set`` from here."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+
+def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A recipe's values with every path absolute, so that a run goes on from anywhere.
+
+    Files of parts are always seen from ``folder``; other paths where there is something at them, so that they
+    may be looked for elsewhere too. Where the data are, ``runners.data.sources`` says.
+
+    Args:
+        values: recipe as read, not validated yet; left untouched.
+        folder: folder that relative paths begin at.
+    """
+    if not isinstance(values, dict):  # of a damaged file; the schema says so
+        return values
+    values = copy.deepcopy(values)
+    if isinstance(parts := values.get("parts"), list):
+        values["parts"] = [
+            str(_path(spec, folder)) if isinstance(spec, str) and spec.endswith(".py") else spec
+            for spec in parts
+        ]
+    _replace(values, "space", "module", lambda text: _function(text, folder))
+    _replace(
+        values, "measure", "profile", lambda text: found(text, folder) if text.endswith(".toml") else text
+    )
+    return values
+
+
+def _replace(values: dict[str, Any], section: str, key: str, anchor: Any) -> None:
+    inside = values.get(section)
+    if isinstance(inside, dict) and isinstance(inside.get(key), str | int):
+        inside[key] = anchor(str(inside[key]))
+
+
+def _path(text: str, folder: Path) -> Path:
+    return (folder / Path(text).expanduser()).resolve()
+
+
+def found(text: str, folder: Path) -> str:
+    """An existing file or folder, absolute; anything else as it is."""
+    path = _path(text, folder)
+    return str(path) if text and path.exists() else text
+
+
+def _function(text: str, folder: Path) -> str:
+    file, colon, function = text.rpartition(":")
+    return f"{found(file, folder)}:{function}" if colon and file.endswith(".py") else text
