@@ -116,7 +116,7 @@ def make(classes, input_shape):
     ("values", "words"),
     [
         ("(8,)", "holds one network: there is nothing to search"),
-        ("(8, 16)", "holds 2 networks, and profile.fit"),
+        ("(8, 16)", "holds 2 networks, and measure.fit"),
     ],
 )
 def test_a_space_too_small_is_told_before_it_is_trained(
@@ -132,7 +132,7 @@ def test_a_space_too_small_is_told_before_it_is_trained(
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("boom.py", ["'boom.py'", "path/to/file.py:function"]),
+        ("boom.py", ["'boom.py'", "path/to/file.py:name"]),
         ("bomo.py:make", ["there is no file", "bomo.py"]),
         ("boom.py:make", ["boom.py:make fails", "KeyError: 'width'"]),
     ],

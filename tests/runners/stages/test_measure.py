@@ -23,7 +23,7 @@ def test_a_busy_machine_is_warned_of_where_it_is_measured(
     said: list[str] = []
     job = SimpleNamespace(
         profile=SimpleNamespace(backend=backend),
-        recipe=SimpleNamespace(profile=SimpleNamespace(ray_address="")),
+        recipe=SimpleNamespace(measure=SimpleNamespace(ray_address="")),
         imported=None,
         console=SimpleNamespace(warn=said.append),
         path=Path("runs/mine"),
