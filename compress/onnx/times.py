@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.codec import Record
+from results.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

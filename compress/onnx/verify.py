@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compress.onnx.file import Images, OnnxFile
-from results.codec import Record
+from results.records import Record
 
 Labels = NDArray[np.int64]
 Data = tuple[NDArray[Any], NDArray[Any]] | Iterable[tuple[Any, Any]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compress.onnx.times import OperatorTime, operator_times
 from compress.pruning.prune import COUNTS
-from results.codec import Record
+from results.records import Record
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
 LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput", "Reshape", "Squeeze", "Unsqueeze")

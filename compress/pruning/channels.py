@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from results.codec import Record
+from results.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

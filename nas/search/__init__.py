@@ -9,4 +9,4 @@ from nas.search.result import SearchResult as SearchResult
 from nas.search.searcher import Searcher as Searcher
 from nas.search.searcher import register as register
 from nas.search.searcher import searchers as searchers
-from nas.search.trials import Trial as Trial
+from results.records import Trial as Trial

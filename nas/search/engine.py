@@ -20,8 +20,9 @@ from nas.search.problem import Costs, Problem
 from nas.search.result import SearchResult, check_reference, front_of, result_of
 from nas.search.searcher import MakeSearcher, Searcher
 from nas.search.searcher import searcher as named
-from nas.search.trials import Trial, TrialLog, finite
+from nas.search.trials import TrialLog, finite
 from results.names import unknown
+from results.records import Trial
 from search_spaces.space import Arch, Rows, SearchSpace
 
 TRIES = 50

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nas.predictors.predictor import PredictorReport
 from nas.search.objectives import UPPER
 from nas.search.problem import Problem
-from nas.search.trials import Trial
 from results.front import hypervolume_curve, non_dominated
 from results.names import unknown
+from results.records import Trial
 from search_spaces.choice import Value
 
 if TYPE_CHECKING:  # pandas takes half a second to import; a searcher needs none of it

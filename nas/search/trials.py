@@ -1,61 +1,23 @@
-"""Trials, and the log that outlives a kill: one line each, on the disk before the next begins."""
+"""The log of trials, which outlives a kill: one line each, on the disk before the next begins."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from results.files import append_line, read_json, read_lines, write_json
-from search_spaces.choice import Value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """One evaluation that came to an end.
-
-    Attributes:
-        ticket: in which order it was proposed, from 0.
-        arch: what was evaluated.
-        scores: what the evaluation gave; None where it failed.
-        costs: the costs known beforehand.
-        error: why it failed; empty where it did not.
-        seconds: what the evaluation took.
-        worker: who did it.
-        session: which start of the search it ended in, from 0; a resumed search counts on.
-        capacity: how many evaluations that session kept under way.
-    """
-
-    ticket: int
-    arch: dict[str, Value]
-    scores: dict[str, float] | None
-    costs: dict[str, float]
-    error: str = ""
-    seconds: float = 0.0
-    worker: str = ""
-    session: int = 0
-    capacity: int = 1
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are scores."""
-        return self.scores is not None
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """Costs and scores together; what was measured counts where both know it."""
-        return {**self.costs, **(self.scores or {})}
+from results.records import Trial
 
 
 class TrialLog:
     """The trials of one search as a file of lines, with what is searched in a JSON file beside it.
 
     Args:
-        path: of the log; None keeps nothing.
-        identity: what is searched and how; a log of another search is refused.
+        path: file of the log; None keeps nothing.
+        identity: description of what is searched and how; a log of another search is refused.
 
     Raises:
         ValueError: the file at ``path`` belongs to another search; the message says what differs.
@@ -78,8 +40,8 @@ class TrialLog:
         else:
             write_json(description, identity)
         try:
-            self.trials = [Trial(**line) for line in lines]
-        except TypeError as error:
+            self.trials = [Trial.from_json(line) for line in lines]
+        except ValueError as error:
             raise ValueError(
                 f"{path} is not a log of trials ({error}); restore it, or delete it to start anew"
             ) from error
@@ -88,7 +50,7 @@ class TrialLog:
         """Writes a trial to the disk before returning."""
         self.trials.append(trial)
         if self.path is not None:
-            append_line(self.path, asdict(trial))
+            append_line(self.path, trial.to_json())
 
 
 def _same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -3,41 +3,57 @@
 Units are in the names: accuracies are fractions in [0, 1], latencies milliseconds, sizes bytes.
 """
 
-from results.codec import Record
-from results.records.audit import AuditedNetwork, AuditSummary, Estimate, Ranking
+from results.records.audit import AuditedNetwork, AuditEntry, AuditSummary, Estimate, Ranking
 from results.records.card import (
-    COMPUTED,
     Agreement,
     Card,
     CardAccuracy,
     CardInput,
     CardLatency,
+    CardProvenance,
     CardWeights,
-    Limit,
+    LimitMet,
+    Preprocessing,
     Reference,
+    best_first,
 )
+from results.records.codec import Record, Value
 from results.records.compression import StepRecord
-from results.records.search import FrontEntry, LayerRecord, SearchSummary
+from results.records.measuring import COMPUTED, LatencyCheck, TargetRecord
+from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
+from results.records.search import FrontEntry, LayerRecord, SearchSummary, Trial
 from results.records.training import EpochRecord
 
 __all__ = [
     "COMPUTED",
     "Agreement",
+    "AuditEntry",
     "AuditSummary",
     "AuditedNetwork",
     "Card",
     "CardAccuracy",
     "CardInput",
     "CardLatency",
+    "CardProvenance",
     "CardWeights",
     "EpochRecord",
     "Estimate",
     "FrontEntry",
+    "LatencyCheck",
     "LayerRecord",
-    "Limit",
+    "LimitMet",
+    "Machine",
+    "Preprocessing",
+    "Provenance",
     "Ranking",
+    "RecipeRecord",
     "Record",
     "Reference",
     "SearchSummary",
+    "StageTimes",
     "StepRecord",
+    "TargetRecord",
+    "Trial",
+    "Value",
+    "best_first",
 ]

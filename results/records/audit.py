@@ -1,4 +1,4 @@
-"""How far a supernet's ranking can be trusted: networks trained alone beside what they inherited.
+"""What an audit writes: networks trained alone beside what they inherited, and how far to trust a ranking.
 
 Kendall's tau says how much likelier two networks are to be ranked as they should than the other way round:
 1 is the right order, 0 is chance. It is what "Evaluating the Search Phase of Neural Architecture Search" (Yu
@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from results.codec import Record
+from results.records.codec import Record, Value
 from results.statistics import Statistic, bootstrap, kendall, spearman
 
 CONFIDENCE = 0.95
@@ -27,7 +26,13 @@ _FEWEST_TOP = 4  # networks whose order says anything
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate(Record):
-    """A number and its interval at 95 %."""
+    """A number and its 95 % interval.
+
+    Attributes:
+        value: the number.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
 
     value: float
     low: float
@@ -39,22 +44,22 @@ class Estimate(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedNetwork(Record):
-    """One network, judged by its inherited, fine-tuned and own weights; a line of audit/networks.jsonl.
+    """One network, judged by its inherited, fine-tuned and own weights.
 
     Attributes:
         name: ``smallest``, ``largest`` or a number in order of size.
         arch: choice names to values.
-        macs: multiply-accumulates.
+        macs: multiply-accumulates for one input.
         inherited_val: validation accuracy with the supernet's weights: what a search sees.
-        inherited_test: likewise, on test images.
-        finetuned_test: after some more epochs from there; the inherited where there were none.
-        alone_val: trained from scratch, by itself.
-        alone_test: likewise; what the others are compared with.
-        seconds: what all of this took.
+        inherited_test: test accuracy with the supernet's weights.
+        finetuned_test: test accuracy after some more epochs from there; the inherited where there were none.
+        alone_val: validation accuracy of the network trained from scratch, by itself.
+        alone_test: test accuracy of the network trained from scratch; the others are compared with it.
+        seconds: time all of this took.
     """
 
     name: str
-    arch: dict[str, Any]
+    arch: dict[str, Value]
     macs: int
     inherited_val: float
     inherited_test: float
@@ -65,14 +70,27 @@ class AuditedNetwork(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking(Record):
-    """How well one order of networks is that of another. None is what cannot be told: no two differ.
+class AuditEntry(Record):
+    """A judged network and the supernet it was judged beside; a line of audit/networks.jsonl.
 
     Attributes:
-        tau: Kendall's, tau-b.
+        supernet: hash of the audited weights.
+        network: the network.
+    """
+
+    supernet: str
+    network: AuditedNetwork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(Record):
+    """How well one order of networks agrees with another; None where no two networks differ.
+
+    Attributes:
+        tau: Kendall's rank correlation, tau-b.
         spearman: Spearman's rank correlation.
         top_tau: Kendall's tau among the best quarter; also None where that is fewer than four networks.
-        top: how many are the best quarter.
+        top: number of networks in the best quarter.
     """
 
     tau: Estimate | None
@@ -86,15 +104,15 @@ class AuditSummary(Record):
     """An audit as a whole; audit/audit.json.
 
     Attributes:
-        supernet: a hash of the audited weights.
-        epochs: of a network alone.
-        finetune_epochs: of a fine-tuned one.
-        ranking: of accuracies on validation images with inherited weights, against test accuracies alone.
+        supernet: hash of the audited weights.
+        epochs: epochs that each network was trained alone.
+        finetune_epochs: epochs that each network was fine-tuned.
+        ranking: agreement of validation accuracies with inherited weights and test accuracies trained alone.
         inherited_gap: mean of inherited minus alone, on test images, as a fraction.
-        finetuned_gap: likewise of fine-tuned; None where nothing was fine-tuned.
-        networks: in order of size.
-        failed: why networks are missing, one reason each.
-        schema: of this record.
+        finetuned_gap: mean of fine-tuned minus alone, likewise; None where nothing was fine-tuned.
+        networks: judged networks in order of size.
+        failed: reasons why networks are missing, one each.
+        schema: form of this record.
     """
 
     supernet: str
@@ -170,12 +188,12 @@ def summarise(
     """What audited networks say of their supernet.
 
     Args:
-        networks: at least two.
-        supernet: see ``AuditSummary``, as the next two.
-        epochs: likewise.
-        finetune_epochs: likewise.
-        failed: likewise.
-        seed: of the bootstrap.
+        networks: judged networks, at least two.
+        supernet: hash of the audited weights.
+        epochs: epochs that each network was trained alone.
+        finetune_epochs: epochs that each network was fine-tuned.
+        failed: reasons why networks are missing, one each.
+        seed: seed of the bootstrap.
     """
     inherited, tuned, alone = (
         np.array([getattr(network, name) for network in networks])
@@ -195,15 +213,15 @@ def summarise(
 
 
 def rank_agreement(seen: ArrayLike, true: ArrayLike, *, seed: int) -> Ranking:
-    """How well the order of some numbers is that of others, with bootstrap intervals over the networks.
+    """How well two orders of the same networks agree, with bootstrap intervals over the networks.
 
     Args:
-        seen: (n,), as a search sees the networks.
-        true: (n,), as they are.
-        seed: of the bootstrap.
+        seen: accuracies as a search sees them, (n,).
+        true: accuracies as they are, (n,).
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: different lengths, fewer than two, or numbers that are not finite.
+        ValueError: the lengths differ, there are fewer than two, or a number is not finite.
     """
     first, second = np.asarray(seen, dtype=np.float64), np.asarray(true, dtype=np.float64)
     best = np.argsort(-second, kind="stable")[: math.ceil(len(second) / 4)]
@@ -221,7 +239,7 @@ def mean_gap(seen: ArrayLike, true: ArrayLike, *, seed: int) -> Estimate:
     """The mean of the differences of paired numbers, negative where the first are smaller.
 
     Raises:
-        ValueError: different lengths or fewer than two.
+        ValueError: the lengths differ, or there are fewer than two.
     """
     return _interval(lambda a, b: float((a - b).mean()), seen, true, seed=seed)
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from results.codec import Record
+from results.records.codec import Record, Value
+from results.records.run import Provenance
 
-COMPUTED = "roofline"
-"""The runtime of a latency that was computed from a device's constants, not measured."""
 NOT_MEASURED = " (computed from constants of the device, not measured)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardInput(Record):
-    """The model's input: its name, its shape with the batch first, its dtype as ONNX Runtime says it."""
+    """Input of the model.
+
+    Attributes:
+        name: name of the input.
+        shape: shape with the batch first.
+        dtype: number format of its values.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -26,10 +32,10 @@ class CardAccuracy(Record):
     """Accuracy as fractions.
 
     Attributes:
-        validation: of the final network, on the split that search and compression looked at.
-        float_test: of the float network before quantization, in PyTorch, on the test set.
-        exported_test: of the file, run in its runtime, on the test set.
-        test_images: how many there were.
+        validation: accuracy of the file on the images that search and compression looked at.
+        float_test: accuracy of the float network before quantization, in PyTorch, on the test set.
+        exported_test: accuracy of the file, run in its runtime on the test set.
+        test_images: number of images in the test set.
     """
 
     validation: float
@@ -43,10 +49,10 @@ class CardWeights(Record):
     """The three sets of weights the network was offered with, by accuracy on validation data.
 
     Attributes:
-        inherited: from the supernet.
-        finetuned: trained on from there; None where that was left out.
-        retrained: trained from scratch; None where that was left out.
-        kept: which of the three went on into the file.
+        inherited: accuracy with the supernet's weights.
+        finetuned: accuracy with these trained on; None where that was left out.
+        retrained: accuracy with weights trained from scratch; None where that was left out.
+        kept: name of the weights that went on into the file.
     """
 
     inherited: float
@@ -54,20 +60,20 @@ class CardWeights(Record):
     retrained: float | None
     kept: str
 
-    def rows(self) -> list[tuple[str, float]]:
-        """What there is, by name."""
+    def offered(self) -> list[tuple[str, float]]:
+        """The sets of weights there were, each with its accuracy."""
         named = (("inherited", self.inherited), ("finetuned", self.finetuned), ("retrained", self.retrained))
         return [(name, accuracy) for name, accuracy in named if accuracy is not None]
 
     def sentence(self) -> str:
-        """All there is in words."""
-        told = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in self.rows())
+        """The accuracies in words."""
+        told = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in self.offered())
         return f"weights before compression, on validation data: {told}; kept: {self.kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement(Record):
-    """The file against the PyTorch network it came from, on the test set.
+    """Agreement of the file with the PyTorch network it came from, on the test set.
 
     Attributes:
         max_difference: largest absolute difference of any output.
@@ -83,15 +89,16 @@ class CardLatency(Record):
     """Latency of one call, in milliseconds.
 
     Attributes:
-        predicted_ms: by the cost model, of the network before compression.
-        upper_ms: the prediction's upper bound.
-        measured_ms: median of the final file.
-        low_ms: lower end of that median's interval.
-        high_ms: upper end.
-        profile: hardware profile.
-        runtime: its name and version.
-        threads: it was given.
+        predicted_ms: latency of the network before compression, by the cost model.
+        upper_ms: upper bound of that prediction.
+        measured_ms: median latency of the final file.
+        low_ms: lower end of the interval of that median.
+        high_ms: upper end of the interval of that median.
+        profile: name of the hardware profile.
+        runtime: name and version of the runtime.
+        threads: threads the runtime was given.
         batch: inputs in a call.
+        computed: whether all of this was computed from constants and nothing was measured.
     """
 
     predicted_ms: float
@@ -103,21 +110,22 @@ class CardLatency(Record):
     runtime: str
     threads: int
     batch: int
+    computed: bool
 
     @property
     def how(self) -> str:
         """``measured`` or ``computed``, for the words around the figures."""
-        return "computed" if self.runtime.startswith(COMPUTED) else "measured"
+        return "computed" if self.computed else "measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit(Record):
+class LimitMet(Record):
     """The limits, and whether the file as measured meets them.
 
     Attributes:
-        latency_ms: the latency limit of the search.
-        met: that one, and all of the device.
-        broken: limits of the device that the file breaks, in words.
+        latency_ms: latency limit of the search.
+        met: whether the file meets that limit and all of the hardware profile.
+        broken: limits of the hardware profile that the file breaks, in words.
     """
 
     latency_ms: float
@@ -127,14 +135,14 @@ class Limit(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference(Record):
-    """What the network is compared with: the largest network of the space, exported and measured alike.
+    """The reference network of the space, exported and measured alike, for comparison.
 
     Attributes:
-        name: of that network.
-        latency_ms: median.
+        name: name of that network.
+        latency_ms: median latency of its file.
         exported_test: accuracy of its file on the test set.
-        size_bytes: of its file.
-        speedup: its latency over this network's.
+        size_bytes: size of its file.
+        speedup: latency of its file over the latency of this network's.
     """
 
     name: str
@@ -145,39 +153,73 @@ class Reference(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing(Record):
+    """How an image becomes the model's input.
+
+    Attributes:
+        channels: 1 (grey) or 3 (RGB).
+        height: height of the input in pixels.
+        width: width of the input in pixels.
+        mean: mean of each channel, of values in [0, 1].
+        std: standard deviation of each channel, of values in [0, 1].
+        resize: how an image of another size is brought to the input's, in words.
+        scale: how pixels become the values that mean and deviation are of, in words.
+    """
+
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: str = "bilinear to cover the input, aspect kept, then a centre crop"
+    scale: str = "8-bit pixels / 255, then (value - mean) / std"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardProvenance(Provenance):
+    """Where a model comes from, for a card that has left its run's folder.
+
+    Attributes:
+        recipe: settings of the run, as in ``RecipeRecord``.
+    """
+
+    recipe: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card(Record):
     """An exported model; artifacts/NAME/card.json.
 
     Attributes:
-        name: of the network.
-        file: of the model, beside the card.
-        sha256: of that file.
+        name: name of the network.
+        file: name of the model's file, beside the card; its ending is the format.
+        sha256: hash of that file.
         arch: choice names to values.
-        input: what the model takes.
-        classes: names in the order of the outputs.
-        preprocessing: size, channels, mean, std, scale and resizing in words: image to input.
-        accuracy: on validation and test data.
-        agreement: of file and PyTorch network.
-        latency: predicted and measured.
-        size_bytes: of the file.
+        input: input of the model.
+        classes: names of the classes in the order of the outputs.
+        preprocessing: way from an image to the input.
+        accuracy: accuracy on validation and test data.
+        agreement: agreement of file and PyTorch network.
+        latency: latency, predicted and measured.
+        size_bytes: size of the file.
         macs: multiply-accumulates for one input.
         params: parameters.
-        precision: "fp32" or "int8".
+        precision: number format, "fp32" or "int8".
         steps_kept: compression steps that were kept, in order.
-        limit: on latency.
-        reference: the largest network.
+        limit: limits, and whether they are met.
+        reference: reference network of the space, for comparison.
         provenance: recipe, seed, versions, commit, machine, date, command.
-        weights: inherited, fine-tuned and retrained; None on cards of before there was the choice.
-        schema: of this record.
+        weights: accuracy with each set of weights that was offered; None where nothing was compressed.
+        schema: form of this record.
     """
 
     name: str
     file: str
     sha256: str
-    arch: dict[str, Any]
+    arch: dict[str, Value]
     input: CardInput
     classes: tuple[str, ...]
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     accuracy: CardAccuracy
     agreement: Agreement
     latency: CardLatency
@@ -186,11 +228,11 @@ class Card(Record):
     params: int
     precision: str
     steps_kept: tuple[str, ...]
-    limit: Limit
+    limit: LimitMet
     reference: Reference
-    provenance: dict[str, Any]
+    provenance: CardProvenance
     weights: CardWeights | None = None
-    schema: int = 1
+    schema: int = 2
 
     def to_markdown(self) -> str:
         """The card as a README to lie beside the model."""
@@ -198,10 +240,20 @@ class Card(Record):
         return "\n\n".join(parts) + "\n"
 
 
+def best_first(cards: Iterable[Card]) -> list[Card]:
+    """Cards in order of choice: within the limit, then by validation accuracy, then by latency.
+
+    Test accuracy is there to report, not to choose by.
+    """
+    return sorted(
+        cards, key=lambda card: (not card.limit.met, -card.accuracy.validation, card.latency.measured_ms)
+    )
+
+
 def _heading(card: Card) -> str:
     latency = card.latency
     met = "meets" if latency.measured_ms <= card.limit.latency_ms else "does not meet"
-    broken = "".join(f" The device cannot hold it: {words}." for words in card.limit.broken)
+    broken = "".join(f" It does not fit the profile: {words}." for words in card.limit.broken)
     kept = ", then ".join(card.steps_kept) or "none"
     return (
         f"# {card.name}\n\n"
@@ -217,11 +269,11 @@ def _heading(card: Card) -> str:
 def _numbers(card: Card) -> str:
     accuracy, latency, other = card.accuracy, card.latency, card.reference
     rows = [
-        ("accuracy, file run on test data", f"{accuracy.exported_test:.2%}"),
-        ("accuracy, float network on test data", f"{accuracy.float_test:.2%}"),
-        ("accuracy, validation data", f"{accuracy.validation:.2%}"),
+        ("accuracy of the file, run on the test set", f"{accuracy.exported_test:.2%}"),
+        ("accuracy of the float network, on the test set", f"{accuracy.float_test:.2%}"),
+        ("accuracy of the file, on validation data", f"{accuracy.validation:.2%}"),
         *_weights(card),
-        ("same prediction as in PyTorch", f"{card.agreement.same_predictions:.2%}"),
+        ("images with the same prediction as in PyTorch", f"{card.agreement.same_predictions:.2%}"),
         ("largest difference of an output", f"{card.agreement.max_difference:.2g}"),
         (
             f"latency, {latency.how} {'from' if latency.how == 'computed' else 'on'} the file",
@@ -238,7 +290,7 @@ def _numbers(card: Card) -> str:
             f"the {other.name} network",
             f"{other.exported_test:.2%}, {other.latency_ms:.4g} ms, {other.size_bytes:,} bytes",
         ),
-        ("faster than that", f"{other.speedup:.2f} times"),
+        ("speed-up over that network", f"{other.speedup:.2f} times"),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join(["## Numbers", "", "| what | value |", "|---|---|", *lines])
@@ -249,38 +301,59 @@ def _weights(card: Card) -> list[tuple[str, str]]:
         return []
     kept = card.weights.kept
     return [
-        (f"before compression, {name}{' (kept)' if name == kept else ''}, validation data", f"{accuracy:.2%}")
-        for name, accuracy in card.weights.rows()
+        (
+            f"accuracy before compression, {name}{' (kept)' if name == kept else ''}, on validation data",
+            f"{accuracy:.2%}",
+        )
+        for name, accuracy in card.weights.offered()
     ]
 
 
 def _preparation(card: Card) -> str:
     shape = " x ".join(str(size) for size in card.input.shape)
-    lines = [f"- {name}: {_words(value)}" for name, value in card.preprocessing.items()]
+    lines = [f"- {name}: {_words(value)}" for name, value in card.preprocessing.to_json().items()]
     intro = f"Input `{card.input.name}`: {card.input.dtype}, {shape}."
     classes = "Classes, in the order of the outputs: " + ", ".join(card.classes) + "."
     return "\n".join(["## Input and output", "", intro, "", *lines, "", classes])
 
 
-def _usage(card: Card) -> str:
-    return f"""## Use
-
-```python
-import numpy as np
+_USAGE = {
+    "onnx": """import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession("{card.file}")
-images = np.zeros({tuple(card.input.shape)}, dtype=np.float32)  # prepared as above
-scores = session.run(None, {{"{card.input.name}": images}})[0]
-best = scores.argmax(axis=1)
-```"""
+session = onnxruntime.InferenceSession("{file}")
+images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above
+scores = session.run(None, {{"{input}": images}})[0]
+best = scores.argmax(axis=1)""",
+    "pt2": """import torch
+
+network = torch.export.load("{file}").module()
+images = torch.zeros({shape})  # prepared as above
+best = network(images).argmax(dim=1)""",
+    "pte": """import torch
+from executorch.runtime import Runtime
+
+program = Runtime.get().load_program("{file}")
+images = torch.zeros({shape})  # prepared as above
+(scores,) = program.load_method("forward").execute([images])
+best = scores.argmax(dim=1)""",
+}
+
+
+def _usage(card: Card) -> str:
+    """Code that runs the file; where its format is another's, the runtime that does."""
+    known = _USAGE.get(card.file.rpartition(".")[2])
+    if known is None:
+        return f"## Use\n\n`{card.file}` is run by {card.latency.runtime}."
+    one = card.input
+    code = known.format(file=card.file, shape=tuple(one.shape), dtype=one.dtype, input=one.name)
+    return f"## Use\n\n```python\n{code}\n```"
 
 
 def _origin(card: Card) -> str:
-    known = dict(card.provenance)
-    recipe = known.get("recipe")
-    if isinstance(recipe, dict) and "name" in recipe:  # as a whole it stands in card.json
-        known["recipe"] = recipe["name"]
+    known = {name: value for name, value in card.provenance.to_json().items() if name != "recipe"}
+    if "name" in card.provenance.recipe:  # the whole recipe stands in card.json
+        known = {"recipe": card.provenance.recipe["name"], **known}
     lines = [f"- {name}: {_words(value)}" for name, value in known.items()]
     arch = ", ".join(f"{name}={value}" for name, value in card.arch.items())
     return "\n".join(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from results.codec import Record
+from results.records.codec import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,23 +12,23 @@ class StepRecord(Record):
     """One compression step on one network; a line of compress/steps.jsonl.
 
     Attributes:
-        network: Name of the network.
-        step: Name of the step.
-        kept: Whether the step's result was taken over.
-        reason: Why it was kept or undone, in words.
-        proposal: Name of the proposal the numbers belong to, where the step had several.
-        accuracy_before: Accuracy of the file before the step, on validation data, in [0, 1].
-        accuracy_after: Accuracy of the proposed file, likewise; None where the step had nothing to propose.
-        latency_ms_before: Median latency of the file before the step, measured in turns with the one after.
-        latency_ms_after: Median latency of the proposed file; None where there is none.
-        size_bytes_before: Size of the file before the step.
-        size_bytes_after: Size of the proposed file; None where there is none.
-        macs_before: Multiply-accumulates of the network for one input.
-        macs_after: Multiply-accumulates of the proposed network; None where there is none.
-        params_before: Parameters of the network.
-        params_after: Parameters of the proposed network; None where there is none.
-        seconds: Time the step took.
-        why: Sentences on where the time of an undone proposal goes.
+        network: name of the network.
+        step: name of the step.
+        kept: whether the step's result was taken over.
+        reason: why it was kept or undone, in words.
+        proposal: name of the proposal the numbers belong to, where the step had several.
+        accuracy_before: accuracy of the file before the step, on validation data, in [0, 1].
+        accuracy_after: accuracy of the proposed file, likewise; None where the step had nothing to propose.
+        latency_ms_before: median latency of the file before the step, measured in turns with the one after.
+        latency_ms_after: median latency of the proposed file; None where there is none.
+        size_bytes_before: size of the file before the step.
+        size_bytes_after: size of the proposed file; None where there is none.
+        macs_before: multiply-accumulates of the network for one input.
+        macs_after: multiply-accumulates of the proposed network; None where there is none.
+        params_before: parameters of the network.
+        params_after: parameters of the proposed network; None where there is none.
+        seconds: time the step took.
+        why: sentences on where the time of an undone proposal goes.
     """
 
     network: str
@@ -48,3 +48,8 @@ class StepRecord(Record):
     params_after: int | None
     seconds: float
     why: tuple[str, ...] = ()
+
+    @property
+    def speedup(self) -> float:
+        """Latency before the step over latency after it; 1 where the step had nothing to propose."""
+        return self.latency_ms_before / self.latency_ms_after if self.latency_ms_after else 1.0

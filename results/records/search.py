@@ -1,11 +1,47 @@
-"""What a search found: the networks of the front, and their layers."""
+"""What a search writes: a line for each trial, and the front it found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from results.codec import Record
+from results.records.codec import Record, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(Record):
+    """One evaluation of a search that came to an end; a line of search/SEARCHER.jsonl.
+
+    Attributes:
+        ticket: place in the order of proposals, from 0.
+        arch: evaluated network, choice names to values.
+        scores: results of the evaluation by objective; None where it failed.
+        costs: costs known beforehand, by name.
+        error: reason of a failure; empty where there was none.
+        seconds: time the evaluation took.
+        worker: name of the worker that did it.
+        session: number of the start of the search it ended in, from 0; a resumed search counts on.
+        capacity: evaluations that session kept under way at once.
+    """
+
+    ticket: int
+    arch: dict[str, Value]
+    scores: dict[str, float] | None
+    costs: dict[str, float]
+    error: str = ""
+    seconds: float = 0.0
+    worker: str = ""
+    session: int = 0
+    capacity: int = 1
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are scores."""
+        return self.scores is not None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Costs and scores together; what was measured counts where both know it."""
+        return {**self.costs, **(self.scores or {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,42 +50,43 @@ class LayerRecord(Record):
 
     Attributes:
         name: place in the network.
-        kind: what it is, such as "depthwise".
-        sizes: what it was built with: channels, kernel, ratio, ...
-        output_shape: without the batch, (C, H, W) for maps.
-        latency_ms: median of the layer alone in the cost table; None where it has none.
+        kind: kind of layer, such as "depthwise".
+        sizes: sizes it was built with: channels, kernel, ratio, ...
+        output_shape: shape of its output without the batch, (C, H, W) for maps.
+        latency_ms: median latency of the layer alone in the cost table; None where it has none.
     """
 
     name: str
     kind: str
-    sizes: dict[str, Any]
+    sizes: dict[str, Value]
     output_shape: tuple[int, ...]
     latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEntry(Record):
-    """A network of the front, measured again on the device as an exported file.
+    """A network of the front, measured again on the target as an exported file.
 
     Attributes:
-        name: of the network; its artifact has the same.
+        name: name of the network; its artifact has the same.
         arch: choice names to values.
-        searcher: who found it.
-        accuracy: on the validation data that the search scored on, with inherited weights.
-        predicted_ms: by the cost model.
+        searcher: name of the searcher that found it.
+        accuracy: accuracy on the validation data that the search scored on, with inherited weights.
+        predicted_ms: latency by the cost model.
         upper_ms: upper bound of the prediction at the run's confidence.
-        measured_ms: median on the device.
+        measured_ms: median latency of the file on the target.
         low_ms: lower end of the interval of that median.
-        high_ms: upper end.
-        macs: multiply-accumulates.
+        high_ms: upper end of the interval of that median.
+        macs: multiply-accumulates for one input.
         params: parameters.
-        meets_limit: as measured.
-        layers: in order of execution; empty where the space has only a model to build.
-        held_back_accuracy: on the validation data that no searcher saw; None where none were held back.
+        meets_limit: whether the measured latency is within the limit.
+        layers: layers in order of execution; empty where the space has only a model to build.
+        held_back_accuracy: accuracy on the validation data that no searcher saw; None where none were held
+            back.
     """
 
     name: str
-    arch: dict[str, Any]
+    arch: dict[str, Value]
     searcher: str
     accuracy: float
     predicted_ms: float
@@ -69,17 +106,17 @@ class SearchSummary(Record):
     """What the search found; search/front.json.
 
     Attributes:
-        limit_ms: the latency limit.
-        confidence: at which predictions had to be under it, in (0, 1).
+        limit_ms: latency limit.
+        confidence: confidence at which predictions had to be under it, in (0, 1).
         reference: (accuracy, latency_ms) that bounds the hypervolume: of the control's median network, and
             the limit.
         front: networks in order of latency.
-        largest: the largest network of the space, measured beside them.
+        largest: reference network of the space, measured beside them.
         scored_images: validation images that the search scored on.
         held_back_images: validation images that no searcher saw.
-        known_first: of every searcher's trials but the control's, how many were the best known from
+        known_first: number of trials, of every searcher but the control, that were the best known from
             earlier searches of the same supernet.
-        schema: of this record.
+        schema: form of this record.
     """
 
     limit_ms: float

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from results.numbers import count, percent
 from results.records import AuditSummary
 from results.report.chart import Chart, axis, plain_percent
-from results.report.markup import Html, absent, count, join, paragraph, percent, table, tag
+from results.report.markup import Html, absent, join, paragraph, table, tag
 from results.report.sources import Sources
 
 

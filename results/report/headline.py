@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
+from results.numbers import compared, count, milliseconds, percent, significant, size, tiny
 from results.records import Card, CardLatency, FrontEntry
-from results.report.markup import (
-    Html,
-    Piece,
-    absent,
-    count,
-    html,
-    join,
-    milliseconds,
-    paragraph,
-    percent,
-    significant,
-    size,
-    table,
-    tag,
-    tiny,
-)
+from results.report.markup import Html, Piece, absent, badge, html, join, paragraph, table, tag
 from results.report.sources import Sources
 from results.statistics import share_interval
 
@@ -53,16 +39,9 @@ def _verdict(cards: list[Card]) -> Html:
         f" classifies {percent(best.accuracy.exported_test)} of {best.accuracy.test_images:,} test images "
         f"correctly in {milliseconds(best.latency.measured_ms)} a call, within the limit of {limit}: "
         f"{significant(best.reference.speedup, 2)} times faster than the {best.reference.name} network of "
-        f"the space and {_compared(difference)}.",
+        f"the space and {compared(difference)}.",
         kind="lead",
     )
-
-
-def _compared(difference: float) -> str:
-    rounded = round(100 * difference, 1)
-    if rounded == 0:
-        return "as accurate"
-    return f"{abs(rounded):.1f} points {'more' if rounded > 0 else 'less'} accurate"
 
 
 def _cards(cards: list[Card], largest: FrontEntry | None) -> Html:
@@ -97,7 +76,6 @@ def _cards(cards: list[Card], largest: FrontEntry | None) -> Html:
 
 def _row(card: Card) -> list[Piece]:
     latency, steps = card.latency, ", ".join(card.steps_kept)
-    met = ("met", "yes") if card.limit.met else ("missed", "no")
     return [
         join([tag("strong", card.name), _small(f"{card.precision}; {steps or 'no compression kept'}")]),
         join([percent(card.accuracy.exported_test), _small(f"float {percent(card.accuracy.float_test)}")]),
@@ -108,7 +86,7 @@ def _row(card: Card) -> list[Piece]:
             ]
         ),
         join([milliseconds(latency.predicted_ms), _small(f"at most {significant(latency.upper_ms)}")]),
-        tag("span", met[0], class_=f"badge {met[1]}"),
+        badge(good=card.limit.met),
         size(card.size_bytes),
         count(card.macs),
         count(card.params),
@@ -153,17 +131,18 @@ def _what_latency_is(latency: CardLatency) -> str:
 
 def title(run: Sources) -> str:
     """What the run is called: its recipe, else its folder."""
-    return str((run.recipe or {}).get("name") or run.name)
+    return (run.recipe.name if run.recipe else "") or run.name
 
 
 def subtitle(run: Sources) -> Html:
     """Where, when and from what the run was made."""
-    made = run.provenance or {}
-    machine = made.get("machine") or {}
+    made = run.provenance
+    if made is None:
+        return Html("")
     parts = [
-        str(made.get("date", ""))[:10],
-        f"seed {made['seed']}" if "seed" in made else "",
-        str(machine.get("processor", "")) if isinstance(machine, dict) else str(machine),
-        f"commit {str(made['commit'])[:10]}" if made.get("commit") else "",
+        made.date[:10],
+        f"seed {made.seed}",
+        made.machine.processor,
+        f"commit {made.commit[:10]}" if made.commit else "",
     ]
     return Html(" \u00b7 ".join(html(part) for part in parts if part))

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from results.records import COMPUTED
+from results.numbers import milliseconds, percent
+from results.records import LatencyCheck, TargetRecord
 from results.report.chart import Chart, axis, plain
-from results.report.markup import (
-    Html,
-    absent,
-    facts,
-    join,
-    legend,
-    milliseconds,
-    paragraph,
-    percent,
-    tag,
-)
-from results.report.sources import Json, Sources
+from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
+from results.report.sources import Sources
 
 
 def latency(run: Sources) -> Html:
-    """The device, and the check of the latency table on whole networks."""
-    return join([_device(run.device), _check(run)])
+    """The target, and the check of the latency table on whole networks."""
+    return join([_target(run.target), _check(run)])
 
 
-def _device(device: Json | None) -> Html:
-    """What was measured on, what it can hold, and what it cannot run; nothing in runs of old."""
-    if device is None:
+def _target(target: TargetRecord | None) -> Html:
+    """The runtime and machine, what they can hold, and what they cannot run."""
+    if target is None:
         return join([])
-    limits = (f"{name} at most {value:,g}" for name, value in device["limits"].items())
+    limits = (f"{name} at most {value:,g}" for name, value in target.limits.items())
     items = [
-        ("profile", f"{device['profile']}: {device['summary']}" if device["summary"] else device["profile"]),
-        ("runtime", f"{device['runtime']} {device['runtime_version']}, {device['precision']}"),
-        ("machine", device["machine"]),
-        ("limits of the device", "; ".join(limits) or "none"),
-        ("mixers left out of the space", ", ".join(device["left_out"]) or "none"),
+        ("profile", f"{target.profile}: {target.summary}" if target.summary else target.profile),
+        ("runtime", f"{target.runtime} {target.runtime_version}, {target.precision}"),
+        ("machine", target.machine),
+        ("limits of the profile", "; ".join(limits) or "none"),
+        ("mixers left out of the space", ", ".join(target.left_out) or "none"),
     ]
-    if device.get("watts"):
-        items.append(("power, for energy_mj", f"{device['watts']:.3g} W"))
-    items += [(f"{kind} cannot run", reason) for kind, reason in device["cannot_run"].items()]
+    if target.watts:
+        items.append(("power, for energy_mj", f"{target.watts:.3g} W"))
+    items += [(f"{kind} cannot run", reason) for kind, reason in target.cannot_run.items()]
     parts = [facts(items)]
-    if device["runtime"] == COMPUTED:
+    if target.computed:
         words = "Every latency of this run is computed from these constants; nothing was measured."
         parts.append(paragraph(words, kind="alarm"))
     return join(parts)
@@ -49,16 +38,15 @@ def _device(device: Json | None) -> Html:
 
 def _check(run: Sources) -> Html:
     check = run.check
-    if run.device is not None and run.device["runtime"] == COMPUTED:
+    if run.computed:
         return join([])  # it would compare the model with itself
     if check is None:
-        return absent("The device has not been profiled, so there is no latency model to check.")
-    predicted, measured = _numbers(check, "predicted_ms"), _numbers(check, "measured_ms")
-    if not predicted or len(predicted) != len(measured):
+        return absent("Nothing has been measured on the target, so there is no latency model to check.")
+    if not check.measured_ms:
         return absent("The check of the latency model holds no measured networks.")
     drawing = tag(
         "div",
-        _chart(check, predicted, measured).draw(),
+        _chart(check).draw(),
         legend(
             [
                 ("dot", "c0", "a network the model has not seen, with its prediction interval"),
@@ -69,13 +57,8 @@ def _check(run: Sources) -> Html:
     return join([tag("div", drawing, _facts(check), class_="pair"), _explanation(check)])
 
 
-def _numbers(check: Json, name: str) -> list[float]:
-    values = check.get(name)
-    return [float(value) for value in values] if isinstance(values, list | tuple) else []
-
-
-def _chart(check: Json, predicted: list[float], measured: list[float]) -> Chart:
-    lows, highs = _numbers(check, "low_ms"), _numbers(check, "high_ms")
+def _chart(check: LatencyCheck) -> Chart:
+    predicted, measured, lows, highs = check.predicted_ms, check.measured_ms, check.low_ms, check.high_ms
     everything = [*predicted, *measured, *lows, *highs]
     log = min(everything) > 0
     chart = Chart(
@@ -88,9 +71,8 @@ def _chart(check: Json, predicted: list[float], measured: list[float]) -> Chart:
     for share in (0.10, 0.05):
         _band(chart, low, high, share)
     chart.line([low, high], [low, high], "axis-line")
-    if len(lows) == len(highs) == len(predicted):
-        for x, bottom, top in zip(measured, lows, highs, strict=True):
-            chart.whisker(x, max(bottom, low), min(top, high), "c0")
+    for x, bottom, top in zip(measured, lows, highs, strict=True):
+        chart.whisker(x, max(bottom, low), min(top, high), "c0")
     for x, y in zip(measured, predicted, strict=True):
         tip = f"predicted {milliseconds(y)}, measured {milliseconds(x)}: {100 * (y / x - 1):+.1f} %"
         chart.point(x, y, "c0", tip=tip, radius=4)
@@ -105,35 +87,33 @@ def _band(chart: Chart, low: float, high: float, share: float) -> None:
     chart.band(steps, bottom, top, "near")
 
 
-def _facts(check: Json) -> Html:
-    def share(name: str, digits: int = 0) -> str:
-        value = check.get(name)
-        return percent(value, digits) if isinstance(value, int | float) else "not known"
+def _facts(check: LatencyCheck) -> Html:
+    def share(value: float | None, digits: int = 0) -> str:
+        return "not known" if value is None else percent(value, digits)
 
-    confidence = share("confidence")
-    rank = check.get("spearman")
+    confidence = share(check.confidence)
+    rank = "not known" if check.spearman is None else f"{check.spearman:.3f}"
     return facts(
         [
-            ("networks checked", str(check.get("networks", len(_numbers(check, "measured_ms"))))),
-            ("mean error", share("mape", 1)),
-            ("noise of the machine", share("noise_floor", 1)),
-            ("within 5 %", share("within_5_percent")),
-            ("a perfect model: within 5 %", share("ceiling_within_5_percent")),
-            ("within 10 %", share("within_10_percent")),
-            ("rank correlation (Spearman)", f"{rank:.3f}" if isinstance(rank, float | int) else "not known"),
-            (f"inside the {confidence} interval", share("coverage")),
-            (f"under the {confidence} upper bound", share("upper_coverage")),
+            ("networks checked", str(check.networks)),
+            ("mean error", share(check.mape, 1)),
+            ("noise of the machine", share(check.noise_floor, 1)),
+            ("within 5 %", share(check.within_5_percent)),
+            ("a perfect model: within 5 %", share(check.ceiling_within_5_percent)),
+            ("within 10 %", share(check.within_10_percent)),
+            ("rank correlation (Spearman)", rank),
+            (f"inside the {confidence} interval", share(check.coverage)),
+            (f"under the {confidence} upper bound", share(check.upper_coverage)),
         ]
     )
 
 
-def _explanation(check: Json) -> Html:
-    noise: Any = check.get("noise_floor")
+def _explanation(check: LatencyCheck) -> Html:
     words = (
-        f"The machine itself repeats a measurement to {percent(noise)} on average: no model can do "
-        "better, and smaller differences mean nothing. "
-        if isinstance(noise, float | int)
-        else "The networks were measured once, so the noise of the machine is not known. "
+        "The networks were measured once, so the noise of the machine is not known. "
+        if check.noise_floor is None
+        else f"The machine itself repeats a measurement to {percent(check.noise_floor)} on average: no model "
+        "can do better, and smaller differences mean nothing. "
     )
     return paragraph(
         "The model adds up the measured latencies of a network's layers and corrects the sum on a few whole "

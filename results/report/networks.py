@@ -5,23 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Any
 
-from results.records import FrontEntry, LayerRecord
-from results.report.markup import (
-    Html,
-    absent,
-    brief,
-    count,
-    facts,
-    html,
-    join,
-    legend,
-    milliseconds,
-    paragraph,
-    percent,
-    tag,
-)
+from results.numbers import brief, count, milliseconds, percent
+from results.records import FrontEntry, LayerRecord, Value
+from results.report.markup import Html, absent, facts, html, join, legend, paragraph, tag
 from results.report.sources import Sources
 
 KINDS = 8
@@ -138,7 +125,7 @@ def _sizes(layer: LayerRecord) -> str:
     return ", ".join(_size(name, value) for name, value in layer.sizes.items() if name not in _IN_THE_SHAPE)
 
 
-def _size(name: str, value: Any) -> str:
+def _size(name: str, value: Value) -> str:
     if name == "kernel":
         return f"{value}\u00d7{value}"
     return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

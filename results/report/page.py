@@ -78,12 +78,12 @@ def _asset(name: str) -> str:
 
 
 def _section(show: Callable[[Sources], Html], run: Sources, heading: str) -> Html:
-    """A section; records of an odd form cost that section alone, and are said."""
+    """A section; numbers that cannot be drawn cost that section alone, and are said."""
     try:
         return show(run)
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+    except (ValueError, ArithmeticError) as error:
         return paragraph(
-            f"{heading} cannot be shown: the run's records are not of the expected form ({error}).",
+            f"{heading} cannot be shown: a number in the run's records makes no sense ({error}).",
             kind="alarm",
         )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.front import hypervolume_curve
-from results.records import SearchSummary
+from results.numbers import percent
+from results.records import SearchSummary, Trial
 from results.report.chart import Chart, axis, both_widths, plain, plain_percent
-from results.report.markup import Html, Piece, absent, join, legend, paragraph, percent, table
+from results.report.markup import Html, Piece, absent, join, legend, paragraph, table
 from results.report.series import CONTROL, colours
-from results.report.sources import Json, Sources
+from results.report.sources import Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +34,21 @@ class Progress:
     best: float
 
 
-def progress(name: str, trials: list[Json], summary: SearchSummary) -> Progress:
+def progress(name: str, trials: list[Trial], summary: SearchSummary) -> Progress:
     """The way of one searcher, in the order its trials ended."""
     accuracy, latency = summary.reference
     points = np.full((len(trials), 2), np.nan)
     for place, trial in enumerate(trials):
-        costs, scores = trial.get("costs") or {}, trial.get("scores") or {}
-        numbers = {**costs, **scores}
-        bound = scores.get("latency_ms", costs.get("latency_ms_upper", numbers.get("latency_ms", math.nan)))
-        if "accuracy" in scores and bound <= summary.limit_ms:
-            points[place] = -numbers["accuracy"], numbers["latency_ms"]
+        costs, scores = trial.costs, trial.scores or {}
+        predicted = costs.get("latency_ms_upper", costs.get("latency_ms", math.nan))
+        if "accuracy" in scores and scores.get("latency_ms", predicted) <= summary.limit_ms:
+            points[place] = -scores["accuracy"], trial.numbers["latency_ms"]
     box = (1.0 - accuracy) * latency or 1.0
     usable = points[~np.isnan(points).any(axis=1), 0]
     return Progress(
         name=name,
         curve=[float(value) / box for value in hypervolume_curve(points, (-accuracy, latency))],
-        failed=sum(not trial.get("scores") for trial in trials),
+        failed=sum(not trial.ok for trial in trials),
         best=float(-usable.min()) if len(usable) else math.nan,
     )
 

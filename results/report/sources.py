@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from results.files import read_json, read_lines
-from results.records import COMPUTED, AuditSummary, Card, EpochRecord, FrontEntry, SearchSummary
+from results.records import (
+    AuditSummary,
+    Card,
+    EpochRecord,
+    FrontEntry,
+    LatencyCheck,
+    Provenance,
+    RecipeRecord,
+    Record,
+    SearchSummary,
+    StageTimes,
+    StepRecord,
+    TargetRecord,
+    Trial,
+    best_first,
+)
 
-T = TypeVar("T")
-Json = dict[str, Any]
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,40 +32,44 @@ class Sources:
     """The records of a run, finished or not.
 
     Attributes:
-        name: of the run.
-        recipe: as resolved; None where there is none, as with the next five.
+        name: name of the run's folder.
+        recipe: recipe as resolved; None where there is none, as with the next five.
         provenance: seed, versions, machine, commit, command.
-        audit: of the supernet.
-        summary: the front.
-        device: what was profiled, in the form the profile stage writes.
-        check: whole networks, predicted and measured, in the form ``nas.costs`` writes.
-        stages: finished ones and their seconds.
-        epochs: of the supernet's training.
-        trials: by searcher, in the order they ended.
-        steps: compression steps as ``StepRecord`` writes them.
-        cards: of the artifacts, the chosen one first.
-        unreadable: what could not be read and why, in words.
+        audit: audit of the supernet.
+        summary: front of the search.
+        target: target that was measured.
+        check: whole networks, predicted and measured.
+        stages: seconds of the finished stages, by name.
+        epochs: epochs of the supernet's training.
+        trials: trials of each searcher, in the order they ended.
+        steps: compression steps of all networks, in the order they were tried.
+        cards: cards of the artifacts, the chosen one first.
+        unreadable: files that could not be read and why, in words.
     """
 
     name: str
-    recipe: Json | None = None
-    provenance: Json | None = None
+    recipe: RecipeRecord | None = None
+    provenance: Provenance | None = None
     audit: AuditSummary | None = None
     summary: SearchSummary | None = None
-    device: Json | None = None
-    check: Json | None = None
+    target: TargetRecord | None = None
+    check: LatencyCheck | None = None
     stages: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
-    trials: dict[str, list[Json]] = field(default_factory=dict)
-    steps: list[Json] = field(default_factory=list)
+    trials: dict[str, list[Trial]] = field(default_factory=dict)
+    steps: list[StepRecord] = field(default_factory=list)
     cards: list[Card] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
     @property
+    def computed(self) -> bool:
+        """Whether latencies were computed from constants."""
+        return self.target is not None and self.target.computed
+
+    @property
     def how(self) -> str:
         """``measured`` or ``computed``, for the words around latencies."""
-        computed = self.device is not None and self.device["runtime"] == COMPUTED
-        return "computed" if computed else "measured"
+        return "computed" if self.computed else "measured"
 
     def entry(self, network: str) -> FrontEntry | None:
         """The front's entry of a network, the largest included."""
@@ -71,50 +88,48 @@ def read_run(folder: Path) -> Sources:
     if not folder.is_dir():
         raise ValueError(f"there is no run in {folder}: not a folder")
     found = Sources(name=folder.resolve().name)
-    found.recipe = _file(found, folder, "recipe.json", _object)
-    found.provenance = _file(found, folder, "provenance.json", _object)
-    found.stages = _file(found, folder, "stages.json", _object) or {}
-    found.device = _file(found, folder, "profile/device.json", _object)
-    found.check = _file(found, folder, "profile/check.json", _object)
-    found.audit = _file(found, folder, "audit/audit.json", AuditSummary.from_json)
-    found.summary = _file(found, folder, "search/front.json", SearchSummary.from_json)
-    found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord.from_json)
-    found.steps = _lines(found, folder, "compress/steps.jsonl", _object)
+    found.recipe = _file(found, folder, "recipe.json", RecipeRecord)
+    found.provenance = _file(found, folder, "provenance.json", Provenance)
+    times = _file(found, folder, "stages.json", StageTimes)
+    found.stages = times.seconds if times else {}
+    found.target = _file(found, folder, "profile/device.json", TargetRecord)
+    found.check = _file(found, folder, "profile/check.json", LatencyCheck)
+    found.audit = _file(found, folder, "audit/audit.json", AuditSummary)
+    found.summary = _file(found, folder, "search/front.json", SearchSummary)
+    found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)
+    found.steps = _lines(found, folder, "compress/steps.jsonl", StepRecord)
     for path in sorted((folder / "search").glob("*.jsonl")):
-        found.trials[path.stem] = _lines(found, folder, f"search/{path.name}", _object)
-    for path in sorted((folder / "artifacts").glob("*/card.json")):
-        card = _file(found, folder, str(path.relative_to(folder)), Card.from_json)
-        if card is not None:
-            found.cards.append(card)
-    # The best first, judged by validation accuracy: the test data are there to report, not to choose by.
-    found.cards.sort(
-        key=lambda card: (not card.limit.met, -card.accuracy.validation, card.latency.measured_ms)
-    )
+        found.trials[path.stem] = _lines(found, folder, f"search/{path.name}", Trial)
+    names = (str(path.relative_to(folder)) for path in sorted((folder / "artifacts").glob("*/card.json")))
+    cards = (_file(found, folder, name, Card) for name in names)
+    found.cards = best_first(card for card in cards if card is not None)
     return found
 
 
-def _object(value: Any) -> Json:
-    if not isinstance(value, dict):
-        raise ValueError(f"a JSON object was expected, not {value!r:.80}")
-    return value
-
-
-def _file(found: Sources, folder: Path, name: str, parse: Callable[[Any], T]) -> T | None:
+def _file(found: Sources, folder: Path, name: str, kind: type[R]) -> R | None:
     path = folder / name
     if not path.exists():
         return None
     try:
-        return parse(read_json(path))
+        return kind.from_json(read_json(path))
     except (ValueError, OSError) as error:
         found.unreadable.append(f"{name}: {error}")
         return None
 
 
-def _lines(found: Sources, folder: Path, name: str, parse: Callable[[Any], T]) -> list[T]:
-    values: list[T] = []
+def _lines(found: Sources, folder: Path, name: str, kind: type[R]) -> list[R]:
+    """The lines that can be read; of those that cannot the first is said, and how many there are."""
+    values: list[R] = []
+    problems: list[str] = []
     try:
         for line in read_lines(folder / name):
-            values.append(parse(line))
-    except (ValueError, OSError) as error:
-        found.unreadable.append(f"{name}: {error}")
+            try:
+                values.append(kind.from_json(line))
+            except ValueError as error:
+                problems.append(str(error))
+    except OSError as error:
+        problems.append(str(error))
+    if problems:
+        more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
+        found.unreadable.append(f"{name}: {problems[0]}{more}")
     return values

@@ -9,24 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.front import non_dominated
-from results.records import FrontEntry, SearchSummary
+from results.numbers import count, milliseconds, percent, significant
+from results.records import FrontEntry, SearchSummary, Trial
 from results.report.chart import Chart, axis, both_widths, plain, plain_percent
-from results.report.markup import (
-    Html,
-    Piece,
-    absent,
-    count,
-    join,
-    legend,
-    milliseconds,
-    paragraph,
-    percent,
-    significant,
-    table,
-    tag,
-)
+from results.report.markup import Html, Piece, absent, badge, join, legend, paragraph, table, tag
 from results.report.series import CONTROL, colours
-from results.report.sources import Json, Sources
+from results.report.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +26,14 @@ class Dot:
     accuracy: float
 
 
-def dots(trials: dict[str, list[Json]]) -> list[Dot]:
+def dots(trials: dict[str, list[Trial]]) -> list[Dot]:
     """The trials that scored; those of random search first, so that others are drawn over them."""
     found = []
     for searcher in sorted(trials, key=lambda name: (name != CONTROL, name)):
         for trial in trials[searcher]:
-            numbers = {**(trial.get("costs") or {}), **(trial.get("scores") or {})}
-            latency, accuracy = numbers.get("latency_ms"), numbers.get("accuracy")
-            if trial.get("scores") and latency is not None and accuracy is not None:
-                found.append(Dot(searcher, float(latency), float(accuracy)))
+            latency, accuracy = trial.numbers.get("latency_ms"), trial.numbers.get("accuracy")
+            if trial.ok and latency is not None and accuracy is not None:
+                found.append(Dot(searcher, latency, accuracy))
     return found
 
 
@@ -56,7 +43,7 @@ def tradeoff(run: Sources) -> Html:
     if run.summary is None and not trials:
         return absent("The search has not run, so there is no front.")
     palette = colours(run.trials)
-    chosen = {card.name for card in run.cards} | {str(step.get("network")) for step in run.steps}
+    chosen = {card.name for card in run.cards} | {step.network for step in run.steps}
     floor, hidden = _floor(trials, run.summary)
     visible = [dot for dot in trials if dot.accuracy >= floor]
     parts = [
@@ -75,8 +62,7 @@ def tradeoff(run: Sources) -> Html:
 
 
 def _floor(trials: list[Dot], summary: SearchSummary | None) -> tuple[float, int]:
-    """The least accuracy in the frame, and how many trials lie below: a few bad ones must not flatten the "
-    "rest."""
+    """The least accuracy in the frame, and how many trials lie below: a few bad ones must not flatten it."""
     if len(trials) < 10:
         return -math.inf, 0
     ordered = sorted(dot.accuracy for dot in trials)
@@ -153,10 +139,6 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> 
     )
 
 
-def _badge(*, met: bool) -> Html:
-    return tag("span", "met", class_="badge yes") if met else tag("span", "missed", class_="badge no")
-
-
 def _held_back(summary: SearchSummary) -> str:
     """What the second accuracy is, and what it says of the first."""
     lost = [e.accuracy - e.held_back_accuracy for e in summary.front if e.held_back_accuracy is not None]
@@ -218,7 +200,7 @@ def _table(summary: SearchSummary, chosen: set[str], how: str) -> Html:
             significant(entry.upper_ms),
             count(entry.macs),
             count(entry.params),
-            "" if entry is summary.largest else _badge(met=entry.meets_limit),
+            "" if entry is summary.largest else badge(good=entry.meets_limit),
         ]
         for entry in (*ordered, summary.largest)
     ]

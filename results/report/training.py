@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
+from results.numbers import duration, percent, significant
 from results.records import EpochRecord
 from results.report.chart import Chart, axis, plain, plain_percent
-from results.report.markup import (
-    Html,
-    absent,
-    duration,
-    facts,
-    join,
-    legend,
-    paragraph,
-    percent,
-    significant,
-    tag,
-)
+from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
 from results.report.sources import Sources
 
 _SHOWN = 10  # alarms: a training that goes wrong raises some in every epoch

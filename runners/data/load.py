@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from results.records import Preprocessing
 from runners.data.raw import Raw, RawSplit, View
 from runners.data.sources import SOURCES, resolved
-from runners.data.splits import Preprocessing, Split, Splits, stratified
+from runners.data.splits import Split, Splits, stratified
 from runners.recipe.schema import Data
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from results.records import Preprocessing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,33 +22,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
-    """What turns an image into network input; it goes on the artifact's card.
-
-    Attributes:
-        channels: 1 (grey) or 3 (RGB).
-        height: of the input.
-        width: of the input.
-        mean: per channel, of values in [0, 1].
-        std: likewise.
-        resize: how an image of another size is brought to the input's, in words.
-        scale: how pixels become the values that mean and deviation are of, in words.
-    """
-
-    channels: int
-    height: int
-    width: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: str = "bilinear to cover the input, aspect kept, then a centre crop"
-    scale: str = "8-bit pixels / 255, then (value - mean) / std"
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON value."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

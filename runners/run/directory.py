@@ -93,7 +93,7 @@ class RunDirectory:
         remove_parts(path)
         if not file.exists():
             assert recipe is not None
-            write_json(path / "provenance.json", provenance(recipe.seed, command))
+            write_json(path / "provenance.json", provenance(recipe.seed, command).to_json())
             write_json(file, recipe.model_dump(mode="json"))
         try:
             values = json.loads(file.read_bytes())
@@ -112,7 +112,7 @@ class RunDirectory:
         if recipe is not None and recipe != found:
             if not any((path / output).exists() for outputs in _OUTPUTS.values() for output in outputs):
                 # Nothing was made under the old one: it was refused for what this one may have mended.
-                write_json(path / "provenance.json", provenance(recipe.seed, command))
+                write_json(path / "provenance.json", provenance(recipe.seed, command).to_json())
                 write_json(file, recipe.model_dump(mode="json"))
                 return recipe
             aside = {section for name in OPTIONAL for section in _SECTIONS[name]}

@@ -14,6 +14,7 @@ from nas.costs.table.table import LatencyTable, load_table
 from nas.supernet.supernet import Supernet
 from results.files import read_json, write_json
 from results.loading import load_object
+from results.records import TargetRecord
 from runners.cli.console import Console
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Split, Splits
@@ -160,7 +161,9 @@ class Job:
     def watts(self) -> float | None:
         """What the profiled device draws, as its profile says or a counter did; None where nobody knows."""
         device = self.path / "profile" / "device.json"
-        return read_json(device).get("watts") if device.exists() else self.profile.machine.watts
+        if not device.exists():
+            return self.profile.machine.watts
+        return TargetRecord.from_json(read_json(device)).watts
 
     @property
     def profile_plan(self) -> ProfilePlan:

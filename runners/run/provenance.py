@@ -8,7 +8,8 @@ import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from results.records import Machine, Provenance
 
 PACKAGES = (
     "torch",
@@ -38,15 +39,14 @@ def _version(package: str) -> str:
         return ""
 
 
-def machine() -> dict[str, Any]:
-    """The processor, its cores, and the memory in bytes."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count() or 1,
-        "memory_bytes": memory,
-    }
+def machine() -> Machine:
+    """This computer."""
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    )
 
 
 def _processor() -> str:
@@ -72,13 +72,13 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def provenance(seed: int, command: str) -> dict[str, Any]:
+def provenance(seed: int, command: str) -> Provenance:
     """Everything needed to repeat a run, and to know where it was made."""
-    return {
-        "seed": seed,
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "versions": versions(),
-        "machine": machine(),
-    }
+    return Provenance(
+        seed=seed,
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit(),
+        versions=versions(),
+        machine=machine(),
+    )

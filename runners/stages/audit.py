@@ -19,8 +19,8 @@ from nas.ranking import spread
 from nas.search.pool import Outcome, Pool, SerialPool
 from nas.supernet.supernet import Supernet
 from results.files import append_line, read_json, read_lines, write_json
-from results.records.audit import AuditedNetwork, AuditSummary, summarise
-from results.report.markup import count as in_units
+from results.numbers import count as in_units
+from results.records.audit import AuditedNetwork, AuditEntry, AuditSummary, summarise
 from results.report.page import write_report
 from runners.pools.evaluate_all import evaluate_all
 from runners.pools.ray_pool import RayPool
@@ -136,9 +136,8 @@ def _judge_all(job: Job, plan: AuditPlan, chosen: dict[str, tuple[Arch, int]], s
                 return
             seconds = round(outcome.seconds, 1)
             network = AuditedNetwork(name=name, arch=dict(arch), macs=macs, seconds=seconds, **outcome.scores)
-            append_line(
-                job.path / "audit" / "networks.jsonl", {"supernet": supernet, "network": network.to_json()}
-            )
+            judged = AuditEntry(supernet=supernet, network=network)
+            append_line(job.path / "audit" / "networks.jsonl", judged.to_json())
             plan.checkpoint(job.space, arch).unlink(missing_ok=True)
             note = f"{name}: inherited {network.inherited_test:.1%}, alone {network.alone_test:.1%}"
             bar.update(done, len(names), note)
@@ -202,12 +201,9 @@ def _done(log: Path, supernet: str, chosen: dict[str, tuple[Arch, int]]) -> dict
 def _read(log: Path, supernet: str) -> list[AuditedNetwork]:
     """The networks that were judged beside this supernet."""
     try:
-        return [
-            AuditedNetwork.from_json(line["network"])
-            for line in read_lines(log)
-            if line["supernet"] == supernet
-        ]
-    except (ValueError, TypeError, KeyError) as error:  # valid JSON, but not what an audit wrote
+        entries = [AuditEntry.from_json(line) for line in read_lines(log)]
+        return [entry.network for entry in entries if entry.supernet == supernet]
+    except ValueError as error:  # valid JSON, but not what an audit wrote
         raise ValueError(
             f"{log} holds lines that no audit wrote ({error}); delete them, or the file to audit anew"
         ) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +14,16 @@ from compress.run import Compressed
 from nas.costs.counts.analytic import Counts, count
 from results.files import read_json, write_atomic, write_json
 from results.records import (
+    COMPUTED,
     Agreement,
     Card,
     CardAccuracy,
     CardInput,
     CardLatency,
+    CardProvenance,
     CardWeights,
     FrontEntry,
-    Limit,
+    LimitMet,
     Reference,
 )
 from runners.measuring.stopwatch import Timing
@@ -137,7 +138,7 @@ def _card(
         arch=entry.arch,
         input=_input(job, compressed.file),
         classes=job.splits.classes,
-        preprocessing=job.splits.preprocessing.to_json(),
+        preprocessing=job.splits.preprocessing,
         accuracy=CardAccuracy(
             validation=verify(compressed.file, compressed.network, validation).accuracy_file,
             float_test=checked.accuracy_network,
@@ -157,13 +158,14 @@ def _card(
             runtime=f"{identity.runtime} {identity.runtime_version}",
             threads=identity.threads,
             batch=job.target.profile.batch,
+            computed=identity.runtime == COMPUTED,
         ),
         size_bytes=len(content),
         macs=counts.macs,
         params=counts.params,
         precision="int8" if int8 else "fp32",
         steps_kept=tuple(step.step for step in compressed.steps if step.kept),
-        limit=Limit(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
+        limit=LimitMet(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
         reference=replace(reference, speedup=reference.latency_ms / timing.median_ms),
         provenance=_provenance(job),
         weights=_weights(compressed),
@@ -196,6 +198,6 @@ def _input(job: Job, file: Path) -> CardInput:
     return CardInput(name=OnnxFile(file).input_name, shape=shape, dtype=np.dtype(np.float32).name)
 
 
-def _provenance(job: Job) -> dict[str, Any]:
-    recorded = dict(read_json(job.path / "provenance.json"))
-    return {"recipe": job.recipe.model_dump(mode="json"), **recorded}
+def _provenance(job: Job) -> CardProvenance:
+    recorded = read_json(job.path / "provenance.json")
+    return CardProvenance.from_json({**recorded, "recipe": job.recipe.model_dump(mode="json")})

@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.search import SearchResult
 from results.front import non_dominated
+from results.numbers import compared
 from results.records import COMPUTED, FrontEntry, LayerRecord, SearchSummary
 from runners.run.job import Job
 from runners.scoring.subnets import SubnetEvaluator
@@ -146,16 +147,9 @@ def luck(summary: SearchSummary) -> str:
     largest = summary.largest
     by_itself = largest.accuracy - (largest.held_back_accuracy or 0.0)
     return (
-        f"the front is {_points(-float(np.mean(lost)))} on average, the largest "
-        f"network, which nobody chose, {_points(-by_itself)}"
+        f"the front is {compared(-float(np.mean(lost)))} on average, the largest "
+        f"network, which nobody chose, {compared(-by_itself)}"
     )
-
-
-def _points(difference: float) -> str:
-    rounded = round(100 * difference, 1)
-    if rounded == 0:
-        return "as accurate"
-    return f"{abs(rounded):.1f} points {'more' if rounded > 0 else 'less'} accurate"
 
 
 def _known(found: _Found) -> tuple[str, Arch, float]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from nas.costs.layers.probes import layer_kind
 from nas.costs.table.table import LatencyTable
 from results.files import write_atomic, write_json
-from results.records import COMPUTED
+from results.records import COMPUTED, TargetRecord
 from runners.measuring.machine import BUSY_CORES, busy_cores
 from runners.measuring.power import watts_during
 from runners.run.job import Job
@@ -42,8 +40,7 @@ def run_profile(job: Job) -> None:
     for kind, reason in cannot_run.items():
         job.console.say(f"{kind} cannot run there and is not searched: {reason}")
     write_json(job.path / "profile" / "check.json", profiled.check.to_json())
-    device = {**_device(job, cannot_run), "watts": job.profile.machine.watts or _watts(job)}
-    write_json(job.path / "profile" / "device.json", device)
+    write_json(job.path / "profile" / "device.json", _target_record(job, cannot_run).to_json())
     if not computed:
         job.console.say(profiled.check.summary())
 
@@ -121,14 +118,19 @@ def _watts(job: Job) -> float | None:
     return watts
 
 
-def _device(job: Job, cannot_run: dict[str, str]) -> dict[str, Any]:
-    limits = job.profile.limits.model_dump(exclude_none=True)
-    return {
-        "profile": job.profile.name,
-        "summary": job.profile.summary,
-        **asdict(job.target.identity()),
-        "precision": job.precision,
-        "limits": limits,
-        "left_out": list(job.mixers_left_out),
-        "cannot_run": cannot_run,
-    }
+def _target_record(job: Job, cannot_run: dict[str, str]) -> TargetRecord:
+    identity = job.target.identity()
+    return TargetRecord(
+        profile=job.profile.name,
+        summary=job.profile.summary,
+        runtime=identity.runtime,
+        runtime_version=identity.runtime_version,
+        threads=identity.threads,
+        machine=identity.machine,
+        precision=job.precision,
+        limits=job.profile.limits.model_dump(exclude_none=True),
+        left_out=job.mixers_left_out,
+        cannot_run=cannot_run,
+        watts=job.profile.machine.watts or _watts(job),
+        computed=identity.runtime == COMPUTED,
+    )

@@ -16,9 +16,9 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
 from nas.search.searcher import MakeSearcher, searcher
 from nas.search.searchers.nsga2 import survivors
-from nas.search.trials import Trial
 from results.files import read_json, write_json
 from results.front import hypervolume
+from results.records import Trial
 from runners.cli.console import Bar
 from runners.data.splits import stratified
 from runners.pools.known import KnownScores

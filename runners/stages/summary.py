@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from results.files import read_json
-from results.records import Card
+from results.records import Card, best_first
 from runners.run.job import Job
 
 
 def print_summary(job: Job) -> None:
     """A table of the artifacts, the chosen one first, and the largest network beside them."""
-    cards = sorted(
-        (Card.from_json(read_json(file)) for file in (job.path / "artifacts").glob("*/card.json")),
-        key=lambda card: (not card.limit.met, -card.accuracy.validation, card.latency.measured_ms),
-    )
+    files = (job.path / "artifacts").glob("*/card.json")
+    cards = best_first(Card.from_json(read_json(file)) for file in files)
     rows = [_row(card) for card in cards]
     other = cards[0].reference
     rows.append(

@@ -17,8 +17,8 @@ from nas.rules import rule
 from nas.rules.moment import Rule, Size
 from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
+from results.numbers import count as in_units
 from results.records import EpochRecord
-from results.report.markup import count as in_units
 from runners.cli.console import Bar
 from runners.recipe.schema import Train
 from runners.run.job import Job, make_space, rules_out

@@ -64,7 +64,7 @@ def test_the_run_leaves_what_it_promises(finished: Path) -> None:
 def test_the_card_tells_the_truth_about_the_file(finished: Path) -> None:
     card, folder = card_of(finished)
     data = load_data(load_recipe("digits").data, seed=0)
-    mean, std = (np.array(card.preprocessing[key], dtype=np.float32) for key in ("mean", "std"))
+    mean, std = (np.array(getattr(card.preprocessing, key), dtype=np.float32) for key in ("mean", "std"))
     images = (data.test.images.numpy() / np.float32(255) - mean[:, None, None]) / std[:, None, None]
     session = onnxruntime.InferenceSession(folder / card.file)
     guesses = session.run(None, {card.input.name: images.astype(np.float32)})[0].argmax(axis=1)

@@ -12,58 +12,78 @@ from results.records import (
     CardAccuracy,
     CardInput,
     CardLatency,
+    CardProvenance,
     EpochRecord,
     FrontEntry,
+    LatencyCheck,
     LayerRecord,
-    Limit,
+    LimitMet,
+    Machine,
+    Preprocessing,
+    Provenance,
+    RecipeRecord,
+    Record,
     Reference,
     SearchSummary,
+    StageTimes,
+    StepRecord,
+    TargetRecord,
+    Trial,
 )
 
 LIMIT_MS = 0.15
-MACHINE = {"system": "Linux x86_64", "processor": "Some CPU @ 2.50GHz", "cores": 2, "memory_bytes": 2**33}
+PROVENANCE = Provenance(
+    seed=0,
+    command="quarry run digits --out run --set train.epochs=24",
+    date="2026-11-21T04:00:00+00:00",
+    commit="0123456789abcdef0123456789abcdef01234567+",
+    versions={"python": "3.11.9", "torch": "2.13.0", "onnxruntime": "1.31.0", "optuna": "5.0.0"},
+    machine=Machine(system="Linux x86_64", processor="Some CPU @ 2.50GHz", cores=2, memory_bytes=2**33),
+)
+TARGET = TargetRecord(
+    profile="cpu-ort",
+    summary="",
+    runtime="onnxruntime",
+    runtime_version="1.31.0",
+    threads=1,
+    machine="Some CPU @ 2.50GHz, 2 cores, x86_64 Linux",
+    precision="fp32",
+    limits={},
+    computed=False,
+)
 
 
 def write_finished_run(folder: Path, seed: int = 0) -> Path:
     """Writes every record of a run on the digits."""
     rng = np.random.default_rng(seed)
     _about(folder)
+    _write(folder / "profile" / "device.json", TARGET)
     _training(folder, rng)
     _check(folder, rng)
     summary = _search(folder, rng)
-    write_json(folder / "search" / "front.json", summary.to_json())
+    _write(folder / "search" / "front.json", summary)
     for place, entry in enumerate([summary.front[3], summary.front[5]]):
         _steps(folder, entry, int8=place == 0)
         _card(folder, entry, summary)
     return folder
 
 
+def _write(file: Path, record: Record) -> None:
+    write_json(file, record.to_json())
+
+
 def _about(folder: Path) -> None:
-    write_json(
-        folder / "recipe.json",
-        {
-            "name": "digits",
-            "seed": 0,
-            "data": {"source": "digits", "height": 8, "width": 8, "channels": 1, "flip": False},
-            "train": {"epochs": 24, "batch_size": 64, "learning_rate": 3e-3},
-            "search": {"latency_ms": LIMIT_MS, "searchers": ["nsga2", "optuna-tpe"], "budget": 150},
-        },
-    )
-    write_json(
-        folder / "provenance.json",
-        {
-            "seed": 0,
-            "command": "quarry run digits --out run --set train.epochs=24",
-            "date": "2026-11-21T04:00:00+00:00",
-            "commit": "0123456789abcdef0123456789abcdef01234567+",
-            "versions": {"python": "3.11.9", "torch": "2.13.0", "onnxruntime": "1.31.0", "optuna": "5.0.0"},
-            "machine": MACHINE,
-        },
-    )
-    write_json(
-        folder / "stages.json",
-        {"train": 81.3, "profile": 52.0, "search": 47.9, "compress": 60.2, "export": 9.8},
-    )
+    recipe = {
+        "name": "digits",
+        "seed": 0,
+        "data": {"source": "digits", "height": 8, "width": 8, "channels": 1, "flip": False},
+        "train": {"epochs": 24, "batch_size": 64, "learning_rate": 3e-3},
+        "search": {"latency_ms": LIMIT_MS, "searchers": ["nsga2", "optuna-tpe"], "budget": 150},
+    }
+    times = {"train": 81.3, "profile": 52.0, "search": 47.9, "compress": 60.2, "export": 9.8}
+    _write(folder / "recipe.json", RecipeRecord(settings=recipe))
+    _write(folder / "provenance.json", PROVENANCE)
+    _write(folder / "stages.json", StageTimes(seconds=times))
 
 
 def _training(folder: Path, rng: np.random.Generator) -> None:
@@ -91,26 +111,25 @@ def _training(folder: Path, rng: np.random.Generator) -> None:
 def _check(folder: Path, rng: np.random.Generator) -> None:
     predicted = np.sort(rng.uniform(0.05, 0.42, 14))
     measured = predicted * (1 + rng.normal(0, 0.035, 14))
-    write_json(
-        folder / "profile" / "check.json",
-        {
-            "networks": 14,
-            "mape": float(np.mean(np.abs(predicted / measured - 1))),
-            "within_5_percent": float(np.mean(np.abs(predicted / measured - 1) <= 0.05)),
-            "within_10_percent": float(np.mean(np.abs(predicted / measured - 1) <= 0.10)),
-            "spearman": 0.987,
-            "coverage": 0.93,
-            "upper_coverage": 1.0,
-            "confidence": 0.95,
-            "noise_floor": 0.021,
-            "ceiling_within_5_percent": 0.97,
-            "predicted_ms": predicted.tolist(),
-            "low_ms": (predicted * 0.92).tolist(),
-            "high_ms": (predicted * 1.08).tolist(),
-            "measured_ms": measured.tolist(),
-            "again_ms": (measured * (1 + rng.normal(0, 0.02, 14))).tolist(),
-        },
+    errors = np.abs(predicted / measured - 1)
+    check = LatencyCheck(
+        networks=14,
+        mape=float(np.mean(errors)),
+        within_5_percent=float(np.mean(errors <= 0.05)),
+        within_10_percent=float(np.mean(errors <= 0.10)),
+        spearman=0.987,
+        coverage=0.93,
+        upper_coverage=1.0,
+        confidence=0.95,
+        noise_floor=0.021,
+        ceiling_within_5_percent=0.97,
+        predicted_ms=tuple(predicted.tolist()),
+        low_ms=tuple((predicted * 0.92).tolist()),
+        high_ms=tuple((predicted * 1.08).tolist()),
+        measured_ms=tuple(measured.tolist()),
+        again_ms=tuple((measured * (1 + rng.normal(0, 0.02, 14))).tolist()),
     )
+    _write(folder / "profile" / "check.json", check)
 
 
 def _accuracy(latency_ms: float, rng: np.random.Generator, spread: float) -> float:
@@ -124,20 +143,17 @@ def _search(folder: Path, rng: np.random.Generator) -> SearchSummary:
             latency = float(rng.uniform(0.03, 0.145))
             accuracy = _accuracy(latency, rng, spread * (1 - drift * ticket / 150) + 0.001)
             failed = searcher == "optuna-tpe" and ticket == 40
-            append_line(
-                folder / "search" / f"{searcher}.jsonl",
-                {
-                    "ticket": ticket,
-                    "arch": {},
-                    "scores": None if failed else {"accuracy": 0.4 if ticket == 5 else accuracy},
-                    "costs": {"latency_ms": latency, "latency_ms_upper": latency * 1.06},
-                    "error": "worker died" if failed else "",
-                    "seconds": 0.2,
-                    "worker": "ray",
-                    "session": 0,
-                    "capacity": 2,
-                },
+            trial = Trial(
+                ticket=ticket,
+                arch={},
+                scores=None if failed else {"accuracy": 0.4 if ticket == 5 else accuracy},
+                costs={"latency_ms": latency, "latency_ms_upper": latency * 1.06},
+                error="worker died" if failed else "",
+                seconds=0.2,
+                worker="ray",
+                capacity=2,
             )
+            append_line(folder / "search" / f"{searcher}.jsonl", trial.to_json())
     front = tuple(
         _entry(f"n{i}", latency, 0.985 - 0.06 * math.exp(-latency / 0.04), depth=1 + i // 3)
         for i, latency in enumerate((0.034, 0.048, 0.066, 0.085, 0.112, 0.139, 0.1502))
@@ -202,7 +218,6 @@ def _layers(depth: int, width: int) -> list[tuple[LayerRecord, float]]:
 
 
 def _steps(folder: Path, entry: FrontEntry, *, int8: bool) -> None:
-    common = {"network": entry.name, "params_before": entry.params, "macs_before": entry.macs}
     lines = [
         ("fuse", True, "faster by 12 %, no accuracy lost", "", 0.0, 0.88, 0.98, 1.0, 1.1),
         (
@@ -232,32 +247,32 @@ def _steps(folder: Path, entry: FrontEntry, *, int8: bool) -> None:
     ]
     accuracy, latency, size = entry.accuracy, entry.measured_ms, 41_000
     for step, kept, reason, proposal, lost, faster, smaller, fewer, seconds in lines:
-        append_line(
-            folder / "compress" / "steps.jsonl",
-            common
-            | {
-                "step": step,
-                "kept": kept,
-                "reason": reason,
-                "proposal": proposal,
-                "accuracy_before": accuracy,
-                "accuracy_after": accuracy + lost,
-                "latency_ms_before": latency,
-                "latency_ms_after": latency * faster,
-                "size_bytes_before": size,
-                "size_bytes_after": int(size * smaller),
-                "macs_after": int(entry.macs * fewer),
-                "params_after": int(entry.params * fewer),
-                "seconds": seconds,
-                "why": []
-                if kept
-                else [
-                    "Conv takes 0.079 ms where it took 0.057 ms",
-                    "18% of the time (0.021 ms) is spent on conversions between float and int8: "
-                    "5 DequantizeLinear, 4 QuantizeLinear",
-                ],
-            },
+        record = StepRecord(
+            network=entry.name,
+            step=step,
+            kept=kept,
+            reason=reason,
+            proposal=proposal,
+            accuracy_before=accuracy,
+            accuracy_after=accuracy + lost,
+            latency_ms_before=latency,
+            latency_ms_after=latency * faster,
+            size_bytes_before=size,
+            size_bytes_after=int(size * smaller),
+            macs_before=entry.macs,
+            macs_after=int(entry.macs * fewer),
+            params_before=entry.params,
+            params_after=int(entry.params * fewer),
+            seconds=seconds,
+            why=()
+            if kept
+            else (
+                "Conv takes 0.079 ms where it took 0.057 ms",
+                "18% of the time (0.021 ms) is spent on conversions between float and int8: "
+                "5 DequantizeLinear, 4 QuantizeLinear",
+            ),
         )
+        append_line(folder / "compress" / "steps.jsonl", record.to_json())
         if kept:
             accuracy, latency, size = accuracy + lost, latency * faster, int(size * smaller)
 
@@ -271,7 +286,7 @@ def _card(folder: Path, entry: FrontEntry, summary: SearchSummary) -> None:
         arch=dict(entry.arch),
         input=CardInput(name="images", shape=(1, 1, 8, 8), dtype="float32"),
         classes=tuple("0123456789"),
-        preprocessing={"size": [8, 8], "channels": 1, "mean": [0.305], "std": [0.376], "scale": 0.0625},
+        preprocessing=Preprocessing(channels=1, height=8, width=8, mean=(0.305,), std=(0.376,)),
         accuracy=CardAccuracy(
             validation=entry.accuracy,
             float_test=entry.accuracy - 0.004,
@@ -289,13 +304,14 @@ def _card(folder: Path, entry: FrontEntry, summary: SearchSummary) -> None:
             runtime="ONNX Runtime 1.31.0",
             threads=1,
             batch=1,
+            computed=False,
         ),
         size_bytes=13_480,
         macs=entry.macs,
         params=entry.params,
         precision="int8" if entry.name == "n3" else "fp32",
         steps_kept=("fuse", "prune", "quantize") if entry.name == "n3" else ("fuse", "prune"),
-        limit=Limit(latency_ms=LIMIT_MS, met=True),
+        limit=LimitMet(latency_ms=LIMIT_MS, met=True),
         reference=Reference(
             name="largest",
             latency_ms=summary.largest.measured_ms,
@@ -303,8 +319,8 @@ def _card(folder: Path, entry: FrontEntry, summary: SearchSummary) -> None:
             size_bytes=812_000,
             speedup=summary.largest.measured_ms / measured,
         ),
-        provenance={"recipe": "digits", "seed": 0},
+        provenance=CardProvenance.from_json({**PROVENANCE.to_json(), "recipe": {"name": "digits"}}),
     )
     place = folder / "artifacts" / entry.name
-    write_json(place / "card.json", card.to_json())
+    _write(place / "card.json", card)
     write_atomic(place / "README.md", card.to_markdown())

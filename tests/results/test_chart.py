@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from results.numbers import brief, count, duration, percent, points, significant, size, tiny
 from results.report.chart import Axis, Chart, axis, plain
-from results.report.markup import brief, count, duration, percent, points, significant, size, tag, tiny
+from results.report.markup import tag
 
 numbers = st.floats(1e-6, 1e6)
 

@@ -1,20 +1,24 @@
 """The report shows what a run has recorded and says what it has not, and nothing gets out of hand."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from results.files import append_line, read_json, write_json
-from results.records import COMPUTED, SearchSummary
+import results.report
+from results.files import append_line, read_json, read_lines, write_json
+from results.records import SearchSummary, Trial
 from results.report import write_report
 from results.report.searching import progress
-from tests.results.finished_run import write_finished_run
+from tests.results.finished_run import TARGET, write_finished_run
+from tests.results.test_records import ENTRY
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -160,7 +164,7 @@ def test_unfinished_run_has_a_report(run, gone):
     assert ("No network has been compressed yet" in text) == (gone >= 2)
     assert ("no common reference yet" in text) == (gone == 3)
     assert ("The search has not run" in text) == (gone >= 4)
-    assert ("not been profiled" in text) == (gone >= 5)
+    assert ("Nothing has been measured" in text) == (gone >= 5)
     assert ("has not been trained" in text) == (gone >= 6)
     assert ("This run is not finished" in text) == (gone >= 7)
     assert "cannot be shown" not in text
@@ -187,7 +191,8 @@ def test_text_of_a_run_stays_text(run):
     summary["front"][3]["searcher"] = evil
     summary["front"][3]["layers"][0]["kind"] = evil
     write_json(run / "search" / "front.json", summary)
-    step = {"network": evil, "step": evil, "kept": False, "reason": evil, "proposal": evil, "seconds": 1.0}
+    step = next(read_lines(run / "compress" / "steps.jsonl"))
+    step |= {"network": evil, "step": evil, "kept": False, "reason": evil, "proposal": evil, "why": [evil]}
     append_line(run / "compress" / "steps.jsonl", step)
     page, text = read(write_report(run))
     assert page.tags.count("script") == 1
@@ -205,31 +210,65 @@ def test_broken_record_is_named_and_the_rest_is_shown(run):
     assert "n3 classifies" in text
 
 
-def test_record_of_an_odd_form_costs_its_section_alone(run):
-    append_line(run / "compress" / "steps.jsonl", {"network": "n9", "seconds": "long"})
+def test_lines_of_an_odd_form_are_named_and_the_others_shown(run):
+    log = run / "compress" / "steps.jsonl"
+    step = next(read_lines(log))
+    append_line(log, step | {"seconds": "long"})
+    append_line(log, {"network": "n9"})
+    append_line(log, step | {"network": "last"})
     _, text = read(write_report(run))
-    assert "Compression cannot be shown" in text
+    assert "compress/steps.jsonl: StepRecord.seconds is a number, not 'long', and 1 more like it" in text
+    assert "Together 1.47 times faster" in text
+    assert "lastKept: fuse" in text
+
+
+def test_number_that_makes_no_sense_costs_its_section_alone(run):
+    path = run / "profile" / "check.json"
+    check = path.read_text()
+    path.write_text(re.sub('"measured_ms": .*?]', '"measured_ms": [NaN, NaN, 1e999]', check, flags=re.S))
+    _, text = read(write_report(run))
+    assert "Latency model cannot be shown" in text
     assert "n5 classifies" in text
+
+
+def test_older_records_are_refused_as_such(run):
+    path = run / "artifacts" / "n5" / "card.json"
+    write_json(path, read_json(path) | {"schema": 1})
+    _, text = read(write_report(run))
+    assert "artifacts/n5/card.json: Card is of schema 1, but this version of Quarry reads schema 2" in text
+
+
+REPORT = sorted(Path(results.report.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("file", REPORT, ids=lambda file: file.stem)
+def test_report_is_built_from_typed_records(file):
+    """Neither untyped JSON nor Any gets into a module of the report; what reads a file reads a record."""
+    tree = ast.parse(file.read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert not names & {"Any", "Json", "object", "cast", "getattr"}
+    readers = names & {"read_json", "read_lines"}
+    assert not readers or file.stem == "sources"
 
 
 def test_hypervolume_is_a_share_of_its_box():
     trials = [
-        {"scores": {"accuracy": 0.75}, "costs": {"latency_ms": 0.5, "latency_ms_upper": 0.6}},
-        {"scores": None, "costs": {"latency_ms": 0.1}},
-        {"scores": {"accuracy": 1.0}, "costs": {"latency_ms": 0.9, "latency_ms_upper": 1.1}},
-        {"scores": {"accuracy": 1.0}, "costs": {"latency_ms": 0.75}},
+        _trial({"accuracy": 0.75}, latency_ms=0.5, latency_ms_upper=0.6),
+        _trial(None, latency_ms=0.1),
+        _trial({"accuracy": 1.0}, latency_ms=0.9, latency_ms_upper=1.1),
+        _trial({"accuracy": 1.0}, latency_ms=0.75),
     ]
-    entry = _entry()
-    summary = SearchSummary(limit_ms=1.0, confidence=0.95, reference=(0.5, 1.0), front=(), largest=entry)
+    summary = SearchSummary(limit_ms=1.0, confidence=0.95, reference=(0.5, 1.0), front=(), largest=ENTRY)
     found = progress("nsga2", trials, summary)
     assert found.curve == pytest.approx([0.25, 0.25, 0.25, 0.25 + 0.5 * 0.25])
     assert (found.failed, found.best) == (1, 1.0)
 
 
-def _entry():
-    from tests.results.test_records import ENTRY
-
-    return ENTRY
+def _trial(scores, **costs):
+    return Trial(ticket=0, arch={}, scores=scores, costs=costs)
 
 
 def test_report_imports_nothing_heavy():
@@ -265,18 +304,7 @@ def test_accuracy_that_tells_no_networks_apart_is_said(run):
 
 
 def test_latencies_from_constants_are_called_computed(run):
-    device = {
-        "profile": "mcu",
-        "summary": "",
-        "runtime": COMPUTED,
-        "runtime_version": "1",
-        "machine": "2.4e+08 MAC/s",
-        "precision": "int8",
-        "limits": {},
-        "left_out": [],
-        "cannot_run": {},
-    }
-    write_json(run / "profile" / "device.json", device)
+    write_json(run / "profile" / "device.json", replace(TARGET, computed=True).to_json())
     path = write_report(run)
     _, text = read(path)
     assert "front, computed from the exported file" in text

@@ -10,12 +10,13 @@ import numpy as np
 
 from nas.costs.layers.probes import Probe, network_probes, rows_of, sample_networks
 from nas.costs.layers.sums import Floats, LayerSums
-from nas.costs.model.check import LatencyCheck, check_latency
+from nas.costs.model.check import check_latency
 from nas.costs.model.features import network_terms
 from nas.costs.model.latency import LatencyModel, fit_latency, layer_latencies, measured_networks
 from nas.costs.model.selection import most_telling
 from nas.costs.table.build import Export, Measure, Progress, build_table
 from nas.costs.table.table import LatencyTable, TableHeader
+from results.records import LatencyCheck
 from search_spaces.space import Rows, SearchSpace
 
 CANDIDATES = 500  # networks that those to fit on are chosen from

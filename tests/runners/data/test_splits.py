@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from runners.data.splits import Prepare, Preprocessing, stratified
+from results.records import Preprocessing
+from runners.data.splits import Prepare, stratified
 from runners.training.batches import batches, generator
 
 

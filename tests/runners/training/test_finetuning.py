@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from runners.data.splits import Prepare, Preprocessing
+from results.records import Preprocessing
+from runners.data.splits import Prepare
 from runners.scoring.accuracy import accuracy
 from runners.training.finetuning import FinetuneSettings, finetune
 
