@@ -204,7 +204,13 @@ class Registry(Generic[P]):
 
 
 def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
-    """The settings of a function or class: its keyword-only parameters."""
+    """The settings of a function or class: its keyword-only parameters.
+
+    A part that is made and not written, such as a mixer, says its own in an attribute ``settings``.
+    """
+    own = getattr(part, "settings", None)
+    if isinstance(own, Mapping):
+        return dict(own)
     callee = part.func if isinstance(part, partial) else part
     constructor = callee.__init__ if inspect.isclass(callee) else callee
     try:
@@ -238,5 +244,5 @@ def _texts(docstring: str) -> dict[str, str]:
 
 
 def _where(part: object) -> str:
-    callee = part.func if isinstance(part, partial) else part
+    callee = part.func if isinstance(part, partial) else getattr(part, "make", None) or part
     return str(getattr(callee, "__module__", None) or type(callee).__module__)

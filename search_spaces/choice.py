@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from results.names import unknown
 
 Value = int | float | str | bool
+
+Role = Literal["size", "kernel", "depth", "category"]
+"""What a choice decides: a size (width, ratio, number of heads), the reach of an operation (kernel, stripe),
+how many parts there are, or which of several things with no order among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,20 +20,22 @@ class Choice:
 
     Attributes:
         name: unique in its space, dotted by place (``stage1.block0.kernel``).
-        values: the options. Numbers run from cheap to expensive: index 0 is the smallest network's,
-            the last index the largest's. Strings are categories; their order only says which the
-            smallest and the largest network take.
+        values: the options. Those of sizes, kernels and depths run from cheap to expensive; the order of a
+            category's means nothing.
         parent: the choice that decides whether this one is active; empty when it always is.
         parent_values: this choice is active when its parent is active and takes one of these.
+        role: what it decides; a category where a value is a string, else a size, unless said otherwise.
 
     Raises:
-        ValueError: no values, repeated values, or a parent without values.
+        ValueError: no values, repeated values, a parent without values, an unknown role, or strings in a role
+            that is not that of a category.
     """
 
     name: str
     values: tuple[Value, ...]
     parent: str = ""
     parent_values: tuple[Value, ...] = ()
+    role: Role | Literal[""] = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(self.values))
@@ -39,8 +48,18 @@ class Choice:
             raise ValueError(f"choice {self.name!r} repeats a value: {self.values}")
         if bool(self.parent) != bool(self.parent_values):
             raise ValueError(f"choice {self.name!r}: parent and parent_values go together")
+        strings = any(isinstance(value, str) for value in self.values)
+        if not self.role:
+            object.__setattr__(self, "role", "category" if strings else "size")
+        if self.role not in get_args(Role):
+            raise ValueError(f"choice {self.name!r}: {unknown('role', self.role, get_args(Role))}")
+        if strings and not self.categorical:
+            raise ValueError(
+                f"choice {self.name!r} has the values {self.values} and the role {self.role!r}: strings have "
+                f"no order, so the role can only be 'category'"
+            )
 
     @property
     def categorical(self) -> bool:
-        """Whether the values are categories (strings) and not sizes (numbers)."""
-        return any(isinstance(value, str) for value in self.values)
+        """Whether the order of the values means nothing."""
+        return self.role == "category"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,9 @@ class Slot:
     Attributes:
         name: the place (``stage1.block0.mixer``).
         choices: names of the choices the layer depends on, and no others.
-        layer: called with the values of those choices in order; None where nothing stands there.
+        layer: gives the layer of an arch that holds those choices' values by name; None where nothing stands.
     """
 
     name: str
     choices: tuple[str, ...]
-    layer: Callable[..., Layer | None]
+    layer: Callable[[Mapping[str, Value]], Layer | None]

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
+
+from search_spaces.choice import Choice
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("the size of a kernel has to be odd")
+    return size
+
+
+OddSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+"""Side of a kernel in pixels."""
+
+KERNEL = Choice("kernel", (3, 5, 7), role="kernel")
+"""Side of a window in pixels, as a choice of mixers; those of one block share it."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 

@@ -64,9 +64,8 @@ def _slot_table(space: SearchSpace, slot: Slot) -> SlotTable:
     columns = tuple(space.column[name] for name in slot.choices)
     values = [space.choices[column].values for column in columns]
     strides = tuple(math.prod(len(options) for options in values[i + 1 :]) for i in range(len(values)))
-    return SlotTable(
-        columns, strides, tuple(slot.layer(*combination) for combination in itertools.product(*values))
-    )
+    archs = (dict(zip(slot.choices, combination, strict=True)) for combination in itertools.product(*values))
+    return SlotTable(columns, strides, tuple(slot.layer(arch) for arch in archs))
 
 
 class SearchSpace:

@@ -81,9 +81,9 @@ def check_mixer(name: str, *, activation: str = "relu", seed: int = 0) -> int:
     """The same for a registered mixer, in a small network of its own.
 
     Args:
-        name: of the mixer.
-        activation: it is built with.
-        seed: of weights and images.
+        name: name of the mixer.
+        activation: name of the activation of the network.
+        seed: seed of weights and images.
 
     Returns:
         How many pairs of networks were compared.
@@ -91,8 +91,9 @@ def check_mixer(name: str, *, activation: str = "relu", seed: int = 0) -> int:
     Raises:
         ValueError: there is no such mixer, or it breaks the rule.
     """
-    unit = max(8, mixer(name).channel_multiple)
-    stage = Stage(widths=(unit, 2 * unit, 3 * unit), depths=(1,), mixers=(name,), kernels=(3, 5), ratios=(1,))
+    unit = max(8, mixer(name).multiple)
+    widths = tuple(unit * times for times in (1, 2, 3, 4))
+    stage = Stage(widths=widths, depths=(1,), mixers=(name,), ratios=(1,))
     space = metaformer(f"mixer {name}", [stage], classes=4, input_shape=(3, 16, 16), activation=activation)
     return check_prefix_rule(space, seed=seed, networks=2)
 

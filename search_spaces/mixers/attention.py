@@ -19,7 +19,7 @@ class Attention(nn.Module):
     norms follow the projections and fold into them (LeViT, Graham et al., ICCV 2021, section 4.2).
     """
 
-    def __init__(self, channels: int, *, activation: str) -> None:  # noqa: ARG002 - one signature
+    def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % HEAD_CHANNELS:
             raise ValueError(f"attention needs a width that is a multiple of {HEAD_CHANNELS}, got {channels}")

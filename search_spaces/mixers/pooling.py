@@ -10,12 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.mixers.registry import Mixer, register_mixer
+from search_spaces.parts import KERNEL, OddSize
 
 
 class Pooling(nn.Module):
-    """scale * (average over a kernel x kernel window - x), (B, C, H, W) -> (B, C, H, W)."""
+    """scale * (average over a kernel x kernel window - x), (B, C, H, W) -> (B, C, H, W).
 
-    def __init__(self, channels: int, *, activation: str, kernel: int) -> None:  # noqa: ARG002 - one signature
+    Args:
+        channels: C.
+        kernel: side of the window in pixels, odd.
+    """
+
+    def __init__(self, channels: int, *, kernel: OddSize) -> None:
         super().__init__()
         self.pool = nn.AvgPool2d(kernel, stride=1, padding=kernel // 2, count_include_pad=False)
         self.scale = nn.Parameter(torch.ones(channels, 1, 1))
@@ -24,4 +30,4 @@ class Pooling(nn.Module):
         return self.scale * (self.pool(x) - x)
 
 
-register_mixer(Mixer(name="pooling", make=Pooling, reads_kernel=True))
+register_mixer(Mixer(name="pooling", make=Pooling, choices=(KERNEL,)))

@@ -7,8 +7,8 @@ fold into, where MetaFormer puts them before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from torch import nn
@@ -16,9 +16,9 @@ from torch import nn
 from results.names import unknown
 from search_spaces.choice import Choice, Value
 from search_spaces.layer import Layer, Slot
-from search_spaces.mixers import mixer
+from search_spaces.mixers.registry import Mixer, Options, choices_of, configured
 from search_spaces.parts import ACTIVATIONS, ConvNorm, Head, Mlp, Residual
-from search_spaces.space import SearchSpace, Shape
+from search_spaces.space import Arch, SearchSpace, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,33 +28,42 @@ class Stage:
     Attributes:
         widths: channel counts, ascending.
         depths: block counts, ascending.
-        mixers: names, in the order smallest network's to largest network's.
-        kernels: odd sizes, ascending, for the mixers that read them.
+        mixers: names, in any order.
         ratios: MLP hidden channels over channels, ascending.
         resolution_step: stride of the stage's first layer (the stem for the first stage).
+        options: values of the mixers' own choices, and their settings, by mixer and key; a choice that
+            several mixers share takes the values given to any of them.
+
+    Raises:
+        ValueError: an unknown mixer, option or value; widths that a mixer cannot take; values out of order.
     """
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     mixers: tuple[str, ...] = ("identity", "pooling", "attention", "depthwise")
-    kernels: tuple[int, ...] = (3, 5, 7)
     ratios: tuple[float, ...] = (1, 2, 4)
     resolution_step: int = 2
+    options: Options = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.mixers:
-            multiple = mixer(name).channel_multiple
-            wrong = [width for width in self.widths if width % multiple]
+        for one in self.configured:
+            wrong = [width for width in self.widths if width % one.multiple]
             if wrong:
-                raise ValueError(f"mixer {name!r} needs widths that are multiples of {multiple}, got {wrong}")
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels must be odd, got {self.kernels}")
+                raise ValueError(
+                    f"mixer {one.name!r} needs widths that are multiples of {one.multiple}, got {wrong}"
+                )
+        choices_of(self.configured)
         if self.depths and min(self.depths) < 1:
             raise ValueError(f"depths must be at least 1, got {self.depths}")
-        for field in ("widths", "depths", "kernels", "ratios"):
-            values = getattr(self, field)
+        for name in ("widths", "depths", "ratios"):
+            values = getattr(self, name)
             if list(values) != sorted(set(values)) or not values:
-                raise ValueError(f"{field} must be ascending and without repeats, got {values}")
+                raise ValueError(f"{name} must be ascending and without repeats, got {values}")
+
+    @property
+    def configured(self) -> tuple[Mixer, ...]:
+        """The mixers with their options."""
+        return configured(self.mixers, self.options)
 
 
 def metaformer(
@@ -89,7 +98,13 @@ def metaformer(
         if min(before) < stage.resolution_step:
             raise ValueError(f"an input of {input_shape} has nothing left at stage {index}; use fewer stages")
         height, width = -(-height // stage.resolution_step), -(-width // stage.resolution_step)
-        here = _Place(name=f"stage{index}", stage=stage, size=(height, width), activation=activation)
+        here = _Place(
+            name=f"stage{index}",
+            stage=stage,
+            size=(height, width),
+            activation=activation,
+            mixers={one.name: one for one in stage.configured},
+        )
         choices += _stage_choices(here)
         slots.append(_entry_slot(here, previous, channels, before))
         for block in range(max(stage.depths)):
@@ -101,29 +116,28 @@ def metaformer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """One stage where it stands: its name, its choices, the (height, width) of its maps."""
+    """One stage where it stands: its name, its choices, the (height, width) of its maps, its mixers."""
 
     name: str
     stage: Stage
     size: tuple[int, int]
     activation: str
-
-    @property
-    def reading(self) -> tuple[str, ...]:
-        """The stage's mixers that read the kernel size."""
-        return tuple(name for name in self.stage.mixers if mixer(name).reads_kernel)
+    mixers: Mapping[str, Mixer]
 
 
 def _stage_choices(here: _Place) -> list[Choice]:
-    """Width and depth of a stage, then mixer, kernel and ratio of each block it may have."""
+    """Width and depth of a stage; then mixer, the mixers' own choices and ratio of each block it may have."""
     stage, depth = here.stage, f"{here.name}.depth"
-    choices = [Choice(f"{here.name}.width", stage.widths), Choice(depth, stage.depths)]
+    own = choices_of(here.mixers.values())
+    choices = [Choice(f"{here.name}.width", stage.widths), Choice(depth, stage.depths, role="depth")]
     for block in range(max(stage.depths)):
         prefix = f"{here.name}.block{block}"
         deep_enough = tuple(value for value in stage.depths if value > block)
         choices.append(Choice(f"{prefix}.mixer", stage.mixers, depth, deep_enough))
-        if here.reading:
-            choices.append(Choice(f"{prefix}.kernel", stage.kernels, f"{prefix}.mixer", here.reading))
+        choices += [
+            Choice(f"{prefix}.{name}", choice.values, f"{prefix}.mixer", readers, choice.role)
+            for name, (choice, readers) in own.items()
+        ]
         choices.append(Choice(f"{prefix}.ratio", stage.ratios, depth, deep_enough))
     return choices
 
@@ -145,8 +159,10 @@ def _layer(
 def _entry_slot(here: _Place, previous: str, channels: int, before: tuple[int, int]) -> Slot:
     """The convolution that starts a stage: the stem, or a downsampling one between two widths."""
 
-    def layer(*widths: int) -> Layer:
-        inputs, outputs = widths if previous else (channels, *widths)
+    width = f"{here.name}.width"
+
+    def layer(arch: Arch) -> Layer:
+        inputs, outputs = int(arch[previous]) if previous else channels, int(arch[width])
         return _layer(
             f"{here.name}_entry",
             "entry",
@@ -160,41 +176,38 @@ def _entry_slot(here: _Place, previous: str, channels: int, before: tuple[int, i
             activation=here.activation,
         )
 
-    width = f"{here.name}.width"
     return Slot(name=f"{here.name}.entry", choices=(previous, width) if previous else (width,), layer=layer)
 
 
 def _mixer_slot(here: _Place, block: int) -> Slot:
     prefix = f"{here.name}.block{block}"
+    depth, width, which = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer"
 
-    def layer(depth: int, width: int, name: str, kernel: int = 0) -> Layer | None:
-        if depth <= block or mixer(name).make is None:
+    def layer(arch: Arch) -> Layer | None:
+        one, channels = here.mixers[str(arch[which])], int(arch[width])
+        if int(arch[depth]) <= block or one.make is None:
             return None
-        reads = {"kernel": kernel} if mixer(name).reads_kernel else {}
-        shape = (width, *here.size)
+        own = {choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}
+        shape = (channels, *here.size)
         return _layer(
-            f"{here.name}_block{block}_{name}",
-            name,
-            partial(residual_mixer, name),
+            f"{here.name}_block{block}_{one.name}",
+            one.name,
+            partial(residual_mixer, one),
             shape,
             shape,
-            channels=width,
+            channels=channels,
             activation=here.activation,
-            **reads,
+            **one.fixed,
+            **own,
         )
 
-    choices: tuple[str, ...] = (f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer")
-    if here.reading:
-        choices += (f"{prefix}.kernel",)
-    return Slot(name=f"{prefix}.mixer", choices=choices, layer=layer)
+    own = tuple(f"{prefix}.{name}" for name in choices_of(here.mixers.values()))
+    return Slot(name=which, choices=(depth, width, which, *own), layer=layer)
 
 
-def residual_mixer(name: str, **sizes: Value) -> nn.Module:
-    """x + mixer(x) for the registered mixer of that name."""
-    make = mixer(name).make
-    if make is None:
-        raise ValueError(f"mixer {name!r} has nothing to build")
-    return Residual(make(**sizes))
+def residual_mixer(one: Mixer, channels: int, activation: str, **values: Value) -> nn.Module:
+    """x + mixer(x). It holds the mixer itself: one that a user registers is in no registry of a worker."""
+    return Residual(one(channels, activation=activation, **values))
 
 
 def residual_mlp(channels: int, ratio: float, activation: str) -> nn.Module:
@@ -204,28 +217,30 @@ def residual_mlp(channels: int, ratio: float, activation: str) -> nn.Module:
 
 def _mlp_slot(here: _Place, block: int) -> Slot:
     prefix = f"{here.name}.block{block}"
+    depth, width, ratio = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.ratio"
 
-    def layer(depth: int, width: int, ratio: float) -> Layer | None:
-        if depth <= block:
+    def layer(arch: Arch) -> Layer | None:
+        if int(arch[depth]) <= block:
             return None
-        shape = (width, *here.size)
+        channels = int(arch[width])
+        shape = (channels, *here.size)
         return _layer(
             f"{here.name}_block{block}_mlp",
             "mlp",
             residual_mlp,
             shape,
             shape,
-            channels=width,
-            ratio=ratio,
+            channels=channels,
+            ratio=arch[ratio],
             activation=here.activation,
         )
 
-    choices = (f"{here.name}.depth", f"{here.name}.width", f"{prefix}.ratio")
-    return Slot(name=f"{prefix}.mlp", choices=choices, layer=layer)
+    return Slot(name=f"{prefix}.mlp", choices=(depth, width, ratio), layer=layer)
 
 
 def _head_slot(previous: str, size: tuple[int, int], classes: int) -> Slot:
-    def layer(width: int) -> Layer:
+    def layer(arch: Arch) -> Layer:
+        width = int(arch[previous])
         return _layer("head", "head", Head, (width, *size), (classes,), channels=width, classes=classes)
 
     return Slot(name="head", choices=(previous,), layer=layer)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from results.names import unknown
+from search_spaces.mixers.registry import Options, option_problems, refuse
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.metaformer import Stage, metaformer
 
@@ -47,27 +48,39 @@ def preset(
     mixers: Sequence[str] = (),
     without: Collection[str] = (),
     activation: str = "relu",
+    options: Options | None = None,
 ) -> SearchSpace:
     """The space of that name for a data set.
 
     Args:
         name: one of ``PRESETS``.
-        classes: outputs of the head.
+        classes: number of outputs of the head.
         input_shape: (C, H, W) of one image.
-        mixers: replaces the mixers of every stage where given.
+        mixers: names that replace the mixers of every stage; empty keeps the preset's.
         without: mixers that are left out of every stage: what a device cannot run.
-        activation: of the convolutions.
+        activation: name of the activation of the convolutions.
+        options: values of the mixers' own choices, and their settings, by mixer and key, for every stage that
+            has the mixer: ``{"depthwise": {"kernel": (3, 5)}}``.
 
     Raises:
-        ValueError: an unknown preset, mixer or activation, or a stage that is left without a mixer.
+        ValueError: an unknown preset, mixer, activation or option, a value that an option cannot take, or a
+            stage that is left without a mixer.
     """
     if name not in PRESETS:
         raise ValueError(unknown("space", name, PRESETS))
     stages = PRESETS[name]
     if mixers:
         stages = tuple(replace(stage, mixers=tuple(mixers)) for stage in stages)
-    stages = tuple(_without(stage, without) for stage in stages)
+    stages = tuple(_without(stage, without) for stage in _with_options(stages, options or {}))
     return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
+
+
+def _with_options(stages: Sequence[Stage], options: Options) -> list[Stage]:
+    refuse(option_problems(options, (name for stage in stages for name in stage.mixers)))
+    return [
+        replace(stage, options={name: own for name, own in options.items() if name in stage.mixers})
+        for stage in stages
+    ]
 
 
 def _without(stage: Stage, left_out: Collection[str]) -> Stage:
@@ -77,4 +90,5 @@ def _without(stage: Stage, left_out: Collection[str]) -> Stage:
             f"without {', '.join(stage.mixers)} no mixer is left in the space; name others, such as "
             "space.mixers = ['identity', 'pooling', 'depthwise']"
         )
-    return replace(stage, mixers=remaining)
+    options = {name: own for name, own in stage.options.items() if name in remaining}
+    return replace(stage, mixers=remaining, options=options)

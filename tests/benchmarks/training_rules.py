@@ -67,11 +67,12 @@ RULES: dict[str, dict[str, Any]] = {
     "uniform": {"rule": "uniform"},
 }
 
+KERNELS = {"depthwise": {"kernel": (3, 5)}}
 SPACE = metaformer(
     "cifar-16",
     [
-        Stage(widths=(16, 32), depths=(1, 2), kernels=(3, 5), ratios=(1, 2, 4)),
-        Stage(widths=(32, 64), depths=(1, 2), kernels=(3, 5), ratios=(1, 2, 4)),
+        Stage(widths=(16, 32), depths=(1, 2), options=KERNELS, ratios=(1, 2, 4)),
+        Stage(widths=(32, 64), depths=(1, 2), options=KERNELS, ratios=(1, 2, 4)),
     ],
     classes=10,
     input_shape=(3, SIDE, SIDE),

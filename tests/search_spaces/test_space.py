@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
-from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.metaformer import Stage
 from search_spaces.spaces.presets import preset
 from tests.spaces import SPACES
 
@@ -161,5 +161,5 @@ def test_bad_presets_are_refused_in_words() -> None:
         preset("cifar", classes=10, input_shape=(3, 2, 2))
     with pytest.raises(ValueError, match="multiples of 16, got \\[24\\]"):
         Stage(widths=(16, 24), depths=(1,))
-    with pytest.raises(ValueError, match="kernels must be odd"):
-        metaformer("m", [Stage(widths=(16,), depths=(1,), kernels=(2,))], classes=2, input_shape=(1, 8, 8))
+    with pytest.raises(ValueError, match=r"depthwise.kernel = \(2,\): the size of a kernel has to be odd"):
+        Stage(widths=(16,), depths=(1,), options={"depthwise": {"kernel": (2,)}})

@@ -162,4 +162,4 @@ def test_a_mixer_that_breaks_the_rule_is_named() -> None:
         with pytest.raises(ValueError, match=r"mixer splitting.*stage0.width.*\(Split\)"):
             check_mixer("splitting")
     finally:
-        del MIXERS["splitting"]
+        MIXERS._entries.pop("splitting")

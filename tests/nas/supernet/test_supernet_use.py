@@ -58,11 +58,11 @@ class Pointwise(nn.Module):
 def pointwise() -> Iterator[str]:
     register_mixer(Mixer(name="pointwise", make=Pointwise))
     yield "pointwise"
-    del MIXERS["pointwise"]
+    MIXERS._entries.pop("pointwise")
 
 
 def test_equal_layers_without_twins_are_modules_of_their_own(pointwise: str) -> None:
-    stage = Stage(widths=(8,), depths=(2,), mixers=(pointwise,), kernels=(3,), ratios=(1,))
+    stage = Stage(widths=(8,), depths=(2,), mixers=(pointwise,), ratios=(1,))
     space = metaformer("closing", [stage], classes=4, input_shape=(3, 8, 8))
     supernet = Supernet(space, seed=0)
     for network in (supernet.subnet(space.largest()), supernet.extract(space.largest())):

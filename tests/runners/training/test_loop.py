@@ -42,8 +42,11 @@ SETTINGS = TrainSettings(
 )
 
 
+KERNELS = {"depthwise": {"kernel": (3, 5)}}
+
+
 def tiny_space() -> SearchSpace:
-    stages = [Stage(widths=(16, 32), depths=(1, 2), resolution_step=2, kernels=(3, 5), ratios=(1, 2))]
+    stages = [Stage(widths=(16, 32), depths=(1, 2), resolution_step=2, options=KERNELS, ratios=(1, 2))]
     return metaformer("tiny", stages, classes=10, input_shape=(1, 8, 8))
 
 
