@@ -1,1 +1,1 @@
-"""Records, fronts, statistics and the report."""
+"""The ground floor: records, names, registries, fronts, statistics, files, and the report."""

@@ -32,7 +32,7 @@ def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Lets ``write`` fill a temporary file beside ``path``, then moves it into place.
 
     Raises:
-        OSError: the disk is full, or as ``write`` raised it; the temporary file is removed.
+        OSError: the disk is full, or ``write`` raised it; the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
@@ -72,7 +72,7 @@ def is_part(path: Path) -> bool:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what kills left of atomic writes in a folder and below; nobody may be writing there."""
+    """Removes what kills left of atomic writes, in a folder and below; nobody may be writing there."""
     for path in folder.rglob(f".*{_PART}"):
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Fronts: who dominates whom, in which order, and how much a set of points covers.
+"""Fronts: which points dominate which, in which order, and how much a set of points covers.
 
 Every function takes points to be minimised, float of shape (n points, n objectives); turn the sign of
 what is to be maximised. A point with a NaN dominates nothing and is on no front.
@@ -15,7 +15,7 @@ Points = NDArray[np.float64]
 
 
 def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point dominates, (n,). Equal points do not dominate each other."""
+    """Points that no other point dominates, as a mask (n,). Equal points do not dominate each other."""
     array = _points(points)
     usable = np.asarray(~np.isnan(array).any(axis=1))
     if array.shape[1] <= 2:
@@ -34,7 +34,7 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
 
 
 def ranks(points: ArrayLike) -> NDArray[np.int64]:
-    """The front each point is on: 0 for the non-dominated, 1 for those left without them, and so on, (n,).
+    """Number of each point's front, (n,): 0 for the non-dominated, 1 for those without these, and so on.
 
     Points with a NaN come after all others. One and two objectives take O(n log n); more take O(n²) memory
     in bits of a byte up to some thousand points and are peeled front by front beyond.
@@ -97,13 +97,13 @@ def _ranks_by_peeling(distinct: Points) -> NDArray[np.int64]:
 
 
 def crowding(points: ArrayLike, rank: NDArray[np.int64]) -> Points:
-    """How far apart a point's neighbours on its own front are, (n,); infinite at the ends of a front.
+    """Distance between a point's neighbours on its own front, (n,); infinite at the ends of a front.
 
     "A fast and elitist multiobjective genetic algorithm: NSGA-II" (Deb et al., 2002), section III-B.
 
     Args:
-        points: (n, n objectives), finite or NaN.
-        rank: the front of each point, as ``ranks`` gives it.
+        points: points to be minimised, (n, n objectives), finite or NaN.
+        rank: number of each point's front, as ``ranks`` gives it.
     """
     array = _points(points)
     distance = np.zeros(len(array))
@@ -131,11 +131,12 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     Slices along the last objective down to two, where the volume is a staircase.
 
     Args:
-        points: (n, n objectives), minimised; one not better than the reference everywhere adds nothing.
-        reference: (n objectives,), the worst value that counts for each.
+        points: points to be minimised, (n, n objectives); one that is not better than the reference
+            everywhere adds nothing.
+        reference: worst value that counts for each objective, (n objectives,).
 
     Raises:
-        ValueError: a reference of another length, or more than four objectives.
+        ValueError: the reference has another length, or there are more than four objectives.
     """
     array, corner = _points(points), np.asarray(reference, dtype=np.float64).reshape(-1)
     if array.shape[1] != len(corner):
@@ -150,7 +151,7 @@ def hypervolume_curve(points: ArrayLike, reference: ArrayLike) -> Points:
     """Hypervolume of the first 1, 2, ..., n points, (n,). Never falls.
 
     Raises:
-        ValueError: as ``hypervolume``.
+        ValueError: the same as for ``hypervolume``.
     """
     array, corner = _points(points), np.asarray(reference, dtype=np.float64).reshape(-1)
     curve = np.zeros(len(array))

@@ -1,4 +1,4 @@
-"""Rank correlation, medians, paired tests and intervals: what a claim needs to be more than one number.
+"""Rank correlation, paired tests and intervals: what a claim needs to be more than one number.
 
 scipy does the work and is imported where it is needed, for it takes its time.
 """
@@ -19,7 +19,13 @@ Statistic = Callable[..., float]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with the interval that holds the true value at some confidence."""
+    """An estimate and its interval, which holds the true value at some confidence.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
 
     value: float
     low: float
@@ -35,7 +41,7 @@ def kendall(first: ArrayLike, second: ArrayLike) -> float:
     "The treatment of ties in ranking problems" (Kendall, 1945).
 
     Raises:
-        ValueError: different lengths, fewer than two pairs, or a number that is not finite.
+        ValueError: the lengths differ, there are fewer than two pairs, or a number is not finite.
     """
     from scipy import stats
 
@@ -47,7 +53,7 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Spearman's rank correlation, ties by their mean rank; NaN where either is constant.
 
     Raises:
-        ValueError: as ``kendall``.
+        ValueError: the same as for ``kendall``.
     """
     from scipy import stats
 
@@ -66,15 +72,15 @@ def bootstrap(
     statistic is NaN (a constant one has no rank correlation) are left out.
 
     Args:
-        statistic: takes the samples, gives a number.
-        samples: each (n,), at least two observations.
-        seed: of the resampling.
-        resamples: how many.
-        confidence: in (0, 1).
+        statistic: function from the samples to a number.
+        samples: observations, each (n,), at least two.
+        seed: seed of the resampling.
+        resamples: number of resamples.
+        confidence: confidence of the interval, in (0, 1).
 
     Raises:
-        ValueError: samples of different lengths or fewer than two observations, a confidence outside
-            (0, 1), or a statistic that is NaN on every resample.
+        ValueError: the lengths differ, there are fewer than two observations, the confidence is outside
+            (0, 1), or the statistic is NaN on every resample.
     """
     arrays = [np.asarray(sample, dtype=np.float64).reshape(-1) for sample in samples]
     if len({len(array) for array in arrays}) != 1 or len(arrays[0]) < 2:
@@ -99,7 +105,7 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> float:
     the value is 1.
 
     Raises:
-        ValueError: as ``kendall``.
+        ValueError: the same as for ``kendall``.
     """
     from scipy import stats
 
@@ -115,12 +121,12 @@ def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     "Probable inference, the law of succession, and statistical inference" (Wilson, 1927).
 
     Args:
-        hits: of n.
-        n: at least 1.
-        confidence: in (0, 1).
+        hits: number of successes, 0 to n.
+        n: number of trials, at least 1.
+        confidence: confidence of the interval, in (0, 1).
 
     Raises:
-        ValueError: hits that are not between 0 and n, or a confidence outside (0, 1).
+        ValueError: the hits are not between 0 and n, or the confidence is outside (0, 1).
     """
     if not 0 <= hits <= n or n < 1:
         raise ValueError(f"a share is 0 to n hits of at least 1, got {hits} of {n}")
@@ -130,35 +136,6 @@ def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     room = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return Interval(share, max(0.0, middle - room), min(1.0, middle + room))
-
-
-def median_interval(sample: ArrayLike, confidence: float = 0.95) -> Interval:
-    """The median and an interval from two order statistics, whatever the distribution.
-
-    The count of observations below the true median is binomial, so the k-th smallest and largest hold it
-    with a probability that can be counted ("Order Statistics", David and Nagaraja, 2003, section 7.1).
-    Where there are too few observations for the confidence the interval is the whole range.
-
-    Args:
-        sample: (n,), finite, at least one.
-        confidence: at least this, in (0, 1).
-
-    Raises:
-        ValueError: no observations, one that is not finite, or a confidence outside (0, 1).
-    """
-    from scipy import stats
-
-    ordered = np.sort(np.asarray(sample, dtype=np.float64).reshape(-1))
-    if not len(ordered) or not np.isfinite(ordered).all():
-        raise ValueError("the median needs at least one observation, all of them finite")
-    _check_confidence(confidence)
-    n = len(ordered)
-    # The largest k for which fewer than k of n fall on one side with a probability of at most (1 - c) / 2.
-    k = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5))
-    if stats.binom.cdf(k, n, 0.5) > (1 - confidence) / 2:
-        k -= 1
-    k = max(k, 0)
-    return Interval(float(np.median(ordered)), float(ordered[k]), float(ordered[n - 1 - k]))
 
 
 def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:

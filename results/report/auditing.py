@@ -1,4 +1,4 @@
-"""How far the supernet's ranking can be trusted: its audit, where there is one."""
+"""The audit of the supernet, where there is one: how far its ranking can be trusted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from results.report.sources import Sources
 
 
 def auditing(run: Sources) -> Html:
-    """Networks trained alone beside what they inherit, and what follows."""
+    """Networks trained alone beside their inherited accuracy, and what follows."""
     audit = run.audit
     if audit is None:
         return absent(

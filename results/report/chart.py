@@ -16,11 +16,11 @@ class Axis:
     """One axis.
 
     Attributes:
-        label: what is shown, with its unit.
+        label: quantity that is shown, with its unit.
         low: value at the start.
         high: value at the end, more than ``low``.
-        words: how a tick is written.
-        log: logarithmic; ``low`` is positive then.
+        words: function that writes the value of a tick.
+        log: whether the axis is logarithmic; ``low`` is positive then.
     """
 
     label: str
@@ -30,7 +30,7 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies between the ends, 0 to 1."""
+        """Place of a value between the ends, 0 to 1."""
         low, high = self.low, self.high
         if self.log:
             value, low, high = math.log(value), math.log(low), math.log(high)
@@ -76,12 +76,12 @@ def axis(
     """An axis that holds some values with a little room at its ends.
 
     Args:
-        label: of the axis.
-        values: those that must fit; what is not finite is passed over.
-        words: how a tick is written.
-        zero: begins at zero.
-        log: logarithmic.
-        most: no value is more than this, so the axis ends there (1 for a fraction).
+        label: quantity that is shown, with its unit.
+        values: values that must fit; those that are not finite are passed over.
+        words: function that writes the value of a tick.
+        zero: whether the axis begins at zero.
+        log: whether the axis is logarithmic.
+        most: largest value there can be (1 for a fraction); the axis ends there.
     """
     finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
@@ -101,11 +101,11 @@ class Chart:
     """A chart that is drawn into, back to front.
 
     Args:
-        title: what a reader who cannot see it is told.
+        title: description for a reader who cannot see the chart.
         x: horizontal axis.
         y: vertical axis.
-        width: of the drawing; text has its natural size where it is shown as wide.
-        height: likewise.
+        width: width of the drawing; text has its natural size where the drawing is shown as wide.
+        height: height of the drawing.
     """
 
     def __init__(self, title: str, x: Axis, y: Axis, *, width: int = 460, height: int = 300) -> None:
@@ -113,7 +113,7 @@ class Chart:
         self._marks: list[str] = []
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point in the drawing."""
+        """Place of a point in the drawing, (across, down)."""
         across = LEFT + self.x.share(x) * (self.width - LEFT - RIGHT)
         return round(across, 1), round(self.height - BOTTOM - self.y.share(y) * self._tall, 1)
 
@@ -159,7 +159,7 @@ class Chart:
         self._marks.append(f'<path class="whisker {html(series)}" d="M{left} {down}H{right}"/>')
 
     def limit(self, x: float, words: str) -> None:
-        """A vertical rule at a limit, named beside it, and the ground beyond it shaded."""
+        """A vertical line at a limit, with words beside it; the area beyond it is shaded."""
         across, _ = self.at(x, self.y.low)
         rest = self.width - RIGHT - across
         if rest > 0:
@@ -174,18 +174,15 @@ class Chart:
             f'text-anchor="{anchor}">{html(words)}</text>'
         )
 
-    def note(
-        self, x: float, y: float, words: str, *, anchor: str = "start", dx: float = 7, dy: float = 4
-    ) -> None:
-        """Words beside a point."""
+    def note(self, x: float, y: float, words: str) -> None:
+        """Words to the left of a point and below it."""
         across, down = self.at(x, y)
         self._marks.append(
-            f'<text class="note" x="{across + dx}" y="{down + dy}" '
-            f'text-anchor="{anchor}">{html(words)}</text>'
+            f'<text class="note" x="{across - 9}" y="{down + 16}" text-anchor="end">{html(words)}</text>'
         )
 
     def draw(self) -> Html:
-        """The chart."""
+        """The finished chart."""
         name = html(self.title)
         return Html(
             f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{name}" '

@@ -1,4 +1,4 @@
-"""What compression did: each step before and after, kept or undone, and why."""
+"""The compression of each network: every step before and after, kept or undone, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from results.report.sources import Sources
 
 
 def compression(run: Sources) -> Html:
-    """One table a network."""
+    """One table for each network."""
     if not run.steps:
         return absent("No network has been compressed yet.")
     parts = []
@@ -54,7 +54,7 @@ def _row(step: StepRecord) -> list[Piece]:
 
 
 def _why(step: StepRecord) -> Html:
-    """Where the time of a file goes that was meant to be faster; open on paper."""
+    """Where the time goes in a file that was meant to be faster; unfolded on paper."""
     summary = tag("summary", f"Where the time goes after {step.step}")
     return tag(
         "details",
@@ -87,7 +87,7 @@ def _change(
 
 
 def _path(steps: list[StepRecord]) -> Html:
-    """From where to where the kept steps led, in a sentence."""
+    """What the kept steps achieved together, in a sentence."""
     kept = [step for step in steps if step.kept]
     if not kept:
         return paragraph("No step paid, so the network goes on as it was found.")

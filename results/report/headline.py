@@ -10,7 +10,7 @@ from results.statistics import share_interval
 
 
 def headline(run: Sources) -> Html:
-    """The chosen networks, as exported and measured."""
+    """The chosen networks as exported and measured."""
     if not run.cards:
         return absent(
             "No network has been exported yet, so there is nothing to hand over. The sections below show "
@@ -25,7 +25,9 @@ def _verdict(cards: list[Card]) -> Html:
     limit = milliseconds(best.limit.latency_ms)
     if not best.limit.met:
         if best.limit.broken:
-            words = f"{best.name} does not fit the device: {'; '.join(best.limit.broken)}."
+            words = (
+                f"{best.name} does not fit profile {best.latency.profile}: {'; '.join(best.limit.broken)}."
+            )
             return paragraph(words, kind="lead alarm")
         fastest = min(card.latency.measured_ms for card in cards)
         return paragraph(
@@ -118,10 +120,7 @@ def _explanation(card: Card) -> Html:
 
 def _what_latency_is(latency: CardLatency) -> str:
     if latency.how == "computed":
-        return (
-            f"Latency is computed from the constants of profile {latency.profile}; nothing was measured on "
-            "such a device"
-        )
+        return f"Latency is computed from the constants of profile {latency.profile}; no latency was measured"
     threads = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
     return (
         f"Latency is the median of one call with a batch of {latency.batch} on {threads} (profile "
@@ -130,12 +129,12 @@ def _what_latency_is(latency: CardLatency) -> str:
 
 
 def title(run: Sources) -> str:
-    """What the run is called: its recipe, else its folder."""
+    """Name of the run: its recipe's, else its folder's."""
     return (run.recipe.name if run.recipe else "") or run.name
 
 
 def subtitle(run: Sources) -> Html:
-    """Where, when and from what the run was made."""
+    """Date, seed, processor and commit of the run in a line."""
     made = run.provenance
     if made is None:
         return Html("")

@@ -1,4 +1,4 @@
-"""How far the latency model can be trusted: networks it has not seen, predicted against measured."""
+"""The target, and the latency model on networks it has not seen: predicted against measured."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ def html(piece: Piece) -> str:
     return piece.text if isinstance(piece, Html) else escape(str(piece))
 
 
-def join(pieces: Iterable[Piece], separator: str = "") -> Html:
-    """Pieces in a row."""
-    return Html(separator.join(html(piece) for piece in pieces))
+def join(pieces: Iterable[Piece]) -> Html:
+    """Pieces one after another."""
+    return Html("".join(html(piece) for piece in pieces))
 
 
 def tag(name: str, *content: Piece, **attributes: str) -> Html:
@@ -46,7 +46,7 @@ def paragraph(*content: Piece, kind: str = "") -> Html:
 
 
 def absent(text: str) -> Html:
-    """Says in words that a part of the run is not there."""
+    """A paragraph that says that a part of the run is not there."""
     return paragraph(text, kind="absent")
 
 
@@ -67,18 +67,17 @@ def badge(*, good: bool, words: tuple[str, str] = ("met", "missed")) -> Html:
 
 
 def facts(items: Iterable[tuple[str, Piece]]) -> Html:
-    """Names with values, as a list of definitions."""
+    """Names and their values as a list of definitions."""
     pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in items)
     return tag("dl", *pairs)
 
 
 def legend(entries: Iterable[tuple[str, str, str]]) -> Html:
-    """What the marks mean: (mark, class of the series, words); marks are dot, ring, line, dash and band."""
+    """The key to a drawing: (mark, class of the series, words); marks are dot, ring, line and band."""
     marks = {
         "dot": '<circle class="fill {0}" cx="9" cy="6" r="4"/>',
         "ring": '<circle class="ring {0}" cx="9" cy="6" r="4.5"/>',
         "line": '<path class="line {0}" d="M0 6H18"/>',
-        "dash": '<path class="line dash {0}" d="M0 6H18"/>',
         "band": '<rect class="band {0}" x="0" y="1" width="18" height="10"/>',
     }
     items = [

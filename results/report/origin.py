@@ -1,4 +1,4 @@
-"""Where the run came from, and the commands that make it again."""
+"""The origin of a run, and the commands that make it again."""
 
 from __future__ import annotations
 

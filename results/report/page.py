@@ -89,7 +89,7 @@ def _section(show: Callable[[Sources], Html], run: Sources, heading: str) -> Htm
 
 
 def _state(run: Sources) -> Html:
-    """What is not finished, and what could not be read."""
+    """Stages that are not finished, and files that could not be read."""
     parts = []
     waiting = [stage for stage in STAGES if stage not in run.stages]
     if waiting:

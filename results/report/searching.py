@@ -1,4 +1,4 @@
-"""How the searchers got there: hypervolume against evaluations, random search as the control."""
+"""The progress of the searchers: hypervolume against evaluations, random search as the control."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from results.report.sources import Sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One searcher's way.
+    """The progress of one searcher.
 
     Attributes:
-        name: of the searcher.
+        name: name of the searcher.
         curve: share of the box between the reference and (accuracy 1, latency 0) that is dominated after
             each trial.
-        failed: trials without scores.
+        failed: number of trials without scores.
         best: accuracy of the best trial within the limit; NaN where there is none.
     """
 
@@ -35,7 +35,7 @@ class Progress:
 
 
 def progress(name: str, trials: list[Trial], summary: SearchSummary) -> Progress:
-    """The way of one searcher, in the order its trials ended."""
+    """The progress of one searcher, its trials in the order they ended."""
     accuracy, latency = summary.reference
     points = np.full((len(trials), 2), np.nan)
     for place, trial in enumerate(trials):

@@ -1,4 +1,4 @@
-"""Which colour a searcher has: the same wherever it is shown. Random search, the control, is grey."""
+"""The colour of each searcher, the same wherever it is shown. Random search, the control, is grey."""
 
 from __future__ import annotations
 

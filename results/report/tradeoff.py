@@ -54,7 +54,7 @@ def tradeoff(run: Sources) -> Html:
         parts.append(paragraph(f"{hidden} trials below {percent(floor)} are outside the frame.", kind="note"))
     if run.summary is None:
         parts.append(
-            absent("The front has not been measured on the device yet; latencies here are predictions.")
+            absent("The front has not been measured on the target yet; latencies here are predictions.")
         )
     else:
         parts.append(_table(run.summary, chosen, run.how))
@@ -129,18 +129,11 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> 
         chart.point(entry.measured_ms, entry.accuracy, series, tip=tip, radius=5.5 if picked else 4)
         if picked:
             chart.point(entry.measured_ms, entry.accuracy, "front", radius=9, ring=True)
-    chart.note(
-        summary.largest.measured_ms,
-        summary.largest.accuracy,
-        summary.largest.name,
-        anchor="end",
-        dx=-9,
-        dy=16,
-    )
+    chart.note(summary.largest.measured_ms, summary.largest.accuracy, summary.largest.name)
 
 
 def _held_back(summary: SearchSummary) -> str:
-    """What the second accuracy is, and what it says of the first."""
+    """The accuracy on images that were held back, and what it says of the other one."""
     lost = [e.accuracy - e.held_back_accuracy for e in summary.front if e.held_back_accuracy is not None]
     largest = summary.largest
     if not lost or largest.held_back_accuracy is None:
@@ -155,7 +148,7 @@ def _held_back(summary: SearchSummary) -> str:
 
 
 def _finder(entry: FrontEntry, before: str = "") -> str:
-    """Who found a network; nobody had to find the largest."""
+    """Name of the searcher that found a network; nobody had to find the largest."""
     return f"{before}{entry.searcher}" if entry.searcher and entry.searcher != entry.name else ""
 
 
@@ -210,8 +203,7 @@ def _table(summary: SearchSummary, chosen: set[str], how: str) -> Html:
             paragraph(
                 "Accuracy is on validation data with the supernet's weights, before fine-tuning. ",
                 _held_back(summary),
-                "A "
-                "network was proposed only where the upper bound of its predicted latency, at "
+                "A network was proposed only where the upper bound of its predicted latency, at "
                 f"{percent(summary.confidence, 0)} confidence, is within the limit; the limit is judged by "
                 f"what was {how}.",
                 kind="note",

@@ -12,7 +12,7 @@ _SHOWN = 10  # alarms: a training that goes wrong raises some in every epoch
 
 
 def training(run: Sources) -> Html:
-    """The curves, and what the training said on its way."""
+    """The curves of the training, its numbers and its alarms."""
     epochs = run.epochs
     if not epochs:
         return absent("The supernet has not been trained, or its training has not finished an epoch.")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.statistics import bootstrap, kendall, median_interval, share_interval, spearman, wilcoxon
+from results.statistics import bootstrap, kendall, share_interval, spearman, wilcoxon
 
 few = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12)
 
@@ -78,25 +78,6 @@ def test_bootstrap_refuses_what_it_cannot_do():
         bootstrap(kendall, [1, 2, 3], [1, 2, 3], seed=0, confidence=95)
     with pytest.raises(ValueError, match="all equal"):
         bootstrap(kendall, [1, 1, 1], [1, 2, 3], seed=0, resamples=20)
-
-
-@pytest.mark.parametrize("n", [6, 9, 20, 51])
-def test_median_interval_covers_at_least_as_often_as_promised(n):
-    samples = np.random.default_rng(n).exponential(size=(600, n))
-    found = [median_interval(sample) for sample in samples]
-    covered = np.mean([one.low <= math.log(2) <= one.high for one in found])
-    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 600)
-    assert all(one.low <= one.value <= one.high for one in found)
-
-
-def test_median_interval_is_not_wider_than_it_must_be():
-    # Of 20, the 6th and the 15th hold the median with 0.9586; the 7th and the 14th with 0.8847.
-    found = median_interval(np.arange(1, 21))
-    assert (found.low, found.value, found.high) == (6, 10.5, 15)
-    # Five are too few for 95 %: 1 - 2 / 2**5 is 0.9375, so the whole range is all there is.
-    assert (median_interval(np.arange(5)).low, median_interval(np.arange(5)).high) == (0, 4)
-    with pytest.raises(ValueError, match="at least one"):
-        median_interval([])
 
 
 def test_share_interval_solves_its_equation():
