@@ -54,3 +54,23 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
             f"{place.parent} and the compression log to compress again"
         ) from error
     return Candidate(network=network, file=place / FILE, cuts=cuts, precision=saved["precision"])
+
+
+def last_kept(original: nn.Module, example: Tensor, folder: Path) -> Candidate:
+    """The candidate that the compression of a network ended with.
+
+    Args:
+        original: the network that compression began with; it is left untouched.
+        example: an input (B, ...).
+        folder: of the network's steps, each in a folder that begins with its number.
+
+    Raises:
+        ValueError: a file is damaged, or belongs to another network.
+        FileNotFoundError: nothing was saved there.
+    """
+    places = [
+        path.parent for path in folder.glob(f"*/{FILE}") if path.parent.name.partition("_")[0].isdigit()
+    ]
+    if not places:
+        raise FileNotFoundError(f"{folder} holds no compressed network; compress again")
+    return restore(original, example, max(places, key=lambda place: int(place.name.partition("_")[0])))

@@ -92,8 +92,8 @@ def read_run(folder: Path) -> Sources:
     found.provenance = _file(found, folder, "provenance.json", Provenance)
     times = _file(found, folder, "stages.json", StageTimes)
     found.stages = times.seconds if times else {}
-    found.target = _file(found, folder, "profile/device.json", TargetRecord)
-    found.check = _file(found, folder, "profile/check.json", LatencyCheck)
+    found.target = _file(found, folder, "measure/device.json", TargetRecord)
+    found.check = _file(found, folder, "measure/check.json", LatencyCheck)
     found.audit = _file(found, folder, "audit/audit.json", AuditSummary)
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)

@@ -54,7 +54,7 @@ def run_command(
     workers: Workers = None,
     ray_address: RayAddress = None,
 ) -> None:
-    """Do the whole job: train, profile, search, compress, export, report.
+    """Do the whole job: train, measure, search, compress, export, report.
 
     Stopped or killed, the same command goes on where it was; finished stages are not repeated.
 
@@ -94,7 +94,7 @@ def train(
 
 
 @app.command()
-def profile(
+def measure(
     out: Run,
     words: Annotated[
         list[str] | None,
@@ -111,17 +111,16 @@ def profile(
 
     \b
     Examples:
-        quarry profile --out runs/digits --set measure.profile=cpu-ort-all
-        quarry profile --out runs/digits --kit kit
-        quarry profile import kit --out runs/digits    (back from the device)
+        quarry measure --out runs/digits --set measure.profile=cpu-ort-all
+        quarry measure --out runs/digits --kit kit
+        quarry measure import kit --out runs/digits    (back from the device)
     """
-    from runners.run.sequence import stage, write_kit
-    from runners.stages.measure import take_table
+    from runners.run.sequence import stage, take_table, write_kit
 
     if words:
         if words[0] != "import" or len(words) != 2:
             raise ValueError(
-                f"quarry profile {shlex.join(words)}: write it as quarry profile import KIT_OR_CSV"
+                f"quarry measure {shlex.join(words)}: write it as quarry measure import KIT_OR_CSV"
             )
         if set_ or seed is not None or kit is not None:
             raise ValueError("an imported table is taken as it is: --set, --seed and --kit do not go with it")
@@ -129,7 +128,7 @@ def profile(
     elif kit is not None:
         write_kit(out, kit, set_ or [], seed)
     else:
-        stage("profile", out, set_ or [], seed)
+        stage("measure", out, set_ or [], seed)
 
 
 @app.command()
@@ -249,8 +248,8 @@ def latency(
 @app.command()
 def doctor() -> None:
     """Say what this machine has, and what is missing for which feature."""
-    from runners.cli.console import Console
     from runners.cli.doctor import doctor as examine
+    from runners.console import Console
 
     examine(Console())
 

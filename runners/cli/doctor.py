@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from runners.cli.console import Console
+from runners.console import Console
 from runners.measuring.machine import BUSY_CORES, busy_cores, cores, cpu_model
 
 _GIB = 2**30

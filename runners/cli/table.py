@@ -24,7 +24,7 @@ def show(table: Table, limit: Annotated[int, typer.Option(help="Layers to list."
 
     \b
     Example:
-        quarry table show runs/digits/profile/table.parquet
+        quarry table show runs/digits/measure/table.parquet
     """
     from runners.measuring import commands
 
@@ -45,9 +45,9 @@ def import_table(source: Annotated[Path, typer.Argument(metavar="KIT_OR_CSV")], 
 
     \b
     Example:
-        quarry table import kit --run runs/digits    (or: quarry profile import kit --out runs/digits)
+        quarry table import kit --run runs/digits    (or: quarry measure import kit --out runs/digits)
     """
-    from runners.stages.measure import take_table
+    from runners.run.sequence import take_table
 
     take_table(run, source)
 

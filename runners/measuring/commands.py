@@ -78,7 +78,7 @@ def make_kit(
     plan: ProfilePlan | None = None,
     say: Say = print,
 ) -> Path:
-    """``quarry profile --kit DIR``: everything a device without PyTorch needs to measure a space.
+    """``quarry measure --kit DIR``: everything a device without PyTorch needs to measure a space.
 
     Raises:
         ValueError: the folder holds something, the profile cannot have this precision, or is not of ONNX
@@ -113,7 +113,7 @@ def make_kit(
 def import_table(
     source: Path, target: Path, *, space: SearchSpace | None = None, say: Say = print
 ) -> LatencyTable:
-    """``quarry profile import`` and ``quarry table import``: a kit's folder or a CSV file becomes a table.
+    """``quarry measure import`` and ``quarry table import``: a kit's folder or a CSV file becomes a table.
 
     Args:
         source: the folder or file.

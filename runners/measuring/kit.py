@@ -30,7 +30,7 @@ Copy this folder to the device and run there, with Python, numpy and onnxruntime
 It measures {count} models in about {minutes:.0f} minutes and writes measured.jsonl beside itself;
 stopped, it goes on where it was. Bring measured.jsonl back into this folder and run:
 
-    quarry profile import {name} --out RUN
+    quarry measure import {name} --out RUN
 """
 
 

@@ -18,38 +18,7 @@ from runners.recipe.keys import MOVED
 from runners.recipe.load import validate
 from runners.recipe.schema import Recipe
 from runners.run.provenance import provenance
-
-STAGES = ("train", "profile", "search", "compress", "export", "report")
-OPTIONAL = {"audit": "train"}
-"""Stages that no other builds on and a whole run leaves out, and the stage each of them builds on."""
-
-# What each stage reads of the recipe; changing it sends the run back to that stage.
-_SECTIONS = {
-    "train": ("name", "seed", "data", "space", "train"),
-    "profile": ("measure",),
-    "search": ("search",),
-    "compress": ("compress",),
-    "export": (),
-    "report": (),
-    "audit": ("audit",),
-}
-_OUTPUTS = {
-    "train": ("train",),
-    "profile": ("profile",),
-    "search": ("search",),
-    "compress": ("compress",),
-    "export": ("artifacts",),
-    "report": ("report.html",),
-    "audit": ("audit",),
-}
-# What has to be there for a stage to count as done: a file that was deleted is made again.
-_RESULTS = {name: outputs[0] for name, outputs in _OUTPUTS.items()} | {"train": "train/supernet.safetensors"}
-# How the work is done, not what it is: they may change in the middle of it.
-_HOW = (
-    *("search.workers", "search.ray_address", "train.processes", "train.ray_address"),
-    "parts",  # where the code lies that brings parts
-    *("audit.workers", "audit.networks"),  # networks that were audited are among more of them
-)
+from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, owner
 
 
 class RunDirectory:
@@ -110,14 +79,13 @@ class RunDirectory:
             )
         found = validate(values, f"the recipe of the run in {path}")
         if recipe is not None and recipe != found:
-            if not any((path / output).exists() for outputs in _OUTPUTS.values() for output in outputs):
+            if not any((path / output).exists() for stage in STAGES for output in stage.writes):
                 # Nothing was made under the old one: it was refused for what this one may have mended.
                 write_json(path / "provenance.json", provenance(recipe.seed, command).to_json())
                 write_json(file, recipe.model_dump(mode="json"))
                 return recipe
-            aside = {section for name in OPTIONAL for section in _SECTIONS[name]}
-            keys = [key for key in _differences(found, recipe) if key.split(".")[0] not in aside]
-            if not set(keys) - set(_HOW):
+            keys = [key for key in _differences(found, recipe) if not owner(key).alone]
+            if not set(keys) - HARMLESS:
                 found = _with(found, recipe, set(keys))
                 write_json(file, found.model_dump(mode="json"))
                 return found  # nor does an audit with its own settings make it another run
@@ -140,10 +108,12 @@ class RunDirectory:
         file = self.path / "stages.json"
         found = read_json(file) if file.exists() else {}
         if not isinstance(found, dict) or not all(
-            name in _OUTPUTS and isinstance(seconds, int | float) for name, seconds in found.items()
+            name in BY_NAME and isinstance(seconds, int | float) for name, seconds in found.items()
         ):
             raise ValueError(f"{file} does not list finished stages; delete it to have them done again")
-        return {name: seconds for name, seconds in found.items() if (self.path / _RESULTS[name]).exists()}
+        return {
+            name: seconds for name, seconds in found.items() if (self.path / BY_NAME[name].result).exists()
+        }
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -158,7 +128,7 @@ class RunDirectory:
         Raises:
             ValueError: an earlier stage is not finished; says which command does it.
         """
-        for earlier in _before(stage):
+        for earlier in before(stage):
             if earlier not in self.finished:
                 raise ValueError(
                     f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"
@@ -183,21 +153,20 @@ class RunDirectory:
         changed = _differences(self.recipe, recipe)
         if not changed:
             return place
-        allowed = {section for name in _from(stage) for section in _SECTIONS[name]}
         for key in changed:
-            if key.split(".")[0] not in allowed and key != "parts":
-                owner = next(name for name, sections in _SECTIONS.items() if key.split(".")[0] in sections)
+            if owner(key).name not in onward(stage):
+                whose = owner(key).name
                 raise ValueError(
-                    f"{key} belongs to the {owner} stage, not to {stage}; change it with: quarry "
-                    f"{owner} --out {self.path} --set {key}=..., or start another run with another --out"
+                    f"{key} belongs to the {whose} stage, not to {stage}; change it with: quarry "
+                    f"{whose} --out {self.path} --set {key}=..., or start another run with another --out"
                 )
-        before, self.recipe = self.recipe, recipe
+        unchanged, self.recipe = self.recipe, recipe
         try:
             check()
         except BaseException:
-            self.recipe = before
+            self.recipe = unchanged
             raise
-        if set(changed) - set(_HOW):
+        if set(changed) - HARMLESS:
             place = self.put_aside(stage)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
         return place
@@ -208,8 +177,8 @@ class RunDirectory:
         Returns:
             That folder; None where they had made nothing.
         """
-        later = _from(stage)
-        present = [self.path / output for name in later for output in _OUTPUTS[name]]
+        later = onward(stage)
+        present = [self.path / output for name in later for output in BY_NAME[name].writes]
         present = [path for path in present if path.exists()]
         # First the mark: killed in between, the stages run again over what is left.
         write_json(self.path / "stages.json", {k: v for k, v in self.finished.items() if k not in later})
@@ -221,21 +190,6 @@ class RunDirectory:
         for path in present:
             shutil.move(path, place / path.name)
         return place
-
-
-def _before(stage: str) -> tuple[str, ...]:
-    """The stages that one builds on."""
-    if stage in OPTIONAL:
-        return (*_before(OPTIONAL[stage]), OPTIONAL[stage])
-    return STAGES[: STAGES.index(stage)]
-
-
-def _from(stage: str) -> tuple[str, ...]:
-    """A stage and those that build on it."""
-    if stage in OPTIONAL:
-        return (stage,)
-    later = STAGES[STAGES.index(stage) :]
-    return (*later, *(name for name, base in OPTIONAL.items() if base in later))
 
 
 def _foreign(entry: Path) -> bool:
@@ -277,11 +231,6 @@ def _differences(first: Recipe, second: Recipe) -> list[str]:
 
 
 _MISSING = object()  # a setting that one of two parts has
-
-
-def section_of(stage: str) -> str:
-    """The section of a recipe that is a stage's alone; empty for stages without settings."""
-    return _SECTIONS[stage][-1] if _SECTIONS[stage] else ""
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from runners.cli.console import Console
+from results.files import write_atomic
+from runners.console import Console
 from runners.pools.ray_session import reach
 from runners.recipe.check import load_parts
 from runners.recipe.load import load_recipe, revise
 from runners.recipe.schema import Recipe
-from runners.run.directory import STAGES, RunDirectory, section_of
+from runners.run.directory import RunDirectory
+from runners.run.stages import BY_NAME, WHOLE_RUN
 
 if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wait
-    from runners.run.job import Job
-
-_TITLES = {
-    "train": "Training the supernet",
-    "profile": "Measuring the device",
-    "search": "Searching",
-    "compress": "Compressing",
-    "export": "Exporting and verifying",
-    "report": "Writing the report",
-    "audit": "Auditing the supernet",
-}
+    from runners.run.wiring import Wiring
 
 
 def start(
@@ -36,42 +28,46 @@ def start(
 ) -> None:
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
-    if last == "report":
-        _check_whole(recipe)
+    whole = last == WHOLE_RUN[-1]
+    if whole:
+        _check_target(recipe)
     with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
-        if "search" not in run.finished and last == "report":
-            reach(recipe.search.ray_address)
-        if "train" not in run.finished:
-            reach(recipe.train.ray_address)
-        job = _job(run, console)
-        if last == "report" and "profile" not in run.finished:
-            from runners.run.job import check_size
+        finished = run.finished
+        for name in ("search", "train"):
+            if name not in finished and name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1]:
+                reach(getattr(recipe, name).ray_address)
+        made = _wired(run, console)
+        if whole and "measure" not in finished:
+            from runners.run.wiring import check_whole
 
-            check_size(job.space, job.profile_plan)
-        for name in STAGES[: STAGES.index(last) + 1]:
-            if name in run.finished:
-                job.console.say(f"{_TITLES[name]}: done before ({run.finished[name]:.0f} s)")
+            check_whole(made)
+        for name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1]:
+            if name in finished:
+                console.say(f"{BY_NAME[name].title}: done before ({finished[name]:.0f} s)")
             else:
-                _do(job, name)
-        if last == "report":
-            _summary(job)
+                _do(made, name)
+        if whole:
+            from runners.stages.summary import print_summary
+
+            print_summary(run.path, console)
 
 
 def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
     """Does one stage of a run again, or for the first time; what it made before is put aside."""
     with _locked(out, None) as (run, console):
         if seed is not None:  # the run's own seed belongs to its training
-            overrides = [*overrides, f"seed={seed}" if name == "train" else f"{section_of(name)}.seed={seed}"]
+            own = "seed" if name == "train" else f"{BY_NAME[name].section}.seed"
+            overrides = [*overrides, f"{own}={seed}"]
         recipe = revise(run.recipe, overrides)
         if name in ("train", "search"):
             reach(getattr(recipe, name).ray_address)
         run.require(name)
-        job = _job(run, console)
-        place = run.revise(recipe, name, check=lambda: _check(job, name))
+        made = _wired(run, console)
+        place = run.revise(recipe, name, check=lambda: _check(made, name))
         if name in run.finished:
             place = run.put_aside(name)
-        _kept(job, place)
-        _do(job, name)
+        _kept(console, place)
+        _do(made, name)
 
 
 def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
@@ -81,9 +77,32 @@ def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
     with _locked(out, None) as (run, console):
         recipe = revise(run.recipe, overrides)
         run.require("audit")
-        job = _job(run, console)
-        _kept(job, run.revise(recipe, "audit", check=lambda: _check(job, "audit")))
-        _do(job, "audit")
+        made = _wired(run, console)
+        _kept(console, run.revise(recipe, "audit", check=lambda: _check(made, "audit")))
+        _do(made, "audit")
+
+
+def take_table(out: Path, source: Path) -> None:
+    """Takes a table measured elsewhere, a kit's folder or CSV, into a run in place of measuring here.
+
+    The table is fitted and checked; what was measured, searched and exported before is put aside.
+
+    Raises:
+        ValueError: the run has no trained supernet yet, or the table is not of its space.
+    """
+    from runners.measuring.commands import import_table
+
+    with _locked(out, None) as (run, console):
+        run.require("measure")
+        made = _wired(run, console)
+        with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
+            taken = Path(folder) / "table.parquet"
+            table = import_table(source, taken, space=made.space, say=lambda _: None)
+            content = taken.read_bytes()
+        console.say(f"{len(table.rows)} rows of {table.header.profile} on {table.header.machine}")
+        run.put_aside("measure")
+        write_atomic(run.path / "measure" / "imported.parquet", content)
+        _do(made, "measure")
 
 
 def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int | None = None) -> None:
@@ -91,45 +110,47 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
 
     Args:
         out: the run, whose own settings stay as they are.
-        folder: of the kit.
-        overrides: settings of ``[measure]``, for this kit.
-        seed: of the draw of its networks.
+        folder: folder of the kit.
+        overrides: settings of measuring, for this kit.
+        seed: seed of the draw of its networks.
 
     Raises:
-        ValueError: a setting of something else than ``[measure]``.
+        ValueError: a setting of something else.
     """
     from runners.measuring.commands import make_kit
-    from runners.run.job import profile_plan
+    from runners.run.spaces import measure_plan
 
-    others = [entry for entry in overrides if not entry.startswith("measure.")]
+    section = BY_NAME["measure"].section
+    others = [entry for entry in overrides if not entry.startswith(f"{section}.")]
     if others:
-        raise ValueError(f"a kit takes settings of [measure] alone, which {', '.join(others)} is not")
-    with opened(out, None) as job:
-        recipe = revise(job.recipe, [*overrides, *([] if seed is None else [f"measure.seed={seed}"])])
+        raise ValueError(f"a kit takes settings of [{section}] alone, which {', '.join(others)} is not")
+    with _locked(out, None) as (run, console):
+        made = _wired(run, console)
+        recipe = revise(run.recipe, [*overrides, *([] if seed is None else [f"{section}.seed={seed}"])])
         make_kit(
-            job.space,
+            made.space,
             folder,
             profile=recipe.measure.profile,
-            plan=profile_plan(recipe),
-            say=job.console.say,
+            plan=measure_plan(recipe),
+            say=console.say,
         )
 
 
 def write_report_of(out: Path) -> None:
     """Writes the report of a run, whatever it has so far."""
-    with opened(out, None) as job:
-        _do(job, "report")
+    with _locked(out, None) as (run, console):
+        _do(_wired(run, console), "report")
 
 
 @contextmanager
-def opened(path: Path, recipe: Recipe | None) -> Iterator[Job]:
-    """A run at work, locked until the end; what stops it is in its log too.
+def opened(path: Path, recipe: Recipe | None) -> Iterator[Wiring]:
+    """A run and what its stages are handed, locked until the end; what stops it is in its log too.
 
     Raises:
         ValueError: as ``RunDirectory``.
     """
     with _locked(path, recipe) as (run, console):
-        yield _job(run, console)
+        yield _wired(run, console)
 
 
 @contextmanager
@@ -147,47 +168,43 @@ def _locked(path: Path, recipe: Recipe | None) -> Iterator[tuple[RunDirectory, C
         run.close()
 
 
-def _job(run: RunDirectory, console: Console) -> Job:
-    """An opened run at work, the code that its recipe names loaded.
+def _wired(run: RunDirectory, console: Console) -> Wiring:
+    """What the stages of a run are handed, the code that its recipe names loaded.
 
     Raises:
         ValueError: some of it cannot be loaded.
     """
     if problems := load_parts(run.recipe):
         raise ValueError("\n".join(problems))
-    from runners.run.job import Job
+    # Imported when a run is opened: what is wrong with the command is said before PyTorch is loaded.
+    from runners.run.wiring import Wiring
 
-    return Job(run, console)
+    return Wiring(run, console)
 
 
-def _check_whole(recipe: Recipe) -> None:
-    from runners.run.job import check_whole
+def _check_target(recipe: Recipe) -> None:
+    from runners.run.spaces import check_backend
     from runners.targets.profile import load_profile
 
-    check_whole(load_profile(recipe.measure.profile))
+    check_backend(load_profile(recipe.measure.profile))
 
 
-def _check(job: Job, name: str) -> None:
+def _check(made: Wiring, name: str) -> None:
     """What is known to be impossible before a stage begins; nothing is put aside for it."""
-    if name in ("train", "search", "audit"):
-        getattr(import_module(f"runners.stages.{name}"), f"check_{name}")(job)
+    from runners.run.wiring import CHECKS
+
+    if name in CHECKS:
+        CHECKS[name](made)
 
 
-def _kept(job: Job, place: Path | None) -> None:
+def _kept(console: Console, place: Path | None) -> None:
     if place is not None:
-        job.console.say(f"what was made before is kept in {place}")
+        console.say(f"what was made before is kept in {place}")
 
 
-def _do(job: Job, name: str) -> None:
-    job.console.stage(_TITLES[name])
-    # Imported when it runs: a stage should not wait for what only the others need.
-    module = {"profile": "measure"}.get(name, name)
-    work: Callable[[Job], None] = getattr(import_module(f"runners.stages.{module}"), f"run_{name}")
-    with job.run.stage(name):
-        work(job)
+def _do(made: Wiring, name: str) -> None:
+    from runners.run.wiring import WORK
 
-
-def _summary(job: Job) -> None:
-    from runners.stages.summary import print_summary
-
-    print_summary(job)
+    made.console.stage(BY_NAME[name].title)
+    with made.run.stage(name):
+        WORK[name](made)

@@ -14,6 +14,7 @@ from torch import Tensor
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import Entry
+from runners.data.prepared import RunData
 from runners.scoring.accuracy import accuracy
 from search_spaces.space import Arch, SearchSpace
 
@@ -51,6 +52,16 @@ class SubnetEvaluator:
             digest.update(f"{name} {array.shape} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
+
+
+def evaluator_of(supernet: Supernet, data: RunData) -> SubnetEvaluator:
+    """Scores subnets on the validation images of a run."""
+    return SubnetEvaluator(
+        supernet=supernet,
+        calibration=data.calibration.to(supernet.device),
+        images=data.images(data.splits.val).to(supernet.device),
+        labels=data.splits.val.labels.to(supernet.device),
+    )
 
 
 def worker_evaluator(

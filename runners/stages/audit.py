@@ -7,11 +7,12 @@ import hashlib
 import os
 import shutil
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
@@ -22,34 +23,74 @@ from results.files import append_line, read_json, read_lines, write_json
 from results.numbers import count as in_units
 from results.records.audit import AuditedNetwork, AuditEntry, AuditSummary, summarise
 from results.report.page import write_report
+from runners.console import Console
+from runners.data.prepared import RunData
 from runners.pools.evaluate_all import evaluate_all
 from runners.pools.ray_pool import RayPool
-from runners.run.job import Job
+from runners.recipe.schema import Recipe
 from runners.scoring.auditor import Auditor, AuditPlan, worker_auditor
+from runners.scoring.subnets import evaluator_of
 from runners.stages.compress import finetune_settings
-from runners.stages.train import mix_of, train_settings
-from search_spaces.space import Arch
+from runners.stages.train import SUPERNET, mix_of, train_settings
+from search_spaces.space import Arch, SearchSpace
 
 _DISK_FULL = os.strerror(errno.ENOSPC)
 _FEWEST = 4  # networks that have an order worth speaking of
 
 
-def run_audit(job: Job) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auditing:
+    """What an audit works with.
+
+    Attributes:
+        space: of the supernet.
+        data: trained on, and judged on its test images.
+        recipe: of the run.
+        device: where networks are trained.
+        run: the run's folder; ``audit/`` is written there.
+        console: where it speaks.
+    """
+
+    space: SearchSpace
+    data: RunData
+    recipe: Recipe
+    device: torch.device
+    run: Path
+    console: Console
+
+    @property
+    def seed(self) -> int:
+        """Seed of the draw and of the trainings."""
+        own = self.recipe.audit.seed
+        return self.recipe.seed if own is None else own
+
+    @property
+    def folder(self) -> Path:
+        """Where the audit writes."""
+        return self.run / "audit"
+
+    @property
+    def supernet(self) -> Path:
+        """The file that is audited."""
+        return self.run / "train" / SUPERNET
+
+
+def audit_supernet(work: Auditing) -> None:
     """Trains networks alone and compares; writes ``audit/networks.jsonl`` as they come, then ``audit.json``.
 
     Raises:
         ValueError: more networks than the space holds, or too few that could be trained.
     """
-    check_audit(job)
-    recipe, plan = job.recipe.audit, _plan(job)
-    chosen, supernet = _chosen(job), supernet_hash(job.supernet_path)
-    log = job.path / "audit" / "networks.jsonl"
+    check_audit(work.space, work.recipe)
+    plan, console = _plan(work), work.console
+    chosen, supernet = _chosen(work), supernet_hash(work.supernet)
+    log = work.folder / "networks.jsonl"
     done = _done(log, supernet, chosen)
-    job.console.say(
+    console.say(
         f"training {len(chosen)} networks alone, {plan.alone.epochs} epochs each"
         + (f"; {len(done)} were done before" if done else "")
     )
-    failed = _judge_all(job, plan, {name: chosen[name] for name in chosen if name not in done}, supernet)
+    failed = _judge_all(work, plan, {name: chosen[name] for name in chosen if name not in done}, supernet)
     done = _done(log, supernet, chosen)
     if len(done) < _FEWEST:
         raise ValueError(
@@ -60,34 +101,34 @@ def run_audit(job: Job) -> None:
         list(done.values()),
         supernet=supernet,
         epochs=plan.alone.epochs,
-        finetune_epochs=recipe.finetune_epochs,
+        finetune_epochs=work.recipe.audit.finetune_epochs,
         failed=failed,
         seed=plan.seed,
     )
-    write_json(job.path / "audit" / "audit.json", summary.to_json())
+    write_json(work.folder / "audit.json", summary.to_json())
     if not failed:
         shutil.rmtree(plan.checkpoints, ignore_errors=True)
-    _tell(job, summary)
-    if (job.path / "report.html").exists():
-        write_report(job.path)
+    _tell(summary, console)
+    if (work.run / "report.html").exists():
+        write_report(work.run)
 
 
-def check_audit(job: Job) -> None:
+def check_audit(space: SearchSpace, recipe: Recipe) -> None:
     """What is known to be impossible before an audit begins anew.
 
     Raises:
         ValueError: more networks than the space holds.
     """
-    wanted, space = job.recipe.audit.networks, job.space
+    wanted = recipe.audit.networks
     if wanted > space.size:
         raise ValueError(f"audit.networks = {wanted}: space {space.name!r} holds only {space.size} networks")
 
 
-def _chosen(job: Job) -> dict[str, tuple[Arch, int]]:
+def _chosen(work: Auditing) -> dict[str, tuple[Arch, int]]:
     """The networks by name, with their MACs: both ends of the space, and others spread over the sizes."""
-    recipe, space = job.recipe.audit, job.space
+    space = work.space
     costs = AnalyticCosts(space)
-    rows = spread(space, macs_of(costs, seed=_seed(job)), recipe.networks, seed=_seed(job))
+    rows = spread(space, macs_of(costs, seed=work.seed), work.recipe.audit.networks, seed=work.seed)
     macs = costs.macs(rows)
     named: dict[str, tuple[Arch, int]] = {}
     for at in np.argsort(macs, kind="stable"):
@@ -98,30 +139,27 @@ def _chosen(job: Job) -> dict[str, tuple[Arch, int]]:
     return named
 
 
-def _seed(job: Job) -> int:
-    recipe = job.recipe.audit
-    return job.recipe.seed if recipe.seed is None else recipe.seed
-
-
-def _plan(job: Job) -> AuditPlan:
-    recipe, alone = job.recipe.audit, train_settings(job.recipe.train)
+def _plan(work: Auditing) -> AuditPlan:
+    recipe, alone = work.recipe, train_settings(work.recipe.train)
     return AuditPlan(
-        alone=replace(alone, epochs=recipe.epochs or alone.epochs),
-        further=finetune_settings(job.recipe, recipe.finetune_epochs),
-        prepare=job.prepare,
-        mix=mix_of(job),
-        seed=_seed(job),
-        checkpoints=job.path.resolve() / "audit" / "checkpoints",
+        alone=replace(alone, epochs=recipe.audit.epochs or alone.epochs),
+        further=finetune_settings(recipe, recipe.audit.finetune_epochs),
+        prepare=work.data.prepare,
+        mix=mix_of(recipe.train, len(work.data.classes)),
+        seed=work.seed,
+        checkpoints=work.folder.resolve() / "checkpoints",
     )
 
 
-def _judge_all(job: Job, plan: AuditPlan, chosen: dict[str, tuple[Arch, int]], supernet: str) -> list[str]:
+def _judge_all(
+    work: Auditing, plan: AuditPlan, chosen: dict[str, tuple[Arch, int]], supernet: str
+) -> list[str]:
     """Judges networks, a line for each as it is done; returns why some could not be."""
     failed: list[str] = []
     if not chosen:
         return failed
     names, done = list(chosen), 0
-    with job.console.progress("audit") as bar, _pool(job, plan) as pool:
+    with work.console.progress("audit") as bar, _pool(work, plan) as pool:
 
         def on_done(outcome: Outcome) -> None:
             nonlocal done
@@ -132,13 +170,13 @@ def _judge_all(job: Job, plan: AuditPlan, chosen: dict[str, tuple[Arch, int]], s
                 if _DISK_FULL in outcome.error:  # no fault of the network's; the others would not fare better
                     raise OSError(errno.ENOSPC, _DISK_FULL, str(plan.checkpoints))
                 failed.append(f"{name}: {outcome.error}")
-                job.console.warn(f"{name} could not be judged: {outcome.error}")
+                work.console.warn(f"{name} could not be judged: {outcome.error}")
                 return
             seconds = round(outcome.seconds, 1)
             network = AuditedNetwork(name=name, arch=dict(arch), macs=macs, seconds=seconds, **outcome.scores)
             judged = AuditEntry(supernet=supernet, network=network)
-            append_line(job.path / "audit" / "networks.jsonl", judged.to_json())
-            plan.checkpoint(job.space, arch).unlink(missing_ok=True)
+            append_line(work.folder / "networks.jsonl", judged.to_json())
+            plan.checkpoint(work.space, arch).unlink(missing_ok=True)
             note = f"{name}: inherited {network.inherited_test:.1%}, alone {network.alone_test:.1%}"
             bar.update(done, len(names), note)
 
@@ -147,7 +185,7 @@ def _judge_all(job: Job, plan: AuditPlan, chosen: dict[str, tuple[Arch, int]], s
     return failed
 
 
-def _tell(job: Job, summary: AuditSummary) -> None:
+def _tell(summary: AuditSummary, console: Console) -> None:
     rows = [
         [
             network.name,
@@ -159,30 +197,31 @@ def _tell(job: Job, summary: AuditSummary) -> None:
         for network in summary.networks
     ]
     columns = ["network", "MACs", "inherited", "fine-tuned", "alone"]
-    job.console.table("Test accuracy", columns, rows)
+    console.table("Test accuracy", columns, rows)
     for sentence in summary.sentences():
-        job.console.say(sentence)
+        console.say(sentence)
 
 
-def _pool(job: Job, plan: AuditPlan) -> closing[Pool]:
+def _pool(work: Auditing, plan: AuditPlan) -> closing[Pool]:
     """Ray workers on a CPU; one network after the other on a GPU, or where one worker is asked for."""
-    workers, splits = job.recipe.audit.workers, job.splits
-    here = job.device.type != "cpu" or workers == 1
-    supernet = Supernet.load(job.supernet_path, job.space, device=job.device if here else "cpu")
+    workers, data = work.recipe.audit.workers, work.data
+    here = work.device.type != "cpu" or workers == 1
+    supernet = Supernet.load(work.supernet, work.space, device=work.device if here else "cpu")
+    test = data.splits.test
     auditor = Auditor(
         plan=plan,
-        evaluator=job.evaluator(supernet),
-        train=(splits.train.images.to(supernet.device), splits.train.labels.to(supernet.device)),
-        test=(job.images(splits.test).to(supernet.device), splits.test.labels.to(supernet.device)),
+        evaluator=evaluator_of(supernet, data),
+        train=data.training_tensors(supernet.device),
+        test=(data.images(test).to(supernet.device), test.labels.to(supernet.device)),
     )
     if here:
         return closing(SerialPool(auditor))
     return closing(
         RayPool(
-            partial(worker_auditor, job.space, supernet.index, plan),
+            partial(worker_auditor, work.space, supernet.index, plan),
             auditor.arrays(),
             workers=workers,
-            address=job.recipe.search.ray_address or None,
+            address=work.recipe.search.ray_address or None,
         )
     )
 

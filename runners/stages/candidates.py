@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.costs.counts.analytic import AnalyticCosts
-from nas.costs.model.fit import Profiled
 from nas.costs.model.latency import LatencyModel
-from runners.run.job import Job
-from search_spaces.space import Rows
+from runners.recipe.schema import Search
+from runners.targets.profile import Limits
+from search_spaces.space import Rows, SearchSpace
 
 
-def latency_limit(job: Job, profiled: Profiled) -> float:
+def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limits: Limits) -> float:
     """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted.
 
     Where the device itself has a tighter one, that.
     """
-    recipe, device_ms = job.recipe.search, job.profile.limits.latency_ms or math.inf
+    device_ms = limits.latency_ms or math.inf
     if recipe.latency_ms is not None:
         return min(recipe.latency_ms, device_ms)
     assert recipe.speedup is not None  # the recipe has one of the two
-    largest = job.space.to_row(job.space.largest())[None]
-    return min(float(profiled.model.latency_ms(largest)[0]) / recipe.speedup, device_ms)
+    largest = space.to_row(space.largest())[None]
+    return min(float(model.latency_ms(largest)[0]) / recipe.speedup, device_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

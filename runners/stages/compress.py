@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from compress.candidate import Context, Step
@@ -14,20 +15,25 @@ from compress.pruning.prune import COUNTS
 from compress.run import Compressed, run_steps
 from compress.steps import Finetune, Prune, Quantize, QuantizeAware
 from nas.costs.counts.analytic import count
+from nas.supernet import Supernet
 from nas.supernet.calibration import recalibrate
-from results.files import read_json
+from results.files import read_json, write_json
 from results.records import FrontEntry, SearchSummary, StepRecord
 from results.registry import Registry
+from runners.console import Console
+from runners.data.prepared import RunData
 from runners.measuring.stopwatch import Timing
 from runners.recipe.schema import Recipe
-from runners.run.job import Job
 from runners.stages.train import mix_of, train_settings
+from runners.targets.target import Device
 from runners.training.finetuning import FinetuneSettings, finetune
 from runners.training.retraining import Retrain
 from runners.training.standalone import train_alone
 from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5
+_SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
+_CHOSEN = "networks.json"
 
 STEPS: Registry[Callable[..., Step]] = Registry("compression step")
 STEPS.add("finetune", lambda: Finetune())
@@ -52,63 +58,120 @@ def _prune(
     return Prune(keep=shares, counts=counts, importance=importance, across_layers=across_layers)
 
 
-def run_compress(job: Job) -> None:
-    """Compresses the chosen networks; writes ``compress/steps.jsonl`` and each network's files."""
-    compressed_networks(job, chosen_from_front(job))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compressing:
+    """What compression works with.
+
+    Attributes:
+        supernet: networks are extracted from it.
+        data: trained on, calibrated with, and judged on its validation images.
+        target: files are made for it and measured on it.
+        recipe: of the run.
+        device: where networks are trained.
+        folder: ``compress/`` of the run.
+        console: where it speaks.
+    """
+
+    supernet: Supernet
+    data: RunData
+    target: Device
+    recipe: Recipe
+    device: torch.device
+    folder: Path
+    console: Console
 
 
-def compressed_networks(job: Job, entries: Sequence[FrontEntry]) -> list[tuple[FrontEntry, Compressed]]:
+def compress_front(work: Compressing, summary: SearchSummary) -> None:
+    """Compresses networks of the front; writes ``steps.jsonl``, ``networks.json`` and each network's files.
+
+    Where no file of the chosen is measured under the limit, faster networks are compressed too, a few.
+
+    Raises:
+        ValueError: no network of the front meets the limit as measured.
+    """
+    chosen = chosen_from_front(summary, work.recipe.compress.networks)
+    compressed = compressed_networks(work, chosen)
+    waiting = spare(summary, chosen)[:_SPARE]
+    while waiting:
+        timings = measure_files(work.target, [one.file for one in compressed])
+        if any(timing.median_ms <= summary.limit_ms for timing in timings):
+            break
+        entry = waiting.pop(0)
+        work.console.say(
+            f"no file measures under {summary.limit_ms:.4g} ms; compressing {entry.name}, which is faster"
+        )
+        chosen = [*chosen, entry]
+        compressed += compressed_networks(work, [entry])
+    write_json(work.folder / _CHOSEN, [entry.name for entry in chosen])
+
+
+def compressed_entries(folder: Path, summary: SearchSummary) -> list[FrontEntry]:
+    """The networks of the front that were compressed, in the order they were chosen.
+
+    Args:
+        folder: ``compress/`` of the run.
+        summary: of the search.
+
+    Raises:
+        ValueError: what was compressed is not of this search.
+    """
+    by_name = {entry.name: entry for entry in summary.front}
+    names = read_json(folder / _CHOSEN)
+    if strange := [name for name in names if name not in by_name]:
+        raise ValueError(
+            f"{folder / _CHOSEN} names {', '.join(strange)}, which the search did not find; compress again "
+            f"with: quarry compress --out {folder.parent}"
+        )
+    return [by_name[name] for name in names]
+
+
+def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> list[Compressed]:
     """Networks of the front as compression left them; finished steps are read, not repeated."""
-    with job.console.progress("training") as bar:
-        context = _context(job, lambda done, total: bar.update(done, total))
+    with work.console.progress("training") as bar:
+        context = _context(work, lambda done, total: bar.update(done, total))
         return [
-            (
-                entry,
-                run_steps(
-                    entry.name,
-                    calibrated(job, entry.arch),
-                    _steps(job, entry, lambda done, total: bar.update(done, total)),
-                    context,
-                    folder=job.path / "compress" / entry.name,
-                    log=job.path / "compress" / "steps.jsonl",
-                    progress=lambda record: _tell(job, record),
-                ),
+            run_steps(
+                entry.name,
+                calibrated(work.supernet, work.data, entry.arch),
+                _steps(work, entry, lambda done, total: bar.update(done, total)),
+                context,
+                folder=work.folder / entry.name,
+                log=work.folder / "steps.jsonl",
+                progress=lambda record: _tell(work.console, record),
             )
             for entry in entries
         ]
 
 
-def chosen_from_front(job: Job) -> list[FrontEntry]:
+def chosen_from_front(summary: SearchSummary, networks: int) -> list[FrontEntry]:
     """The most accurate network that meets the limit as measured, then others spread over faster ones.
 
     Accuracy is on all validation images, those that the search did not see included.
 
+    Args:
+        summary: of the search.
+        networks: how many to choose.
+
     Raises:
         ValueError: none of the front meets the limit as measured.
     """
-    summary = search_summary(job)
     meeting = _meeting(summary)
     if not meeting:
         fastest = min(summary.front, key=lambda entry: entry.measured_ms)
         raise ValueError(
             f"no network of the front measures under {summary.limit_ms:.4g} ms; the fastest takes "
-            f"{fastest.measured_ms:.4g} ms. The device may have been busy: profile and search again, "
+            f"{fastest.measured_ms:.4g} ms. The device may have been busy: measure and search again, "
             f"or raise search.confidence"
         )
     best, rest = meeting[0], [entry for entry in meeting[1:] if entry.measured_ms < meeting[0].measured_ms]
-    step = max(1, len(rest) // job.recipe.compress.networks)
-    return [best, *rest[step - 1 :: step][: job.recipe.compress.networks - 1]]
+    step = max(1, len(rest) // networks)
+    return [best, *rest[step - 1 :: step][: networks - 1]]
 
 
-def spare(job: Job, chosen: Sequence[FrontEntry]) -> list[FrontEntry]:
+def spare(summary: SearchSummary, chosen: Sequence[FrontEntry]) -> list[FrontEntry]:
     """What to take where the files of the chosen turn out too slow: faster ones, the most accurate first."""
     fastest = min(entry.measured_ms for entry in chosen)
-    return [entry for entry in _meeting(search_summary(job)) if entry.measured_ms < fastest]
-
-
-def search_summary(job: Job) -> SearchSummary:
-    """What the search wrote."""
-    return SearchSummary.from_json(read_json(job.path / "search" / "front.json"))
+    return [entry for entry in _meeting(summary) if entry.measured_ms < fastest]
 
 
 def _meeting(summary: SearchSummary) -> list[FrontEntry]:
@@ -117,85 +180,82 @@ def _meeting(summary: SearchSummary) -> list[FrontEntry]:
     return sorted(meeting, key=lambda entry: (-summary.validation_accuracy(entry), entry.measured_ms))
 
 
-def calibrated(job: Job, arch: Arch) -> nn.Module:
+def calibrated(supernet: Supernet, data: RunData, arch: Arch) -> nn.Module:
     """A network extracted from the supernet, its BatchNorm statistics set, in eval mode."""
-    return recalibrate(job.supernet.extract(arch), job.calibration)
+    return recalibrate(supernet.extract(arch), data.calibration)
 
 
-def measure_files(job: Job, files: Sequence[Path]) -> list[Timing]:
+def measure_files(target: Device, files: Sequence[Path]) -> list[Timing]:
     """Latency of exported files, measured side by side on the target."""
-    timings = job.target.measure([file.read_bytes() for file in files], budget_s=_SECONDS_EACH * len(files))
+    timings = target.measure([file.read_bytes() for file in files], budget_s=_SECONDS_EACH * len(files))
     for file, timing in zip(files, timings, strict=True):
         if timing.status != "measured":
-            raise ValueError(f"{file} does not run on {job.target.profile.name}: {timing.reason}")
+            raise ValueError(f"{file} does not run on {target.profile.name}: {timing.reason}")
     return timings
 
 
-def _steps(job: Job, entry: FrontEntry, on_step: Callable[[int, int], None]) -> list[Step]:
+def _steps(work: Compressing, entry: FrontEntry, on_step: Callable[[int, int], None]) -> list[Step]:
     steps: list[Step] = []
-    for part in job.recipe.compress.steps:
-        if STEPS[part.kind].needs <= set(job.target.profile.precisions):
+    for part in work.recipe.compress.steps:
+        if STEPS[part.kind].needs <= set(work.target.profile.precisions):
             make = STEPS.configured(part.kind, part.settings)
             trains = part.kind == "retrain"
             steps.append(
-                make(lambda seed, epochs: _alone(job, entry, seed, epochs, on_step)) if trains else make()
+                make(lambda seed, epochs: _alone(work, entry, seed, epochs, on_step)) if trains else make()
             )
     return steps
 
 
 def _alone(
-    job: Job, entry: FrontEntry, seed: int, epochs: int | None, on_step: Callable[[int, int], None]
+    work: Compressing, entry: FrontEntry, seed: int, epochs: int | None, on_step: Callable[[int, int], None]
 ) -> nn.Module:
     """The network of an entry trained from scratch on labels, with the supernet's settings."""
-    settings = train_settings(job.recipe.train)
-    checkpoint = job.path / "compress" / entry.name / "retrain.checkpoint"
+    recipe = work.recipe
+    settings = train_settings(recipe.train)
+    checkpoint = work.folder / entry.name / "retrain.checkpoint"
     trained = train_alone(
-        job.space,
+        work.supernet.space,
         entry.arch,
-        job.splits.train.images.to(job.device),
-        job.splits.train.labels.to(job.device),
-        job.prepare,
+        *work.data.training_tensors(work.device),
+        work.data.prepare,
         replace(settings, epochs=epochs or settings.epochs),
         seed=seed,
         checkpoint=checkpoint,
         on_step=on_step,
-        mix=mix_of(job),
+        mix=mix_of(recipe.train, len(work.data.classes)),
     )
-    network = recalibrate(trained.extract(entry.arch).cpu(), job.calibration)
+    network = recalibrate(trained.extract(entry.arch).cpu(), work.data.calibration)
     checkpoint.unlink(missing_ok=True)
     return network
 
 
-def _context(job: Job, on_step: Callable[[int, int], None]) -> Context:
-    recipe, train = job.recipe.compress, job.splits.train
-    validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
-    teacher = calibrated(job, job.space.largest()).to(job.device)
-    settings = finetune_settings(job.recipe, recipe.recovery.epochs)
+def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
+    recipe, data = work.recipe.compress, work.data
+    validation = (data.images(data.splits.val).numpy(), data.splits.val.labels.numpy())
+    teacher = calibrated(work.supernet, data, work.supernet.space.largest()).to(work.device)
+    settings = finetune_settings(work.recipe, recipe.recovery.epochs)
 
     def trained(network: nn.Module, seed: int) -> nn.Module:
-        images, labels = train.images.to(job.device), train.labels.to(job.device)
         tuned = finetune(
-            network.to(job.device),
+            network.to(work.device),
             teacher,
-            images,
-            labels,
-            job.prepare,
+            *data.training_tensors(work.device),
+            data.prepare,
             settings,
             seed=seed,
             on_step=on_step,
         )
         return tuned.cpu()
 
-    shape = job.splits.input_shape
     return Context(
-        example=job.images(job.splits.val, 2),
+        example=data.example,
         finetune=trained,
         accuracy=lambda file: file_accuracy(file, validation),
-        latency_ms=lambda files: measure_files(job, files),
-        macs=lambda network: count(network, shape).macs,
-        calibration=job.training_images(recipe.calibration_images).numpy(),
+        latency_ms=lambda files: measure_files(work.target, files),
+        macs=lambda network: count(network, data.input_shape).macs,
+        calibration=data.training_images(recipe.calibration_images).numpy(),
         tolerance=recipe.tolerance,
-        seed=job.recipe.seed if recipe.seed is None else recipe.seed,
+        seed=work.recipe.seed if recipe.seed is None else recipe.seed,
     )
 
 
@@ -212,6 +272,6 @@ def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
     )
 
 
-def _tell(job: Job, record: StepRecord) -> None:
+def _tell(console: Console, record: StepRecord) -> None:
     verdict = "kept" if record.kept else "undone"
-    job.console.say(f"{record.network}, {record.step}: {verdict}; {record.reason} ({record.seconds:.0f} s)")
+    console.say(f"{record.network}, {record.step}: {verdict}; {record.reason} ({record.seconds:.0f} s)")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from compress.candidate import Candidate
 from compress.onnx.export import export_onnx
-from compress.onnx.verify import OnnxFile, Verification, verify
-from compress.run import Compressed
+from compress.onnx.file import OnnxFile
+from compress.onnx.verify import Verification, verify
+from compress.saved import last_kept
 from nas.costs.counts.analytic import Counts, count
-from results.files import read_json, write_atomic, write_json
+from nas.supernet import Supernet
+from results.files import read_lines, write_atomic, write_json
 from results.records import (
     COMPUTED,
     Agreement,
@@ -25,32 +29,53 @@ from results.records import (
     FrontEntry,
     LimitMet,
     Reference,
+    SearchSummary,
+    StepRecord,
 )
+from runners.console import Console
+from runners.data.prepared import RunData
 from runners.measuring.stopwatch import Timing
-from runners.run.job import Job
-from runners.stages.compress import (
-    calibrated,
-    chosen_from_front,
-    compressed_networks,
-    measure_files,
-    search_summary,
-    spare,
-)
+from runners.stages.compress import calibrated, compressed_entries, measure_files
 from runners.targets.profile import HardwareProfile
+from runners.targets.target import Device
 
 MODEL = "model.onnx"
-_LARGEST = Path("compress") / "largest.onnx"
-_SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and ONNX Runtime in float32
 
 
-def run_export(job: Job) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporting:
+    """What the export works with.
+
+    Attributes:
+        supernet: the networks were extracted from it.
+        data: its test images are run once, here.
+        target: files are measured on it.
+        summary: of the search.
+        run: the run's folder; files of ``compress/`` go to ``artifacts/``.
+        origin: recipe and provenance, for the cards.
+        console: where it speaks.
+    """
+
+    supernet: Supernet
+    data: RunData
+    target: Device
+    summary: SearchSummary
+    run: Path
+    origin: CardProvenance
+    console: Console
+
+
+def export_files(work: Exporting) -> None:
     """Writes ``artifacts/NAME/`` with the model, its card, and a README for each compressed network."""
-    test = (job.images(job.splits.test).numpy(), job.splits.test.labels.numpy())
-    largest = calibrated(job, job.space.largest())
-    largest_file = job.path / _LARGEST
-    export_onnx(largest, job.images(job.splits.val, 2), largest_file)
-    found, timings = _within_the_limit(job, largest_file)
+    data = work.data
+    test = (data.images(data.splits.test).numpy(), data.splits.test.labels.numpy())
+    largest = calibrated(work.supernet, data, work.supernet.space.largest())
+    largest_file = work.run / "compress" / "largest.onnx"
+    export_onnx(largest, data.example, largest_file)
+    found = _compressed(work)
+    files = [candidate.file for _, candidate in found]
+    timings = measure_files(work.target, [*files, largest_file])
     reference = Reference(
         name="largest",
         latency_ms=timings[-1].median_ms,
@@ -58,55 +83,53 @@ def run_export(job: Job) -> None:
         size_bytes=largest_file.stat().st_size,
         speedup=1.0,
     )
-    for (entry, compressed), timing in zip(found, timings[:-1], strict=True):
-        int8 = compressed.precision == "int8"
-        job.console.say(f"running {entry.name} on {len(job.splits.test)} test images")
+    for (entry, candidate), timing in zip(found, timings[:-1], strict=True):
+        int8 = candidate.precision == "int8"
+        work.console.say(f"running {entry.name} on {len(data.splits.test)} test images")
         checked = verify(
-            compressed.file,
-            compressed.network,
+            candidate.file,
+            candidate.network,
             test,
             max_difference=None if int8 else _MAX_FLOAT_DIFFERENCE,
         )
-        card = _card(job, entry, compressed, timing, checked, reference, int8=int8)
-        folder = job.path / "artifacts" / entry.name
-        write_atomic(folder / MODEL, compressed.file.read_bytes())
+        card = _card(work, entry, candidate, timing, checked, reference)
+        folder = work.run / "artifacts" / entry.name
+        write_atomic(folder / MODEL, candidate.file.read_bytes())
         write_atomic(folder / "README.md", card.to_markdown())
         write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
 
 
-def _within_the_limit(
-    job: Job, largest_file: Path
-) -> tuple[list[tuple[FrontEntry, Compressed]], list[Timing]]:
-    """The compressed networks, and the timings of their files and then the largest's.
-
-    Where no file is under the limit, faster networks of the front are compressed too, a few.
-    """
-    limit_ms = search_summary(job).limit_ms
-    chosen = chosen_from_front(job)
-    found = compressed_networks(job, chosen)
-    waiting = spare(job, chosen)[:_SPARE]
-    while True:
-        timings = measure_files(job, [*(compressed.file for _, compressed in found), largest_file])
-        if not waiting or any(timing.median_ms <= limit_ms for timing in timings[:-1]):
-            return found, timings
-        entry = waiting.pop(0)
-        job.console.say(
-            f"no file measures under {limit_ms:.4g} ms; compressing {entry.name}, which is faster"
+def _compressed(work: Exporting) -> list[tuple[FrontEntry, Candidate]]:
+    """The networks of the front that were compressed, and what compression made of them."""
+    folder = work.run / "compress"
+    return [
+        (
+            entry,
+            last_kept(
+                calibrated(work.supernet, work.data, entry.arch), work.data.example, folder / entry.name
+            ),
         )
-        found += compressed_networks(job, [entry])
+        for entry in compressed_entries(folder, work.summary)
+    ]
 
 
-def _weights(compressed: Compressed) -> CardWeights | None:
+def _steps(work: Exporting, network: str) -> tuple[StepRecord, ...]:
+    """The records of a network's compression, in order."""
+    lines = read_lines(work.run / "compress" / "steps.jsonl")
+    return tuple(step for step in map(StepRecord.from_json, lines) if step.network == network)
+
+
+def _weights(steps: Sequence[StepRecord]) -> CardWeights | None:
     """The accuracies with inherited, fine-tuned and retrained weights, and which were kept."""
-    if not compressed.steps:
+    if not steps:
         return None
-    by_name = {step.step: step for step in compressed.steps}
+    by_name = {step.step: step for step in steps}
     offered = [by_name[name] for name in ("finetune", "retrain") if name in by_name]
     after = {step.step: step.accuracy_after for step in offered}
     kept = [step.step for step in offered if step.kept]
     named = {"finetune": "finetuned", "retrain": "retrained"}
     return CardWeights(
-        inherited=compressed.steps[0].accuracy_before,
+        inherited=steps[0].accuracy_before,
         finetuned=after.get("finetune"),
         retrained=after.get("retrain"),
         kept=named[kept[-1]] if kept else "inherited",
@@ -114,33 +137,32 @@ def _weights(compressed: Compressed) -> CardWeights | None:
 
 
 def _card(
-    job: Job,
+    work: Exporting,
     entry: FrontEntry,
-    compressed: Compressed,
+    candidate: Candidate,
     timing: Timing,
     checked: Verification,
     reference: Reference,
-    *,
-    int8: bool,
 ) -> Card:
-    content = compressed.file.read_bytes()
-    limit_ms = search_summary(job).limit_ms
-    validation = (job.images(job.splits.val).numpy(), job.splits.val.labels.numpy())
-    counts = count(compressed.network, job.splits.input_shape)
-    identity = job.target.identity()
-    broken = _broken(job.profile, counts, len(content), int8=int8)
+    data, profile = work.data, work.target.profile
+    content, int8 = candidate.file.read_bytes(), candidate.precision == "int8"
+    limit_ms, steps = work.summary.limit_ms, _steps(work, entry.name)
+    validation = (data.images(data.splits.val).numpy(), data.splits.val.labels.numpy())
+    counts = count(candidate.network, data.input_shape)
+    identity = work.target.identity()
+    broken = _broken(profile, counts, len(content), int8=int8)
     for words in broken:
-        job.console.say(f"warning: {entry.name} does not fit profile {job.profile.name}: {words}")
+        work.console.say(f"warning: {entry.name} does not fit profile {profile.name}: {words}")
     return Card(
         name=entry.name,
         file=MODEL,
         sha256=hashlib.sha256(content).hexdigest(),
         arch=entry.arch,
-        input=_input(job, compressed.file),
-        classes=job.splits.classes,
-        preprocessing=job.splits.preprocessing,
+        input=_input(work, candidate.file),
+        classes=data.classes,
+        preprocessing=data.splits.preprocessing,
         accuracy=CardAccuracy(
-            validation=verify(compressed.file, compressed.network, validation).accuracy_file,
+            validation=verify(candidate.file, candidate.network, validation).accuracy_file,
             float_test=checked.accuracy_network,
             exported_test=checked.accuracy_file,
             test_images=checked.images,
@@ -154,21 +176,21 @@ def _card(
             measured_ms=timing.median_ms,
             low_ms=timing.low_ms,
             high_ms=timing.high_ms,
-            profile=job.target.profile.name,
+            profile=profile.name,
             runtime=f"{identity.runtime} {identity.runtime_version}",
             threads=identity.threads,
-            batch=job.target.profile.batch,
+            batch=profile.batch,
             computed=identity.runtime == COMPUTED,
         ),
         size_bytes=len(content),
         macs=counts.macs,
         params=counts.params,
         precision="int8" if int8 else "fp32",
-        steps_kept=tuple(step.step for step in compressed.steps if step.kept),
+        steps_kept=tuple(step.step for step in steps if step.kept),
         limit=LimitMet(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
         reference=replace(reference, speedup=reference.latency_ms / timing.median_ms),
-        provenance=_provenance(job),
-        weights=_weights(compressed),
+        provenance=work.origin,
+        weights=_weights(steps),
     )
 
 
@@ -193,11 +215,6 @@ def _broken(profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: 
     return tuple(broken)
 
 
-def _input(job: Job, file: Path) -> CardInput:
-    shape = (job.target.profile.batch, *job.splits.input_shape)
+def _input(work: Exporting, file: Path) -> CardInput:
+    shape = (work.target.profile.batch, *work.data.input_shape)
     return CardInput(name=OnnxFile(file).input_name, shape=shape, dtype=np.dtype(np.float32).name)
-
-
-def _provenance(job: Job) -> CardProvenance:
-    recorded = read_json(job.path / "provenance.json")
-    return CardProvenance.from_json({**recorded, "recipe": job.recipe.model_dump(mode="json")})

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas.search import SearchResult
+from nas.supernet import Supernet
 from results.front import non_dominated
 from results.numbers import compared
 from results.records import COMPUTED, FrontEntry, LayerRecord, SearchSummary
-from runners.run.job import Job
+from runners.console import Console
 from runners.scoring.subnets import SubnetEvaluator
 from runners.stages.candidates import Candidates
-from search_spaces.space import Arch
+from runners.targets.target import Device
+from search_spaces.space import Arch, SearchSpace
 
 _LARGEST = "largest"
 _MEASURED = 12  # networks of the joint front that are exported and measured again
@@ -35,13 +37,42 @@ class _Found:
     upper_ms: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontLooker:
+    """What measures and scores networks of a front again.
+
+    Attributes:
+        name: begins the names of the networks.
+        supernet: they are extracted from.
+        target: they are measured on.
+        costs: what is known of archs.
+        seen: scores on the images that the searchers saw.
+        unseen: scores on images that they did not see; None where none were held back.
+        limit_ms: limit on the measured latency.
+        confidence: at which predictions had to be under it.
+        console: where it speaks.
+    """
+
+    name: str
+    supernet: Supernet
+    target: Device
+    costs: Candidates
+    seen: SubnetEvaluator
+    unseen: SubnetEvaluator | None
+    limit_ms: float
+    confidence: float
+    console: Console
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the supernet."""
+        return self.supernet.space
+
+
 def measured_front(
-    job: Job,
+    look: FrontLooker,
     results: dict[str, SearchResult],
-    costs: Candidates,
-    evaluators: tuple[SubnetEvaluator, SubnetEvaluator | None],
     *,
-    limit_ms: float,
     reference: tuple[float, float],
     known_first: int,
 ) -> SearchSummary:
@@ -50,38 +81,28 @@ def measured_front(
     Where all of it is over the limit as measured, faster networks that were scored are measured, a few times.
 
     Args:
-        job: the run.
+        look: what measures and scores.
         results: of each searcher.
-        costs: of archs.
-        evaluators: the one the searchers asked, and the one on images they did not see.
-        limit_ms: on latency.
         reference: (accuracy, latency) for the hypervolume.
         known_first: how many trials of a search were known before it.
     """
-    scored = _scored(job, results)
-    say = job.console.say
-    computed = job.target.identity().runtime == COMPUTED
+    scored = _scored(look.space, results)
+    say, limit_ms = look.console.say, look.limit_ms
+    computed = look.target.identity().runtime == COMPUTED
     archs = _joint_front(scored, limit_ms)
     say(
         f"{'computing' if computed else 'measuring'} the {len(archs)} networks of the front again, and the "
         "largest"
     )
-    largest_arch = job.space.largest()
-    seen, unseen = evaluators
+    largest_arch = look.space.largest()
     try:
-        largest_accuracy = seen(largest_arch)["accuracy"]
+        largest_accuracy = look.seen(largest_arch)["accuracy"]
     except Exception as error:  # whatever a user's network raises
         raise ValueError(
             f"the largest network, which the front is set beside, cannot be scored: "
             f"{type(error).__name__}: {error}. The trials are kept; the same command goes on from them"
         ) from error
-    measured = _measure(
-        job,
-        [*map(_known, archs), (_LARGEST, largest_arch, largest_accuracy)],
-        costs,
-        unseen,
-        limit_ms,
-    )
+    measured = _measure(look, [*map(_known, archs), (_LARGEST, largest_arch, largest_accuracy)])
     front, largest = measured[:-1], replace(measured[-1], name=_LARGEST)
     bound = limit_ms
     for _ in range(_ROUNDS):
@@ -93,23 +114,21 @@ def measured_front(
         if not faster:
             break
         say(f"none of them takes under {limit_ms:.4g} ms; trying {len(faster)} that should be faster")
-        front += _measure(job, [*map(_known, faster)], costs, unseen, limit_ms)
+        front += _measure(look, [*map(_known, faster)])
     front.sort(key=lambda entry: entry.predicted_ms)
     return SearchSummary(
         limit_ms=limit_ms,
-        confidence=job.recipe.search.confidence,
+        confidence=look.confidence,
         reference=reference,
-        front=tuple(
-            replace(entry, name=f"{job.recipe.name}-{place}") for place, entry in enumerate(front, 1)
-        ),
+        front=tuple(replace(entry, name=f"{look.name}-{place}") for place, entry in enumerate(front, 1)),
         largest=largest,
-        scored_images=len(seen.labels),
-        held_back_images=0 if unseen is None else len(unseen.labels),
+        scored_images=len(look.seen.labels),
+        held_back_images=0 if look.unseen is None else len(look.unseen.labels),
         known_first=known_first,
     )
 
 
-def tell_front(job: Job, summary: SearchSummary) -> None:
+def tell_front(summary: SearchSummary, console: Console, *, computed: bool) -> None:
     """The front as a table, how far the search was taken in by luck, and whether the limit is met."""
     held = summary.held_back_images > 0
     rows = [
@@ -124,17 +143,16 @@ def tell_front(job: Job, summary: SearchSummary) -> None:
         ]
         for entry in (*summary.front, summary.largest)
     ]
-    computed = job.target.identity().runtime == COMPUTED
     columns = ["network", "found by", "accuracy", *(["held back"] if held else [])]
     columns += ["predicted ms", "computed ms" if computed else "measured ms", "limit"]
-    job.console.table("The front", columns, rows)
+    console.table("The front", columns, rows)
     if held:
-        job.console.say(
+        console.say(
             f"accuracy is on the {summary.scored_images} validation images that were searched with; on "
             f"{summary.held_back_images} others, held back, {luck(summary)}"
         )
     if not any(entry.meets_limit for entry in summary.front):
-        job.console.warn(f"no network of the front is under the limit of {summary.limit_ms:.4g} ms")
+        console.warn(f"no network of the front is under the limit of {summary.limit_ms:.4g} ms")
 
 
 def luck(summary: SearchSummary) -> str:
@@ -156,18 +174,14 @@ def _known(found: _Found) -> tuple[str, Arch, float]:
     return found.searcher, found.arch, found.accuracy
 
 
-def _measure(
-    job: Job,
-    found: Sequence[tuple[str, Arch, float]],
-    costs: Candidates,
-    unseen: SubnetEvaluator | None,
-    limit_ms: float,
-) -> list[FrontEntry]:
+def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> list[FrontEntry]:
     """Entries without names of what (searcher, arch, accuracy) stands for, measured side by side."""
-    known = costs(np.array([job.space.to_row(arch) for _, arch, _ in found]))
-    timings = job.target.measure(
+    space, target = look.space, look.target
+    known = look.costs(np.array([space.to_row(arch) for _, arch, _ in found]))
+    precision = target.profile.precisions[0]
+    timings = target.measure(
         [
-            job.target.export(job.supernet.extract(arch).eval(), job.space.input_shape(arch), job.precision)
+            target.export(look.supernet.extract(arch).eval(), space.input_shape(arch), precision)
             for _, arch, _ in found
         ],
         budget_s=max(_LEAST_SECONDS, _SECONDS_EACH * len(found)),
@@ -182,7 +196,7 @@ def _measure(
                 arch=dict(arch),
                 searcher=searcher,
                 accuracy=accuracy,
-                held_back_accuracy=None if unseen is None else unseen(arch)["accuracy"],
+                held_back_accuracy=None if look.unseen is None else look.unseen(arch)["accuracy"],
                 predicted_ms=float(known["latency_ms"][index]),
                 upper_ms=float(known["latency_ms_upper"][index]),
                 measured_ms=timing.median_ms,
@@ -190,16 +204,16 @@ def _measure(
                 high_ms=timing.high_ms,
                 macs=int(known["macs"][index]),
                 params=int(known["params"][index]),
-                meets_limit=timing.median_ms <= limit_ms,
-                layers=_layer_records(job, arch, costs),
+                meets_limit=timing.median_ms <= look.limit_ms,
+                layers=_layer_records(space, arch, look.costs),
             )
         )
     return entries
 
 
-def _layer_records(job: Job, arch: Arch, costs: Candidates) -> tuple[LayerRecord, ...]:
+def _layer_records(space: SearchSpace, arch: Arch, costs: Candidates) -> tuple[LayerRecord, ...]:
     """The layers of an arch with what each costs alone; none where the space has only networks."""
-    if not job.space.slots:
+    if not space.slots:
         return ()
     alone = dict(zip(costs.model.layers.keys, costs.model.layer_ms.tolist(), strict=True))
     return tuple(
@@ -210,22 +224,22 @@ def _layer_records(job: Job, arch: Arch, costs: Candidates) -> tuple[LayerRecord
             output_shape=layer.output_shape,
             latency_ms=alone[layer.key] if math.isfinite(alone[layer.key]) else None,
         )
-        for layer in job.space.lower(arch)
+        for layer in space.lower(arch)
     )
 
 
-def _scored(job: Job, results: dict[str, SearchResult]) -> list[_Found]:
+def _scored(space: SearchSpace, results: dict[str, SearchResult]) -> list[_Found]:
     """Every arch that was scored and meets the limits, once."""
     found: dict[bytes, _Found] = {}
     for name, result in results.items():
         trials = result.trials[result.trials["feasible"]]
         for trial in trials.to_dict("records"):
-            row = job.space.to_row({choice: trial[choice] for choice in job.space.names})
+            row = space.to_row({choice: trial[choice] for choice in space.names})
             found.setdefault(
                 row.tobytes(),
                 _Found(
                     searcher=name,
-                    arch=job.space.to_arch(row),
+                    arch=space.to_arch(row),
                     accuracy=float(trial["accuracy"]),
                     latency_ms=float(trial["latency_ms"]),
                     upper_ms=float(trial["latency_ms_upper"]),

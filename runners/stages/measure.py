@@ -1,98 +1,147 @@
-"""Stage 2: measure the device."""
+"""Stage 2: measure the target."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from nas.costs.layers.probes import layer_kind
-from nas.costs.table.table import LatencyTable
-from results.files import write_atomic, write_json
+from nas.costs.model.fit import Profiled, ProfilePlan
+from nas.costs.table.table import LatencyTable, load_table
+from results.files import read_json, write_json
 from results.records import COMPUTED, TargetRecord
+from runners.console import Console
+from runners.measuring.layers import Layers, layers_of, profile_on
 from runners.measuring.machine import BUSY_CORES, busy_cores
 from runners.measuring.power import watts_during
-from runners.run.job import Job
+from runners.targets.imported import fit_imported
+from runners.targets.profile import HardwareProfile
+from runners.targets.ray_nodes import RayDevice
+from runners.targets.target import Device
+from search_spaces.space import SearchSpace
+
+TABLE, IMPORTED, DEVICE = "table.parquet", "imported.parquet", "device.json"
+Progress = Callable[[int, int, float], None]
 
 
-def run_profile(job: Job) -> None:
-    """Builds the latency table of the device.
+def measure(
+    space: SearchSpace,
+    target: Device,
+    plan: ProfilePlan,
+    *,
+    left_out: Collection[str],
+    folder: Path,
+    console: Console,
+) -> Profiled:
+    """Builds the latency table of a target; writes ``table.parquet``, ``check.json`` and ``device.json``.
 
-    Writes ``profile/table.parquet``, ``profile/check.json`` and ``profile/device.json``.
+    Args:
+        space: whose layers and networks are measured.
+        target: what they are measured on.
+        plan: how much is measured.
+        left_out: mixers that the space does without, for the record.
+        folder: ``measure/`` of the run; a table that was imported into it takes the place of measuring.
+        console: where it speaks.
     """
-    target, plan = job.target.identity(), job.profile_plan
-    computed = target.runtime == COMPUTED
-    count = _find_layers(job)
-    if job.imported is not None:
-        job.console.say(f"fitting the table that was measured on {target.machine}; nothing is measured here")
+    profile, identity = target.profile, target.identity()
+    imported, computed = imported_table(folder), identity.runtime == COMPUTED
+    layers = _find_layers(space, plan, console)
+    if imported is not None:
+        console.say(f"fitting the table that was measured on {identity.machine}; nothing is measured here")
     elif computed:
-        constants = f"the constants of {job.profile.name} ({target.machine})"
-        job.console.say(f"computing latencies from {constants}; nothing is measured")
+        constants = f"the constants of {profile.name} ({identity.machine})"
+        console.say(f"computing latencies from {constants}; nothing is measured")
     else:
-        job.console.say(
-            f"measuring {count} layers and "
-            f"{plan.fit_networks + plan.check_networks} whole networks on {job.profile.name}: "
-            f"{target.runtime} {target.runtime_version}, {target.threads} thread(s), {job.precision}"
+        console.say(
+            f"measuring {len(layers[0].keys)} layers and "
+            f"{plan.fit_networks + plan.check_networks} whole networks on {profile.name}: "
+            f"{identity.runtime} {identity.runtime_version}, {identity.threads} thread(s), "
+            f"{profile.precisions[0]}"
         )
-        _warn_if_busy(job)
-    with job.console.progress("computing" if computed else "measuring") as bar:
-        profiled = job.profiled(lambda done, total, _: bar.update(done, total))
-    cannot_run = _cannot_run(profiled.table)
+        warn_if_busy(target, folder, console)
+    with console.progress("computing" if computed else "measuring") as bar:
+        found = profiled(
+            space,
+            target,
+            plan,
+            folder=folder,
+            layers=layers,
+            progress=lambda done, total, _: bar.update(done, total),
+        )
+    cannot_run = _cannot_run(found.table)
     for kind, reason in cannot_run.items():
-        job.console.say(f"{kind} cannot run there and is not searched: {reason}")
-    write_json(job.path / "profile" / "check.json", profiled.check.to_json())
-    write_json(job.path / "profile" / "device.json", _target_record(job, cannot_run).to_json())
+        console.say(f"{kind} cannot run there and is not searched: {reason}")
+    write_json(folder / "check.json", found.check.to_json())
+    watts = profile.machine.watts or _watts(space, target, folder, console)
+    write_json(folder / DEVICE, _record(target, cannot_run, left_out, watts).to_json())
     if not computed:
-        job.console.say(profiled.check.summary())
+        console.say(found.check.summary())
+    return found
 
 
-def _here(job: Job) -> bool:
+def profiled(
+    space: SearchSpace,
+    target: Device,
+    plan: ProfilePlan,
+    *,
+    folder: Path,
+    layers: Layers | None = None,
+    progress: Progress = lambda _done, _total, _left: None,
+) -> Profiled:
+    """Table, latency model and check; measures what the table in ``folder`` does not hold yet."""
+    layers = layers or layers_of(space, plan.seed)
+    imported = imported_table(folder)
+    if imported is not None:
+        return fit_imported(layers[0], imported, plan.confidence)
+    return profile_on(
+        target,
+        space,
+        folder / TABLE,
+        plan=plan,
+        precision=target.profile.precisions[0],
+        layers=layers,
+        measurers=target.measurers if isinstance(target, RayDevice) else (),
+        progress=progress,
+    )
+
+
+def imported_table(folder: Path) -> LatencyTable | None:
+    """A table that was measured elsewhere and takes the place of measuring; None where there is none."""
+    file = folder / IMPORTED
+    return load_table(file) if file.exists() else None
+
+
+def watts_of(folder: Path, profile: HardwareProfile) -> float | None:
+    """What the target draws, as its profile says or a counter did; None where nobody knows."""
+    file = folder / DEVICE
+    return TargetRecord.from_json(read_json(file)).watts if file.exists() else profile.machine.watts
+
+
+def _here(target: Device, folder: Path) -> bool:
     """Whether it is this machine that is measured."""
-    local = job.profile.backend in ("onnxruntime", "torch", "executorch")
-    return local and job.imported is None and not job.recipe.measure.ray_address
+    local = target.profile.backend in ("onnxruntime", "torch", "executorch")
+    return local and imported_table(folder) is None and not isinstance(target, RayDevice)
 
 
-def _warn_if_busy(job: Job) -> None:
-    busy = busy_cores() if _here(job) else 0.0
+def warn_if_busy(target: Device, folder: Path, console: Console) -> None:
+    """Warns where other programs keep the machine that is measured busy."""
+    busy = busy_cores() if _here(target, folder) else 0.0
     if busy >= BUSY_CORES:
-        job.console.warn(
+        console.warn(
             f"other programs keep {busy:.1f} cores busy; what is measured now will be too slow and less "
-            f"certain. Stop, let them end, then go on: quarry profile --out {job.path}"
+            f"certain. Stop, let them end, then go on: quarry measure --out {folder.parent}"
         )
 
 
-def _find_layers(job: Job) -> int:
-    """How many distinct layers the space has; those of a space that only builds take a while to find."""
-    if job.space.slots:
-        return len(job.layers()[0].keys)
-    job.console.say("running networks of the space to find their layers")
-    with job.console.progress("finding layers") as bar:
-        count = len(job.layers(bar.update)[0].keys)
-    job.console.say(f"{count} distinct layers found")
-    return count
-
-
-def take_table(out: Path, source: Path) -> None:
-    """Takes a table measured elsewhere, a kit's folder or CSV, into a run in place of measuring here.
-
-    The table is fitted and checked; what was profiled, searched and exported before is put aside.
-
-    Raises:
-        ValueError: the run has no trained supernet yet, or the table is not of its space.
-    """
-    from runners.measuring.commands import import_table
-    from runners.run.sequence import opened
-
-    with opened(out, None) as job:
-        job.run.require("profile")
-        with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
-            taken = Path(folder) / "table.parquet"
-            table = import_table(source, taken, space=job.space, say=lambda _: None)
-            content = taken.read_bytes()
-        job.console.say(f"{len(table.rows)} rows of {table.header.profile} on {table.header.machine}")
-        job.run.put_aside("profile")
-        write_atomic(job.imported_path, content)
-        with job.run.stage("profile"):
-            run_profile(job)
+def _find_layers(space: SearchSpace, plan: ProfilePlan, console: Console) -> Layers:
+    """The distinct layers of the space; those of a space that only builds take a while to find."""
+    if space.slots:
+        return layers_of(space, plan.seed)
+    console.say("running networks of the space to find their layers")
+    with console.progress("finding layers") as bar:
+        found = layers_of(space, plan.seed, bar.update)
+    console.say(f"{len(found[0].keys)} distinct layers found")
+    return found
 
 
 def _cannot_run(table: LatencyTable) -> dict[str, str]:
@@ -106,31 +155,35 @@ def _cannot_run(table: LatencyTable) -> dict[str, str]:
     return found
 
 
-def _watts(job: Job) -> float | None:
+def _watts(space: SearchSpace, target: Device, folder: Path, console: Console) -> float | None:
     """What this machine draws while it runs the largest network; None where nobody counts."""
-    if not _here(job) or job.profile.device != "cpu":
+    if not _here(target, folder) or target.profile.device != "cpu":
         return None
-    largest = job.space.largest()
-    model = job.target.export(job.space.build(largest).eval(), job.space.input_shape(largest), job.precision)
-    watts = watts_during(lambda: job.target.measure([model], budget_s=3.0))
+    largest = space.largest()
+    model = target.export(
+        space.build(largest).eval(), space.input_shape(largest), target.profile.precisions[0]
+    )
+    watts = watts_during(lambda: target.measure([model], budget_s=3.0))
     if watts is not None:
-        job.console.say(f"the processor draws {watts:.1f} W meanwhile, other programs included")
+        console.say(f"the processor draws {watts:.1f} W meanwhile, other programs included")
     return watts
 
 
-def _target_record(job: Job, cannot_run: dict[str, str]) -> TargetRecord:
-    identity = job.target.identity()
+def _record(
+    target: Device, cannot_run: dict[str, str], left_out: Collection[str], watts: float | None
+) -> TargetRecord:
+    profile, identity = target.profile, target.identity()
     return TargetRecord(
-        profile=job.profile.name,
-        summary=job.profile.summary,
+        profile=profile.name,
+        summary=profile.summary,
         runtime=identity.runtime,
         runtime_version=identity.runtime_version,
         threads=identity.threads,
         machine=identity.machine,
-        precision=job.precision,
-        limits=job.profile.limits.model_dump(exclude_none=True),
-        left_out=job.mixers_left_out,
+        precision=profile.precisions[0],
+        limits=profile.limits.model_dump(exclude_none=True),
+        left_out=tuple(left_out),
         cannot_run=cannot_run,
-        watts=job.profile.machine.watts or _watts(job),
+        watts=watts,
         computed=identity.runtime == COMPUTED,
     )

@@ -5,32 +5,37 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.model.latency import LatencyModel
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
 from nas.search.searcher import MakeSearcher, searcher
 from nas.search.searchers.nsga2 import survivors
+from nas.supernet import Supernet
 from results.files import read_json, write_json
 from results.front import hypervolume
-from results.records import Trial
-from runners.cli.console import Bar
+from results.records import COMPUTED, SearchSummary, Trial
+from runners.console import Bar, Console
+from runners.data.prepared import RunData
 from runners.data.splits import stratified
 from runners.pools.known import KnownScores
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import reach
 from runners.recipe.part import Part
-from runners.run.job import Job
-from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
+from runners.recipe.schema import Search
+from runners.scoring.subnets import SubnetEvaluator, evaluator_of, worker_evaluator
 from runners.stages.audit import audit_warning
-from runners.stages.candidates import Candidates, latency_limit
-from runners.stages.front import measured_front, tell_front
-from search_spaces.space import Arch
+from runners.stages.candidates import Candidates
+from runners.stages.front import FrontLooker, measured_front, tell_front
+from runners.targets.target import Device
+from search_spaces.space import Arch, SearchSpace
 
 CONTROL = "random"
 OBJECTIVES = {"accuracy": "max", "latency_ms": "min"}
@@ -38,62 +43,117 @@ _HUNG_SECONDS = 600.0  # no evaluation takes this long; the worker is replaced
 _QUIET_SECONDS = 1.0  # between two lines about a front that grows
 
 
-def run_search(job: Job) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searching:
+    """What a search works with.
+
+    Attributes:
+        name: of the recipe; begins the names of the networks that are found.
+        supernet: trained.
+        data: its validation images are scored on.
+        target: networks of the front are measured on it.
+        costs: what is known of archs without scoring them.
+        limit_ms: limit on the latency.
+        recipe: the recipe's section.
+        seed: of everything that draws.
+        split_seed: of the split of the validation images; the run's own, so that scores are kept.
+        run: the run's folder; trials go to ``search/``, scores are kept in ``train/``.
+        console: where it speaks.
+    """
+
+    name: str
+    supernet: Supernet
+    data: RunData
+    target: Device
+    costs: Candidates
+    limit_ms: float
+    recipe: Search
+    seed: int
+    split_seed: int
+    run: Path
+    console: Console
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the supernet."""
+        return self.supernet.space
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """Limits by the name of the cost: the latency's, and what the profile sets."""
+        limits = self.target.profile.limits
+        constraints = {"latency_ms": self.limit_ms}
+        for cost in ("params", "peak_memory_bytes", "size_bytes"):
+            bound = getattr(limits, cost)
+            if bound is not None:
+                constraints[cost] = bound
+        return constraints
+
+    @property
+    def problem(self) -> Problem:
+        """What is searched."""
+        return Problem(self.space, OBJECTIVES, self.constraints, self.costs)
+
+
+def search_supernet(work: Searching) -> SearchSummary:
     """Searches; writes ``search/SEARCHER.jsonl`` as trials come and ``search/front.json`` at the end.
 
     Scores are kept beside the supernet, in ``train/scores.jsonl``: another search of the same supernet, under
     another limit or by another searcher, pays only for archs that were never scored.
     """
-    recipe = job.recipe.search
+    recipe, console = work.recipe, work.console
     reach(recipe.ray_address)  # before anything that takes long
-    if warning := audit_warning(job.path):
-        job.console.warn(warning)
-    evaluator, unseen = evaluators(job)
-    pool = _pool(job, evaluator)
-    known = KnownScores(pool, job.path / "train" / "scores.jsonl", evaluator.fingerprint())
+    if warning := audit_warning(work.run):
+        console.warn(warning)
+    evaluator, unseen = evaluators(work.supernet, work.data, recipe, work.split_seed)
+    pool = _pool(work.space, evaluator, recipe)
+    known = KnownScores(pool, work.run / "train" / "scores.jsonl", evaluator.fingerprint())
     try:
         if isinstance(pool, RayPool):
             pool.start()  # Ray takes seconds to come up; meanwhile the costs are made ready
-        costs, limit_ms = _costs(job)
-        first = _first(job, costs, limit_ms, known)
-        job.console.say(
-            f"limit {limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
+        first = _first(work, known)
+        console.say(
+            f"limit {work.limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
             f"{recipe.budget} networks for each of {', '.join([CONTROL, *map(str, recipe.searchers)])}"
             + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
         results: dict[str, SearchResult] = {}
         for name, make in _searchers(recipe.searchers).items():
             control = results.get(CONTROL)
-            results[name] = _search(
-                job, name, make, costs, limit_ms, known, first if control else [], control
-            )
+            results[name] = _search(work, name, make, known, first if control else [], control)
     finally:
         pool.close()
-    _compare(job, results)
+    _compare(results, console)
     reference = results[CONTROL].reference
     summary = measured_front(
-        job,
+        FrontLooker(
+            name=work.name,
+            supernet=work.supernet,
+            target=work.target,
+            costs=work.costs,
+            seen=evaluator,
+            unseen=unseen,
+            limit_ms=work.limit_ms,
+            confidence=recipe.confidence,
+            console=console,
+        ),
         results,
-        costs,
-        (evaluator, unseen),
-        limit_ms=limit_ms,
         reference=(reference["accuracy"], reference["latency_ms"]),
         known_first=len(first),
     )
-    tell_front(job, summary)
-    write_json(job.path / "search" / "front.json", summary.to_json())
+    tell_front(summary, console, computed=work.target.identity().runtime == COMPUTED)
+    write_json(work.run / "search" / "front.json", summary.to_json())
+    return summary
 
 
-def check_search(job: Job) -> None:
+def check_search(work: Searching) -> None:
     """Whether any network of the space meets the limits, and every searcher can search it.
 
     Raises:
         ValueError: none does, with a diagnosis; or what a searcher lacks.
     """
-    costs, limit_ms = _costs(job)
-    problem = Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs)
-    for name, make in _searchers(job.recipe.search.searchers).items():
-        (searcher(name) if isinstance(make, str) else make)(problem, 0)
+    for make in _searchers(work.recipe.searchers).values():
+        (searcher(make) if isinstance(make, str) else make)(work.problem, 0)
 
 
 def _searchers(parts: Sequence[Part]) -> dict[str, str | MakeSearcher]:
@@ -105,29 +165,33 @@ def _searchers(parts: Sequence[Part]) -> dict[str, str | MakeSearcher]:
     return made
 
 
-def _costs(job: Job) -> tuple[Candidates, float]:
-    """What is known of archs before they are scored, and the limit on their latency in ms."""
-    profiled = job.profiled(lambda done, total, left: None)  # the table is whole; nothing is measured
-    costs = Candidates(
-        model=profiled.model,
-        analytic=AnalyticCosts(job.space, peak_memory=_peak_memory_matters(job)),
-        value_bytes=1 if job.precision == "int8" else 4,
-        watts=job.watts,
+def candidates_of(space: SearchSpace, model: LatencyModel, target: Device, watts: float | None) -> Candidates:
+    """What is known of the archs of a space on a target before they are scored."""
+    return Candidates(
+        model=model,
+        # A space that only builds would run each candidate for its memory: left out where nothing limits it.
+        analytic=AnalyticCosts(
+            space,
+            peak_memory=bool(space.slots) or target.profile.limits.peak_memory_bytes is not None,
+        ),
+        value_bytes=1 if target.profile.precisions[0] == "int8" else 4,
+        watts=watts,
     )
-    return costs, latency_limit(job, profiled)
 
 
-def evaluators(job: Job) -> tuple[SubnetEvaluator, SubnetEvaluator | None]:
+def evaluators(
+    supernet: Supernet, data: RunData, recipe: Search, seed: int
+) -> tuple[SubnetEvaluator, SubnetEvaluator | None]:
     """What the search scores with, and the same on validation images that are kept from it.
 
     None where the images are too few to keep any back, or the recipe wants none kept.
     """
-    whole = job.evaluator(job.supernet)
+    whole = evaluator_of(supernet, data)
     labels = whole.labels.numpy()
-    fraction = job.recipe.search.held_back
+    fraction = recipe.held_back
     if not fraction:
         return whole, None
-    seen, kept = stratified(labels, fraction, job.recipe.seed, len(job.splits.classes))
+    seen, kept = stratified(labels, fraction, seed, len(data.classes))
     if not len(kept) or not len(seen):
         return whole, None
 
@@ -138,13 +202,12 @@ def evaluators(job: Job) -> tuple[SubnetEvaluator, SubnetEvaluator | None]:
     return part(seen), part(kept)
 
 
-def _pool(job: Job, evaluator: SubnetEvaluator) -> Pool:
+def _pool(space: SearchSpace, evaluator: SubnetEvaluator, recipe: Search) -> Pool:
     """Ray workers; one worker without a cluster works in this process."""
-    recipe = job.recipe.search
     if recipe.workers == 1 and not recipe.ray_address:
         return SerialPool(evaluator)
     return RayPool(
-        partial(worker_evaluator, job.space, evaluator.supernet.index),
+        partial(worker_evaluator, space, evaluator.supernet.index),
         evaluator.arrays(),
         workers=recipe.workers,
         address=recipe.ray_address or None,
@@ -152,40 +215,24 @@ def _pool(job: Job, evaluator: SubnetEvaluator) -> Pool:
     )
 
 
-def _constraints(job: Job, limit_ms: float) -> dict[str, float]:
-    limits = job.target.profile.limits
-    constraints = {"latency_ms": limit_ms}
-    for cost in ("params", "peak_memory_bytes", "size_bytes"):
-        bound = getattr(limits, cost)
-        if bound is not None:
-            constraints[cost] = bound
-    return constraints
-
-
-def _peak_memory_matters(job: Job) -> bool:
-    """A space that only builds would run each candidate for it, so it is left out where nothing limits it."""
-    return bool(job.space.slots) or job.target.profile.limits.peak_memory_bytes is not None
-
-
-def _first(job: Job, costs: Candidates, limit_ms: float, known: KnownScores) -> list[Arch]:
+def _first(work: Searching, known: KnownScores) -> list[Arch]:
     """The best archs known from earlier searches that meet the limits: at most half the budget.
 
     Written down, so that a search that is continued begins with the same.
     """
-    file = job.path / "search" / "first.json"
+    file, space = work.run / "search" / "first.json", work.space
     if file.exists():
         return list(read_json(file))
     archs: list[Arch] = [json.loads(key) for key in known.scores]
     if archs:
-        problem = Problem(job.space, OBJECTIVES, _constraints(job, limit_ms), costs)
-        rows = np.array([job.space.to_row(arch) for arch in archs])
+        rows = np.array([space.to_row(arch) for arch in archs])
         accuracy = np.array([scores["accuracy"] for scores in known.scores.values()])
-        good = problem.admits(rows)
+        good = work.problem.admits(rows)
         rows, accuracy = rows[good], accuracy[good]
         if len(rows):
-            points = np.column_stack([-accuracy, costs(rows)["latency_ms"]])
-            best = survivors(points, job.recipe.search.budget // 2)[0]
-            archs = [job.space.to_arch(row) for row in rows[best]]
+            points = np.column_stack([-accuracy, work.costs(rows)["latency_ms"]])
+            best = survivors(points, work.recipe.budget // 2)[0]
+            archs = [space.to_arch(row) for row in rows[best]]
         else:
             archs = []
     write_json(file, archs)
@@ -193,28 +240,25 @@ def _first(job: Job, costs: Candidates, limit_ms: float, known: KnownScores) -> 
 
 
 def _search(
-    job: Job,
+    work: Searching,
     name: str,
     make: str | MakeSearcher,
-    costs: Candidates,
-    limit_ms: float,
     pool: Pool,
     first: Sequence[Arch],
     control: SearchResult | None,
 ) -> SearchResult:
-    recipe = job.recipe.search
-    with job.console.progress(f"search with {name}") as bar:
+    with work.console.progress(f"search with {name}") as bar:
         return search(
-            job.space,
+            work.space,
             objectives=OBJECTIVES,
-            budget=recipe.budget,
-            constraints=_constraints(job, limit_ms),
-            costs=costs,
+            budget=work.recipe.budget,
+            constraints=work.constraints,
+            costs=work.costs,
             searcher=make,
-            seed=job.recipe.seed if recipe.seed is None else recipe.seed,
+            seed=work.seed,
             pool=pool,
-            log=job.path / "search" / f"{name}.jsonl",
-            on_trial=_Live(job, name, bar, control),
+            log=work.run / "search" / f"{name}.jsonl",
+            on_trial=_Live(work.console, name, bar, control),
             first=first,
             reference=None if control is None else control.reference,
         )
@@ -223,8 +267,8 @@ def _search(
 class _Live:
     """Shows a search as it goes: the bar at every trial, a line when the front has grown."""
 
-    def __init__(self, job: Job, name: str, bar: Bar, control: SearchResult | None) -> None:
-        self._job, self._name, self._bar, self._control = job, name, bar, control
+    def __init__(self, console: Console, name: str, bar: Bar, control: SearchResult | None) -> None:
+        self._console, self._name, self._bar, self._control = console, name, bar, control
         self._began, self._first = time.monotonic(), 0
         self._spoke, self._tickets = self._began, frozenset[int]()
 
@@ -246,7 +290,7 @@ class _Live:
             if trial.ticket in tickets
             else ""
         )
-        self._job.console.say(f"  {self._name} {done}/{budget}: {joined}{note}{left}")
+        self._console.say(f"  {self._name} {done}/{budget}: {joined}{note}{left}")
 
     def _beside(self, done: int, front: Sequence[Trial]) -> str:
         """The hypervolume as a multiple of what random search had after as many trials."""
@@ -260,7 +304,7 @@ class _Live:
         return f", hypervolume {volume / control:.2f} x {CONTROL}'s" if control > 0 else ""
 
 
-def _compare(job: Job, results: dict[str, SearchResult]) -> None:
+def _compare(results: dict[str, SearchResult], console: Console) -> None:
     control = results[CONTROL].hypervolume
     for name, result in results.items():
         trials = len(result.trials)
@@ -268,7 +312,7 @@ def _compare(job: Job, results: dict[str, SearchResult]) -> None:
         best = result.front["accuracy"].max() if len(result.front) else float("nan")
         beside = control[min(trials, len(control)) - 1]
         volume = result.hypervolume[-1]
-        job.console.say(
+        console.say(
             f"{name}: front of {len(result.front)}, best {best:.1%} on validation"
             + (
                 f", hypervolume {volume / beside:.2f} x {CONTROL}'s after as many networks"

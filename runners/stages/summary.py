@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from results.files import read_json
 from results.records import Card, best_first
-from runners.run.job import Job
+from runners.console import Console
 
 
-def print_summary(job: Job) -> None:
+def print_summary(run: Path, console: Console) -> None:
     """A table of the artifacts, the chosen one first, and the largest network beside them."""
-    files = (job.path / "artifacts").glob("*/card.json")
-    cards = best_first(Card.from_json(read_json(file)) for file in files)
+    cards = best_first(Card.from_json(read_json(file)) for file in (run / "artifacts").glob("*/card.json"))
     rows = [_row(card) for card in cards]
     other = cards[0].reference
     rows.append(
@@ -24,7 +25,6 @@ def print_summary(job: Job) -> None:
             "",
         ]
     )
-    console = job.console
     how = cards[0].latency.how
     columns = ["network", "test accuracy", "predicted ms", f"{how} ms", "size", "speed-up", "precision"]
     console.table("Chosen networks, as exported and run", columns, rows)
@@ -38,8 +38,8 @@ def print_summary(job: Job) -> None:
         console.say(f"{best.name}, {best.weights.sentence()}.")
     for words in best.limit.broken:
         console.say(f"{best.name} DOES NOT fit the device: {words}")
-    console.say(f"files:  {job.path / 'artifacts' / best.name / best.file}")
-    console.say(f"report: {job.path / 'report.html'}")
+    console.say(f"files:  {run / 'artifacts' / best.name / best.file}")
+    console.say(f"report: {run / 'report.html'}")
 
 
 def _row(card: Card) -> list[str]:

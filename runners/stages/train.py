@@ -19,10 +19,10 @@ from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
 from results.numbers import count as in_units
 from results.records import EpochRecord
-from runners.cli.console import Bar
+from runners.console import Bar, Console
+from runners.data.prepared import RunData
 from runners.recipe.schema import Train
-from runners.run.job import Job, make_space, rules_out
-from runners.scoring.subnets import SubnetEvaluator
+from runners.scoring.subnets import SubnetEvaluator, evaluator_of
 from runners.training.batches import Prepare
 from runners.training.loop import DivergedError, EpochSummary, TrainSettings, train_supernet
 from runners.training.mixing import Mix
@@ -31,73 +31,87 @@ from runners.training.ranks import Ranks
 from runners.training.resolutions import check_input, check_outputs, check_resolutions
 from search_spaces.space import Arch, SearchSpace
 
+SUPERNET = "supernet.safetensors"
 _WATCHED_RANDOM = 2
 _BIGGER = 1.5  # times the MACs
 
 
-def run_train(job: Job) -> None:
-    """Trains the supernet of the run; writes ``train/supernet.safetensors`` and ``train/history.jsonl``."""
-    recipe, space = job.recipe.train, job.space
-    check_input(space, job.splits.input_shape)
-    check_outputs(space, job.splits.input_shape, len(job.splits.classes))
-    job.fix_space()
-    job.console.say(
-        f"training a supernet over {_many(space.size)} networks ({space.name}) for {recipe.epochs} epochs "
-        f"on {job.device}, rule {recipe.rule}"
+def train(
+    space: SearchSpace,
+    data: RunData,
+    settings: Train,
+    *,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    console: Console,
+) -> Supernet:
+    """Trains a supernet; writes ``supernet.safetensors`` and ``history.jsonl``.
+
+    Args:
+        space: whose networks share the weights.
+        data: what they are trained and watched on.
+        settings: the recipe's section.
+        seed: of first values, data order, augmentation and sampling.
+        device: where training runs.
+        folder: ``train/`` of the run.
+        console: where it speaks.
+
+    Raises:
+        DivergedError: the loss is not finite, or a watched subnet cannot be scored.
+        ValueError: as ``check_training``.
+    """
+    check_training(space, data, settings)
+    console.say(
+        f"training a supernet over {_many(space.size)} networks ({space.name}) for {settings.epochs} epochs "
+        f"on {device}, rule {settings.rule}"
     )
     costs = AnalyticCosts(space)
-    train = partial(
+    work = partial(
         _train,
         space=space,
-        prepare=job.prepare,
-        rule=_rule(recipe, space),
-        settings=train_settings(recipe),
-        seed=job.recipe.seed,
-        size=macs_of(costs, seed=job.recipe.seed) if recipe.sampling == "size" else None,
-        mix=mix_of(job),
+        prepare=data.prepare,
+        rule=_rule(settings, space),
+        settings=train_settings(settings),
+        seed=seed,
+        size=macs_of(costs, seed=seed) if settings.sampling == "size" else None,
+        mix=mix_of(settings, len(data.classes)),
     )
-    images, labels = (tensor.to(job.device) for tensor in (job.splits.train.images, job.splits.train.labels))
-    checkpoint = job.path / "train" / "checkpoint.safetensors"
+    images, labels = data.training_tensors(device)
+    checkpoint = folder / "checkpoint.safetensors"
     with (
-        job.console.progress("training") as bar,
+        console.progress("training") as bar,
         training_processes(
-            train,
+            work,
             images,
             labels,
-            processes=recipe.processes,
-            device=job.device,
+            processes=settings.processes,
+            device=device,
             checkpoint=checkpoint,
-            address=recipe.ray_address or None,
+            address=settings.ray_address or None,
         ) as ranks,
     ):
-        watch = _Watch(job, bar, costs, checkpoint)
+        watch = _Watch(space, data, costs, seed=seed, folder=folder, console=console, bar=bar)
         try:
-            trained = train(images, labels, job.device, ranks, checkpoint, watch.step, watch.epoch)
+            trained = work(images, labels, device, ranks, checkpoint, watch.step, watch.epoch)
         except DivergedError as error:
-            slower = f"--set train.learning_rate={recipe.learning_rate / 3:.2g}"
-            raise DivergedError(f"{error}, say: quarry train --out {job.path} {slower}") from error
-    trained.save(job.supernet_path)
+            slower = f"--set train.learning_rate={settings.learning_rate / 3:.2g}"
+            raise DivergedError(f"{error}, say: quarry train --out {folder.parent} {slower}") from error
+    trained.save(folder / SUPERNET)
     watched = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in watch.latest.items())
-    job.console.say(f"validation accuracy with shared weights: {watched}")
+    console.say(f"validation accuracy with shared weights: {watched}")
+    return trained
 
 
-def check_train(job: Job) -> None:
-    """What is known to be impossible before a run is trained anew.
+def check_training(space: SearchSpace, data: RunData, settings: Train) -> None:
+    """What is known to be impossible before a supernet is trained.
 
     Raises:
         ValueError: the space does not take the data, or a rule or resolution it can be trained with.
     """
-    splits, recipe = job.splits, job.recipe
-    space = make_space(  # as it will be: the job still sees the one that was trained before
-        recipe.space,
-        classes=len(splits.classes),
-        input_shape=splits.input_shape,
-        without=rules_out(recipe.space, job.profile),
-    )
-    check_input(space, splits.input_shape)
-    check_outputs(space, splits.input_shape, len(splits.classes))
-    _rule(recipe.train, space)
-    _ = job.device
+    check_input(space, data.input_shape)
+    check_outputs(space, data.input_shape, len(data.classes))
+    _rule(settings, space)
 
 
 def _rule(recipe: Train, space: SearchSpace) -> Rule:
@@ -161,30 +175,38 @@ def train_settings(recipe: Train) -> TrainSettings:
     )
 
 
-def mix_of(job: Job) -> Mix | None:
+def mix_of(recipe: Train, classes: int) -> Mix | None:
     """How the images of a batch are mixed; None where the recipe mixes none."""
-    recipe = job.recipe.train
     if not (recipe.mixup or recipe.cutmix):
         return None
-    return Mix(classes=len(job.splits.classes), mixup=recipe.mixup, cutmix=recipe.cutmix)
+    return Mix(classes=classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
 
 
 class _Watch:
     """Follows a training: the largest, the smallest and a few random subnets are scored each epoch."""
 
-    def __init__(self, job: Job, bar: Bar, costs: AnalyticCosts, checkpoint: Path) -> None:
-        self._job, self._bar, self._note = job, bar, ""
-        space = job.space
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: RunData,
+        costs: AnalyticCosts,
+        *,
+        seed: int,
+        folder: Path,
+        console: Console,
+        bar: Bar,
+    ) -> None:
+        self._data, self._console, self._bar, self._note = data, console, bar, ""
         self._archs: dict[str, Arch] = {"largest": space.largest(), "smallest": space.smallest()}
-        rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([job.recipe.seed, 1]))
+        rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([seed, 1]))
         self._archs |= {
             f"random subnet of {_short(macs)} MACs": space.to_arch(row)
             for row, macs in zip(rows, costs.macs(rows).tolist(), strict=True)
         }
         macs = costs.macs(np.stack([space.to_row(arch) for arch in self._archs.values()]))
         self._macs = dict(zip(self._archs, macs.tolist(), strict=True))
-        self._history = job.path / "train" / "history.jsonl"
-        if not checkpoint.exists():  # what it tells is of a training that begins again
+        self._history = folder / "history.jsonl"
+        if not (folder / "checkpoint.safetensors").exists():  # what it tells is of a training begun again
             self._history.unlink(missing_ok=True)
         records = _records(self._history)
         self._known = {record.epoch for record in records}
@@ -194,15 +216,15 @@ class _Watch:
         self._bar.update(done, total, self._note)
 
     def epoch(self, summary: EpochSummary, supernet: Supernet) -> None:
-        evaluator = self._job.evaluator(supernet)
+        evaluator = evaluator_of(supernet, self._data)
         watched = {name: self._score(evaluator, name, summary) for name in self._archs}
         self.latest = watched
         self._note = f"loss {summary.loss:.3f}, " + ", ".join(
             f"{name} {watched[name]:.1%}" for name in ("largest", "smallest")
         )
-        alarms = bigger_is_worse(watched, self._macs, len(self._job.splits.val))
+        alarms = bigger_is_worse(watched, self._macs, len(self._data.splits.val))
         for alarm in alarms:
-            self._job.console.warn(f"epoch {summary.epoch + 1}: {alarm}")  # counted from 1, as in the report
+            self._console.warn(f"epoch {summary.epoch + 1}: {alarm}")  # counted from 1, as in the report
         if summary.epoch in self._known:  # killed after the line was written and before the checkpoint was
             return
         record = EpochRecord(

@@ -23,7 +23,6 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
@@ -135,17 +134,14 @@ def table_of(kind: str, seed: int) -> TabularSpace:
 
 def supernet_table(path: Path, scores: Path) -> TabularSpace:
     """The archs that were scored on the supernet of a run, with the latencies the run predicts."""
-    from runners.cli.console import Console
-    from runners.run.directory import RunDirectory
-    from runners.run.job import Job
+    from runners.run.sequence import opened
 
-    with closing(RunDirectory(path, None, "")) as run:
-        job = Job(run, Console())
+    with opened(path, None) as made:
         accuracy = {line["row"]: line["accuracy"] for line in read_lines(scores)}
         rows = np.array([[int(index) for index in row.split(",")] for row in accuracy])
-        latency_ms = job.profiled(lambda done, total, left: None).model.latency_ms(rows)
+        latency_ms = made.searching.costs.model.latency_ms(rows)
         columns = {"accuracy": np.array([*accuracy.values()]), "latency_ms": latency_ms}
-        return TabularSpace("supernet", job.space.choices, rows, columns)
+        return TabularSpace("supernet", made.space.choices, rows, columns)
 
 
 def regrets(name: str, kind: str, quantile: float, seed: int) -> dict:

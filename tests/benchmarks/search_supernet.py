@@ -1,6 +1,6 @@
 """Hypervolume of every searcher on a trained supernet, against random search, over many seeds.
 
-    quarry train digits --out runs/digits && quarry profile --out runs/digits
+    quarry train digits --out runs/digits && quarry measure --out runs/digits
     python -m tests.benchmarks.search_supernet runs/digits --budget 100 --seeds 10
 
 The run must be trained and profiled; its limit is the search's. All searchers have the same evaluator,
@@ -13,22 +13,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nas.costs.counts.analytic import AnalyticCosts
 from nas.search import search
 from results.files import append_line, read_lines
 from results.front import hypervolume
 from results.statistics import wilcoxon
-from runners.cli.console import Console
-from runners.run.directory import RunDirectory
-from runners.run.job import Job
-from runners.stages.search import Candidates, latency_limit
+from runners.run.sequence import opened
+from runners.scoring.subnets import evaluator_of
+from runners.stages.search import Searching
 from search_spaces.space import Arch
 
 CONTROL = "random"
@@ -38,10 +35,10 @@ SHARES = (0.25, 0.5, 1.0)  # of the budget at which the volume is looked at
 class Scores:
     """Accuracies of archs, each computed once and kept in a file."""
 
-    def __init__(self, job: Job, path: Path, n_images: int) -> None:
-        whole = job.evaluator(job.supernet)
+    def __init__(self, work: Searching, path: Path, n_images: int) -> None:
+        whole = evaluator_of(work.supernet, work.data)
         self._evaluate = replace(whole, images=whole.images[:n_images], labels=whole.labels[:n_images])
-        self._space, self._path = job.space, path
+        self._space, self._path = work.space, path
         self._known = {line["row"]: line["accuracy"] for line in read_lines(path)}
 
     def __call__(self, arch: Arch) -> dict[str, float]:
@@ -64,19 +61,17 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with closing(RunDirectory(arguments.run, None, "")) as run:
-        job = Job(run, Console(arguments.run / "log.txt"))
-        name = f"{job.recipe.name}-{arguments.images}"
-        scores = Scores(job, arguments.out / f"scores-{name}.jsonl", arguments.images)
-        profiled = job.profiled(lambda done, total, left: None)
-        limit_ms = latency_limit(job, profiled)
-        costs = Candidates(model=profiled.model, analytic=AnalyticCosts(job.space))
-        corner = (-1 / len(job.splits.classes), limit_ms)
+    with opened(arguments.run, None) as made:
+        work = made.searching
+        name = f"{work.name}-{arguments.images}"
+        scores = Scores(work, arguments.out / f"scores-{name}.jsonl", arguments.images)
+        limit_ms, costs = work.limit_ms, work.costs
+        corner = (-1 / len(work.data.classes), limit_ms)
         volumes: dict[str, list[list[float]]] = {}
         for seed in range(arguments.seeds):
             for searcher in (CONTROL, *arguments.searchers):
                 trials = search(
-                    job.space,
+                    work.space,
                     scores,
                     objectives={"accuracy": "max", "latency_ms": "min"},
                     constraints={"latency_ms": limit_ms},

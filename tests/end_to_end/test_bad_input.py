@@ -175,7 +175,7 @@ def test_another_recipe_and_a_damaged_supernet(call: Call, tmp_path: Path) -> No
     assert "seed" in other.error
     supernet = tmp_path / "run" / "train" / "supernet.safetensors"
     supernet.write_bytes(supernet.read_bytes()[:-64])
-    assert call("profile", "--out", "run").code == 0  # it needs no weights
+    assert call("measure", "--out", "run").code == 0  # it needs no weights
     damaged = call("search", "--out", "run")
     assert damaged.code == 1
     assert "supernet.safetensors is damaged" in damaged.error
@@ -223,5 +223,5 @@ def test_help_is_instant_and_light(tmp_path: Path) -> None:
     assert "quarry run digits" in done.stdout
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
     assert not imported & {"torch", "ray", "pandas", "numpy", "onnxruntime", "optuna"}
-    for command in ("run", "train", "profile", "search", "compress", "export", "report", "doctor"):
+    for command in ("run", "train", "measure", "search", "compress", "export", "report", "doctor"):
         assert command in done.stdout

@@ -37,8 +37,8 @@ def card_of(run: Path) -> tuple[Card, Path]:
 def test_the_run_leaves_what_it_promises(finished: Path) -> None:
     for name in (
         "train/supernet.safetensors",
-        "profile/table.parquet",
-        "profile/check.json",
+        "measure/table.parquet",
+        "measure/check.json",
         "search/nsga2.jsonl",
         "search/random.jsonl",
         "search/front.json",
@@ -50,7 +50,7 @@ def test_the_run_leaves_what_it_promises(finished: Path) -> None:
         assert (finished / name).stat().st_size > 0, name
     assert list(json.loads((finished / "stages.json").read_text())) == [
         "train",
-        "profile",
+        "measure",
         "search",
         "compress",
         "export",
@@ -109,8 +109,8 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(finished: Path, 
     run = tmp_path / "run"
     kill_when((run / "train" / "checkpoint.safetensors").exists, *ARGUMENTS, folder=tmp_path)
     assert not (run / "train" / "supernet.safetensors").exists()
-    kill_when(lambda: any((run / "profile").glob("*")), *ARGUMENTS, folder=tmp_path)
-    assert not (run / "profile" / "check.json").exists()
+    kill_when(lambda: any((run / "measure").glob("*")), *ARGUMENTS, folder=tmp_path)
+    assert not (run / "measure" / "check.json").exists()
     log = run / "search" / "nsga2.jsonl"
     kill_when(lambda: log.exists() and len(log.read_bytes().splitlines()) > 4, *ARGUMENTS, folder=tmp_path)
     assert "search" not in json.loads((run / "stages.json").read_text())
@@ -139,7 +139,7 @@ def test_a_stage_done_again_with_another_limit_keeps_what_comes_before(finished:
     )
     assert done.returncode == 0, done.stderr
     assert (finished / "train" / "supernet.safetensors").stat().st_mtime_ns == supernet
-    assert set(json.loads((finished / "stages.json").read_text())) == {"train", "profile", "search"}
+    assert set(json.loads((finished / "stages.json").read_text())) == {"train", "measure", "search"}
     assert (finished / "earlier" / "1" / "artifacts").is_dir()
     missing = quarry("export", "--out", "run", folder=finished.parent)
     assert missing.returncode == 1

@@ -57,7 +57,7 @@ def write_finished_run(folder: Path, seed: int = 0) -> Path:
     """Writes every record of a run on the digits."""
     rng = np.random.default_rng(seed)
     _about(folder)
-    _write(folder / "profile" / "device.json", TARGET)
+    _write(folder / "measure" / "device.json", TARGET)
     _training(folder, rng)
     _check(folder, rng)
     summary = _search(folder, rng)
@@ -80,7 +80,7 @@ def _about(folder: Path) -> None:
         "train": {"epochs": 24, "batch_size": 64, "learning_rate": 3e-3},
         "search": {"latency_ms": LIMIT_MS, "searchers": ["nsga2", "optuna-tpe"], "budget": 150},
     }
-    times = {"train": 81.3, "profile": 52.0, "search": 47.9, "compress": 60.2, "export": 9.8}
+    times = {"train": 81.3, "measure": 52.0, "search": 47.9, "compress": 60.2, "export": 9.8}
     _write(folder / "recipe.json", RecipeRecord(settings=recipe))
     _write(folder / "provenance.json", PROVENANCE)
     _write(folder / "stages.json", StageTimes(seconds=times))
@@ -129,7 +129,7 @@ def _check(folder: Path, rng: np.random.Generator) -> None:
         measured_ms=tuple(measured.tolist()),
         again_ms=tuple((measured * (1 + rng.normal(0, 0.02, 14))).tolist()),
     )
-    _write(folder / "profile" / "check.json", check)
+    _write(folder / "measure" / "check.json", check)
 
 
 def _accuracy(latency_ms: float, rng: np.random.Generator, spread: float) -> float:

@@ -106,7 +106,7 @@ def test_network_is_chosen_without_the_test_data(run):
 def test_run_made_stage_by_stage_says_so(run):
     made = read_json(run / "provenance.json") | {"command": "quarry train digits --out run"}
     write_json(run / "provenance.json", made)
-    assert "The stages profile, search, compress, export followed" in read(write_report(run))[1]
+    assert "The stages measure, search, compress, export followed" in read(write_report(run))[1]
 
 
 def test_missed_limit_is_said_first(run):
@@ -148,7 +148,7 @@ PARTS = [
     "compress",
     "search/front.json",
     "search",
-    "profile",
+    "measure",
     "train",
     "stages.json",
     "recipe.json",
@@ -170,7 +170,7 @@ def test_unfinished_run_has_a_report(run, gone):
     assert "cannot be shown" not in text
 
 
-@pytest.mark.parametrize("part", [*PARTS, "provenance.json", "profile/check.json"])
+@pytest.mark.parametrize("part", [*PARTS, "provenance.json", "measure/check.json"])
 def test_any_part_may_be_missing(run, part):
     shutil.rmtree(run / part) if (run / part).is_dir() else (run / part).unlink()
     _, text = read(write_report(run))
@@ -179,7 +179,7 @@ def test_any_part_may_be_missing(run, part):
 
 def test_empty_folder_has_a_report_and_none_has_not(tmp_path):
     _, text = read(write_report(tmp_path))
-    assert "Still to come: train, profile, search, compress, export" in text
+    assert "Still to come: train, measure, search, compress, export" in text
     with pytest.raises(ValueError, match="not a folder"):
         write_report(tmp_path / "nowhere")
 
@@ -223,7 +223,7 @@ def test_lines_of_an_odd_form_are_named_and_the_others_shown(run):
 
 
 def test_number_that_makes_no_sense_costs_its_section_alone(run):
-    path = run / "profile" / "check.json"
+    path = run / "measure" / "check.json"
     check = path.read_text()
     path.write_text(re.sub('"measured_ms": .*?]', '"measured_ms": [NaN, NaN, 1e999]', check, flags=re.S))
     _, text = read(write_report(run))
@@ -304,7 +304,7 @@ def test_accuracy_that_tells_no_networks_apart_is_said(run):
 
 
 def test_latencies_from_constants_are_called_computed(run):
-    write_json(run / "profile" / "device.json", replace(TARGET, computed=True).to_json())
+    write_json(run / "measure" / "device.json", replace(TARGET, computed=True).to_json())
     path = write_report(run)
     _, text = read(path)
     assert "front, computed from the exported file" in text

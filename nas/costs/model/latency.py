@@ -88,7 +88,7 @@ def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
     if missing:
         raise ValueError(
             f"the table of profile {table.header.profile!r} lacks {len(missing)} of {len(layers.keys)} "
-            f"layers, the first is {missing[0]!r}; run quarry profile for this space again, it "
+            f"layers, the first is {missing[0]!r}; run quarry measure for this space again, it "
             "measures only what is missing"
         )
     chosen = rows.loc[list(layers.keys)]

@@ -134,7 +134,7 @@ def load_table(path: Path) -> LatencyTable:
         ValueError: not Parquet, no header (so no units), a newer format, or rows that are refused.
     """
     if not path.exists():
-        raise FileNotFoundError(f"there is no latency table at {path}; build one with: quarry profile")
+        raise FileNotFoundError(f"there is no latency table at {path}; build one with: quarry measure")
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -142,7 +142,7 @@ def load_table(path: Path) -> LatencyTable:
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if "quarry.header" not in metadata:
         raise ValueError(
-            f"{path} has no header, so its units are unknown; a table is made by quarry profile, or from "
+            f"{path} has no header, so its units are unknown; a table is made by quarry measure, or from "
             "CSV by quarry table import"
         )
     if metadata.get("quarry.version") != VERSION:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from runners.cli import doctor as module
-from runners.cli.console import Console
 from runners.cli.doctor import Finding, doctor, examine
+from runners.console import Console
 from runners.measuring.machine import busy_cores
 
 

@@ -17,7 +17,8 @@ from results.files import read_json, write_json
 from runners.recipe.load import load_recipe, revise
 from runners.recipe.part import part
 from runners.recipe.schema import Recipe
-from runners.run.directory import STAGES, RunDirectory
+from runners.run.directory import RunDirectory
+from runners.run.stages import STAGES, WHOLE_RUN, before, onward, owner
 
 DIGITS = load_recipe("digits")
 
@@ -180,15 +181,15 @@ def test_a_stage_counts_as_finished_only_when_it_ends_well(tmp_path: Path) -> No
         with pytest.raises(RuntimeError), run.stage("train"):
             raise RuntimeError("in the middle")
         assert run.finished == {}
-        finish(run, "train", "profile")
-        assert list(run.finished) == ["train", "profile"]
+        finish(run, "train", "measure")
+        assert list(run.finished) == ["train", "measure"]
 
 
 def test_a_stage_whose_result_was_deleted_is_not_finished(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        finish(run, "train", "profile")
+        finish(run, "train", "measure")
         (tmp_path / SUPERNET).unlink()
-        assert list(run.finished) == ["profile"]
+        assert list(run.finished) == ["measure"]
         with pytest.raises(ValueError, match=f"quarry train --out {tmp_path}"):
             run.require("search")
 
@@ -197,19 +198,19 @@ def test_a_stage_needs_those_before_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         run.require("train")
         finish(run, "train")
-        run.require("profile")
+        run.require("measure")
         with pytest.raises(
-            ValueError, match=f"search needs the profile stage .* quarry profile --out {tmp_path}"
+            ValueError, match=f"search needs the measure stage .* quarry measure --out {tmp_path}"
         ):
             run.require("search")
 
 
 def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        finish(run, *STAGES)
+        finish(run, *WHOLE_RUN)
         changed = revise(DIGITS, ["search.budget=99"])
         assert run.revise(changed, "search") == tmp_path / "earlier" / "1"
-        assert list(run.finished) == ["train", "profile"]
+        assert list(run.finished) == ["train", "measure"]
         assert sorted(path.name for path in (tmp_path / "earlier" / "1").iterdir()) == [
             "artifacts",
             "compress",
@@ -226,18 +227,18 @@ def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None
 
 def test_no_change_puts_nothing_aside(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        finish(run, *STAGES)
+        finish(run, *WHOLE_RUN)
         assert run.revise(revise(DIGITS, []), "train") is None
-        assert list(run.finished) == list(STAGES)
+        assert list(run.finished) == list(WHOLE_RUN)
         assert not (tmp_path / "earlier").exists()
 
 
 def test_a_change_that_belongs_to_an_earlier_stage_names_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        finish(run, *STAGES)
+        finish(run, *WHOLE_RUN)
         with pytest.raises(ValueError, match="train.epochs belongs to the train stage, .*search"):
             run.revise(revise(DIGITS, ["train.epochs=2"]), "search")
-        assert list(run.finished) == list(STAGES)
+        assert list(run.finished) == list(WHOLE_RUN)
         assert run.recipe == DIGITS
 
 
@@ -255,7 +256,7 @@ def test_a_training_under_way_may_go_on_with_other_processes(tmp_path: Path) -> 
 
 def test_how_many_workers_and_where_may_change_in_the_middle(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        finish(run, "train", "profile")
+        finish(run, "train", "measure")
         write_json(tmp_path / "search" / "made.json", "half")
     more = revise(DIGITS, ["search.workers=7"])
     with opened(tmp_path, more) as run:
@@ -276,10 +277,25 @@ def test_a_change_that_is_refused_leaves_everything_in_place(tmp_path: Path) -> 
         raise ValueError("impossible")
 
     with opened(tmp_path) as run:
-        finish(run, *STAGES)
+        finish(run, *WHOLE_RUN)
         before = (tmp_path / "recipe.json").read_bytes(), run.finished
         with pytest.raises(ValueError, match="impossible"):
             run.revise(revise(DIGITS, ["search.budget=99"]), "search", refuse)
         assert run.recipe == DIGITS
         assert ((tmp_path / "recipe.json").read_bytes(), run.finished) == before
         assert not (tmp_path / "earlier").exists()
+
+
+def test_the_table_of_stages_is_whole() -> None:
+    names = [stage.name for stage in STAGES]
+    assert len(set(names)) == len(names)
+    for stage in STAGES:
+        assert set(stage.needs) < set(names[: names.index(stage.name)]) or not stage.needs, "needs come first"
+        assert stage.result.split("/")[0] in stage.writes
+        assert all(key.split(".")[0] in stage.keys for key in stage.harmless)
+    for key in type(DIGITS).model_fields:
+        assert owner(key).name in names, f"a change of {key} has to send a run back to some stage"
+    assert before("export") == ("train", "measure", "search", "compress")
+    assert before("audit") == ("train",)
+    assert onward("search") == ("search", "compress", "export", "report")
+    assert onward("train") == tuple(names)

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from nas.search import search
-from results.files import write_json
 from results.records import FrontEntry, SearchSummary
-from runners.cli.console import Console
+from runners.console import Console
 from runners.measuring.stopwatch import Timing
 from runners.recipe.part import part
 from runners.stages import compress, export
 from runners.stages.compress import chosen_from_front, spare
-from runners.stages.front import luck, measured_front, tell_front
+from runners.stages.front import FrontLooker, luck, measured_front, tell_front
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
 
@@ -35,6 +34,10 @@ class Slow:
 
     def __init__(self, factor: float) -> None:
         self.factor, self.batches = factor, 0
+
+    @property
+    def profile(self) -> Any:
+        return SimpleNamespace(precisions=("fp32",))
 
     def identity(self) -> Any:
         return SimpleNamespace(runtime="onnxruntime")
@@ -57,17 +60,6 @@ def costs(rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"latency_ms": width, "latency_ms_upper": width * 1.05, "macs": width, "params": width}
 
 
-def job_on(device: Slow, log: Path | None = None) -> Any:
-    return SimpleNamespace(
-        space=SPACE,
-        target=device,
-        console=Console(log),
-        precision="fp32",
-        recipe=SimpleNamespace(name="r", search=SimpleNamespace(confidence=0.95)),
-        supernet=SimpleNamespace(extract=lambda arch: Network(arch["width"])),
-    )
-
-
 def scored(arch: Arch) -> dict[str, float]:
     return {"accuracy": int(arch["width"]) / 40}
 
@@ -80,26 +72,33 @@ class Evaluator:
         return {"accuracy": scored(arch)["accuracy"] - self.lost}
 
 
-def front_on(device: Slow, limit_ms: float = 20.0, job: Any = None) -> SearchSummary:
+def looking(device: Slow, console: Console, limit_ms: float = 20.0, **changed: Any) -> FrontLooker:
+    parts: dict[str, Any] = {
+        "name": "r",
+        "supernet": SimpleNamespace(space=SPACE, extract=lambda arch: Network(arch["width"])),
+        "target": device,
+        "costs": costs,
+        "seen": Evaluator(200),
+        "unseen": Evaluator(100, lost=0.02),
+        "limit_ms": limit_ms,
+        "confidence": 0.95,
+        "console": console,
+    }
+    return FrontLooker(**parts | changed)
+
+
+def front_on(device: Slow, log: Path | None = None) -> SearchSummary:
     found = search(
         SPACE,
         scored,
         objectives={"accuracy": "max", "latency_ms": "min"},
-        constraints={"latency_ms": limit_ms},
+        constraints={"latency_ms": 20.0},
         costs=costs,
         budget=30,
         searcher="exhaustive",
     )
-    evaluators: Any = (Evaluator(200), Evaluator(100, lost=0.02))
-    return measured_front(
-        job or job_on(device),
-        {"random": found},
-        costs,  # type: ignore[arg-type]
-        evaluators,
-        limit_ms=limit_ms,
-        reference=(0.1, limit_ms),
-        known_first=0,
-    )
+    look = looking(device, Console(log))
+    return measured_front(look, {"random": found}, reference=(0.1, 20.0), known_first=0)
 
 
 def test_a_front_that_measures_as_predicted_is_measured_once() -> None:
@@ -131,35 +130,23 @@ def test_where_all_of_the_front_is_too_slow_faster_networks_are_measured() -> No
 
 
 def test_a_largest_network_that_cannot_be_scored_is_named() -> None:
-    job: Any = job_on(Slow(1.0))
-
     def fails(arch: Arch) -> dict[str, float]:
         raise RuntimeError("no such operator")
 
+    look = looking(Slow(1.0), Console(), seen=fails)
     with pytest.raises(ValueError, match="the largest network.*no such operator.*trials are kept"):
-        measured_front(
-            job,
-            {},
-            costs,
-            (fails, None),
-            limit_ms=1.0,
-            reference=(0.1, 1.0),
-            known_first=0,  # type: ignore
-        )
+        measured_front(look, {}, reference=(0.1, 1.0), known_first=0)
 
 
 def test_where_nothing_meets_the_limit_it_is_said(tmp_path: Path) -> None:
     device = Slow(1000.0)
-    job = job_on(device, tmp_path / "log.txt")
-    summary = front_on(device, job=job)
+    summary = front_on(device, tmp_path / "log.txt")
     assert device.batches < 5
     assert not any(entry.meets_limit for entry in summary.front)
-    tell_front(job, summary)
+    tell_front(summary, Console(tmp_path / "log.txt"), computed=False)
     assert "no network of the front is under the limit of 20 ms" in (tmp_path / "log.txt").read_text()
-    job.path = tmp_path
-    write_json(tmp_path / "search" / "front.json", summary.to_json())
     with pytest.raises(ValueError, match="no network of the front measures under 20 ms; the fastest takes"):
-        chosen_from_front(job)
+        chosen_from_front(summary, 1)
 
 
 def test_the_luck_of_the_chosen_is_told_beside_the_largest() -> None:
@@ -170,42 +157,50 @@ def test_the_luck_of_the_chosen_is_told_beside_the_largest() -> None:
 
 
 @pytest.fixture
-def chosen(tmp_path: Path) -> Any:
-    """A run with a front of which the one that scored best was lucky."""
+def lucky() -> tuple[SearchSummary, str]:
+    """A front of which the network that scored best was lucky, and that network's name."""
     summary = front_on(Slow(1.0))
-    lucky = max(summary.front, key=lambda entry: entry.accuracy)
-    front = tuple(replace(e, held_back_accuracy=0.1) if e is lucky else e for e in summary.front)
-    write_json(tmp_path / "search" / "front.json", replace(summary, front=front).to_json())
-    job = job_on(Slow(1.0), tmp_path / "log.txt")
-    job.path, job.recipe.compress = tmp_path, SimpleNamespace(networks=1)
-    return SimpleNamespace(job=job, lucky=lucky.name)
+    best = max(summary.front, key=lambda entry: entry.accuracy)
+    front = tuple(replace(e, held_back_accuracy=0.1) if e is best else e for e in summary.front)
+    return replace(summary, front=front), best.name
 
 
-def test_the_choice_looks_at_all_validation_images(chosen: Any) -> None:
-    (best,) = chosen_from_front(chosen.job)
-    assert best.name != chosen.lucky
-    faster = spare(chosen.job, [best])
+def test_the_choice_looks_at_all_validation_images(lucky: tuple[SearchSummary, str]) -> None:
+    summary, name = lucky
+    (best,) = chosen_from_front(summary, 1)
+    assert best.name != name
+    faster = spare(summary, [best])
     assert all(entry.measured_ms < best.measured_ms for entry in faster)
     assert [entry.accuracy for entry in faster] == sorted((e.accuracy for e in faster), reverse=True)
 
 
 def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
-    chosen: Any, monkeypatch: pytest.MonkeyPatch
+    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def compressed(job: Any, entries: Sequence[FrontEntry]) -> list[Any]:
-        return [(entry, SimpleNamespace(file=Path(entry.name))) for entry in entries]
+    def compressed(work: Any, entries: Sequence[FrontEntry]) -> list[Any]:
+        return [SimpleNamespace(file=Path(entry.name)) for entry in entries]
 
     measured: list[int] = []
 
-    def measure(job: Any, files: Sequence[Path]) -> list[Timing]:
+    def measure(target: Any, files: Sequence[Path]) -> list[Timing]:
         measured.append(len(files))
-        return [timing(25.0) for _ in files[:-2]] + [timing(25.0 if len(files) < 4 else 12.0), timing(30.0)]
+        return [timing(25.0) for _ in files[:-1]] + [timing(25.0 if len(files) < 3 else 12.0)]
 
-    monkeypatch.setattr(export, "compressed_networks", compressed)
-    monkeypatch.setattr(export, "measure_files", measure)
-    found, timings = export._within_the_limit(chosen.job, Path("largest"))
-    assert measured == [2, 3, 4]
-    assert timings[len(found) - 1].median_ms == 12.0
+    monkeypatch.setattr(compress, "compressed_networks", compressed)
+    monkeypatch.setattr(compress, "measure_files", measure)
+    work: Any = SimpleNamespace(
+        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1)),
+        target=None,
+        folder=tmp_path,
+        console=Console(),
+    )
+    compress.compress_front(work, lucky[0])
+    assert measured == [1, 2, 3]
+    chosen = compress.compressed_entries(tmp_path, lucky[0])
+    assert len(chosen) == 3
+    assert chosen[0].measured_ms > chosen[2].measured_ms
+    with pytest.raises(ValueError, match="the search did not find; compress again with: quarry"):
+        compress.compressed_entries(tmp_path, replace(lucky[0], front=lucky[0].front[:1]))
 
 
 def test_all_three_weights_are_told() -> None:
@@ -217,18 +212,18 @@ def test_all_three_weights_are_told() -> None:
         step("retrain", False, 0.93, 0.92),
         step("prune", True, 0.93, 0.92),
     )
-    weights = export._weights(SimpleNamespace(steps=steps))  # type: ignore[arg-type]
+    weights = export._weights(steps)
     assert weights is not None
     assert (weights.inherited, weights.finetuned, weights.retrained) == (0.9, 0.93, 0.92)
     assert weights.kept == "finetuned"
     assert "retrained 92.0%; kept: finetuned" in weights.sentence()
 
 
-def test_retraining_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retraining_can_be_left_out() -> None:
     settings = SimpleNamespace(steps=(part("finetune"), part("retrain", epochs=3), part("quantize")))
     target = SimpleNamespace(profile=SimpleNamespace(precisions=("fp32",)))
-    job: Any = SimpleNamespace(recipe=SimpleNamespace(compress=settings), target=target)
+    work: Any = SimpleNamespace(recipe=SimpleNamespace(compress=settings), target=target)
     entry: Any = None
-    assert [step.name for step in compress._steps(job, entry, lambda d, t: None)] == ["finetune", "retrain"]
+    assert [step.name for step in compress._steps(work, entry, lambda d, t: None)] == ["finetune", "retrain"]
     settings.steps = (part("finetune"),)
-    assert [step.name for step in compress._steps(job, entry, lambda d, t: None)] == ["finetune"]
+    assert [step.name for step in compress._steps(work, entry, lambda d, t: None)] == ["finetune"]

@@ -7,11 +7,10 @@ from torch import nn
 
 from nas.costs.counts.analytic import count
 from nas.costs.model.fit import ProfilePlan
-from runners.cli.console import Console
+from runners.console import Console
 from runners.measuring.layers import profile_on
 from runners.recipe.load import load_recipe
-from runners.run.directory import RunDirectory
-from runners.run.job import Job, rules_out
+from runners.run.spaces import fix_space, left_out, make_space, rules_out
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import HardwareProfile, Machine, load_profile
 from runners.targets.target import open_device
@@ -69,23 +68,24 @@ def test_a_space_is_costed_from_constants_exactly(tmp_path: Path) -> None:
 
 
 def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start(tmp_path: Path) -> None:
-    recipe = load_recipe("digits", ["measure.profile=mcu"])
-    job = Job(RunDirectory(tmp_path / "run", recipe, "quarry run digits"), Console(tmp_path / "log"))
-    mixers = {layer.kind for layer in job.space.layers}
+    run, mcu = tmp_path / "run", load_profile("mcu")
+    run.mkdir()
+    recipe = load_recipe("digits")
+    without = left_out(recipe.space, mcu, run)
+    assert without == ("attention",)
+    space = make_space(recipe.space, classes=10, input_shape=(1, 8, 8), without=without)
+    mixers = {layer.kind for layer in space.layers}
     assert "attention" not in mixers
     assert "depthwise" in mixers
-    job.fix_space()
+    fix_space(without, mcu, run, Console(tmp_path / "log"))
     assert "attention left out of the space: profile mcu cannot run it" in (tmp_path / "log").read_text()
     # Another profile, chosen when the training is done, finds the space that was trained.
-    (tmp_path / "run" / "train").mkdir()
-    later = load_recipe("digits", ["measure.profile=cpu-ort"])
-    job.run.recipe = later
-    assert job.mixers_left_out == ("attention",)
-    job.run.close()
+    (run / "train").mkdir()
+    assert left_out(recipe.space, load_profile("cpu-ort"), run) == ("attention",)
 
 
 def test_a_space_left_without_a_mixer_says_which_to_name() -> None:
     recipe = load_recipe("digits", ["measure.profile=mcu", 'space.mixers=["attention"]'])
-    left_out = rules_out(recipe.space, load_profile("mcu"))
+    without = rules_out(recipe.space, load_profile("mcu"))
     with pytest.raises(ValueError, match=r"without attention no mixer is left .* name others"):
-        preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("attention",), without=left_out)
+        preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("attention",), without=without)

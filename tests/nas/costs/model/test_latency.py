@@ -138,7 +138,7 @@ def test_a_space_that_mostly_cannot_run_is_profiled_on_what_can(tmp_path: Path) 
 def test_a_missing_layer_is_an_error_that_says_how_to_measure_it(tmp_path: Path) -> None:
     table = profiled(tmp_path, Device(), ProfilePlan(fit_networks=5, check_networks=3)).table
     lacking = LatencyTable(header=table.header, rows=table.rows.iloc[1:].reset_index(drop=True))
-    with pytest.raises(ValueError, match="lacks 1 of .* run quarry profile"):
+    with pytest.raises(ValueError, match="lacks 1 of .* run quarry measure"):
         lone_latencies(slot_layers(), lacking)
 
 

@@ -38,7 +38,7 @@ def test_files_without_units_or_of_another_kind_are_refused(tmp_path: Path) -> N
     garbage.write_bytes(b"PAR1 but not really")
     with pytest.raises(ValueError, match="not readable as Parquet"):
         load_table(garbage)
-    with pytest.raises(FileNotFoundError, match="quarry profile"):
+    with pytest.raises(FileNotFoundError, match="quarry measure"):
         load_table(tmp_path / "none.parquet")
     with pytest.raises(ValueError, match="tables are in ms"):
         LatencyTable(header=replace(header(space()), unit="s"), rows=pd.DataFrame([row("a")]))

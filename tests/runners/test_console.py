@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.cli import console as module
-from runners.cli.console import Console
+from runners import console as module
+from runners.console import Console
 
 
 def logged(file: Path) -> list[str]:

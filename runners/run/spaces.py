@@ -1,0 +1,128 @@
+"""The search space of a run, from its recipe and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from nas.costs.model.fit import ProfilePlan
+from results.files import read_json, write_json
+from results.loading import load_object
+from runners.console import Console
+from runners.recipe.schema import Recipe, Space
+from runners.targets.profile import HardwareProfile
+from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.presets import PRESETS, preset
+
+
+def make_space(
+    recipe: Space, *, classes: int, input_shape: Shape, without: Collection[str] = ()
+) -> SearchSpace:
+    """The space a recipe names, for a data set, without these mixers where it is a preset.
+
+    Raises:
+        ValueError: an unknown preset or mixer, a stage left without any, or a user's module that gives no
+            space.
+        FileNotFoundError: a user's file that is not there.
+    """
+    if recipe.module:
+        return _users(recipe.module)(classes=classes, input_shape=input_shape)
+    return preset(
+        recipe.preset,
+        classes=classes,
+        input_shape=input_shape,
+        mixers=recipe.mixers,
+        without=without,
+        activation=recipe.activation,
+    )
+
+
+def _users(module: str) -> Callable[..., SearchSpace]:
+    """A user's function, with what it raises told as the recipe's."""
+    try:
+        function = load_object(module)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"space.module: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"space.module: {error}") from error
+    if not callable(function):
+        raise ValueError(f"space.module: {module} is a {type(function).__name__}, not a function")
+
+    def build(*, classes: int, input_shape: Shape) -> SearchSpace:
+        try:
+            space = function(classes=classes, input_shape=input_shape)
+        except Exception as error:  # whatever it raises while it makes the space
+            raise ValueError(f"space.module: {module} fails: {type(error).__name__}: {error}") from error
+        if not isinstance(space, SearchSpace):
+            raise ValueError(f"space.module: {module} gave a {type(space).__name__}, not a SearchSpace")
+        return space
+
+    return build
+
+
+def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
+    """The mixers of a recipe's preset that a profile cannot run; a user's own space is taken as it is."""
+    if recipe.module or recipe.preset not in PRESETS:
+        return ()
+    mixers = recipe.mixers or sorted({name for stage in PRESETS[recipe.preset] for name in stage.mixers})
+    return tuple(name for name in mixers if name in profile.unsupported_mixers)
+
+
+def left_out(recipe: Space, profile: HardwareProfile, run: Path) -> tuple[str, ...]:
+    """Mixers of the preset that the space of a run does without, since the profile cannot run them.
+
+    Fixed when training begins: a profile that is chosen later finds the space that was trained, and what it
+    cannot run of that is infeasible.
+    """
+    if not (run / "train").exists():  # nothing is trained yet
+        return rules_out(recipe, profile)
+    file = run / "left_out.json"
+    return tuple(read_json(file)) if file.exists() else ()
+
+
+def fix_space(mixers: Collection[str], profile: HardwareProfile, run: Path, console: Console) -> None:
+    """Writes down which mixers the space does without, and says so; the first act of training."""
+    write_json(run / "left_out.json", list(mixers))
+    if mixers:
+        console.say(f"{', '.join(mixers)} left out of the space: profile {profile.name} cannot run it")
+
+
+def measure_plan(recipe: Recipe) -> ProfilePlan:
+    """How much of a target a recipe has measured."""
+    return ProfilePlan(
+        fit_networks=recipe.measure.fit_networks,
+        check_networks=recipe.measure.check_networks,
+        seconds_each=recipe.measure.seconds_each,
+        confidence=recipe.search.confidence,
+        seed=recipe.seed if recipe.measure.seed is None else recipe.measure.seed,
+    )
+
+
+def check_size(space: SearchSpace, plan: ProfilePlan) -> None:
+    """Whether a space has the networks that are to be measured: known before it is trained, not after.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    needed = plan.fit_networks + plan.check_networks
+    if space.size == 1:
+        raise ValueError(f"space {space.name!r} holds one network: there is nothing to search")
+    if space.size < needed:
+        raise ValueError(
+            f"space {space.name!r} holds {space.size} networks, and measure.fit_networks + "
+            f"measure.check_networks are {needed}: add choices, or ask for fewer"
+        )
+
+
+def check_backend(profile: HardwareProfile) -> None:
+    """Whether a run can go through all stages on a profile.
+
+    Raises:
+        ValueError: the profile runs other files than those that are compressed and exported.
+    """
+    if profile.backend in ("torch", "executorch"):
+        raise ValueError(
+            f"profile {profile.name!r} times {profile.backend} programs, but a run compresses, exports and "
+            "times ONNX files: choose a profile of ONNX Runtime for it, such as cpu-ort. To train, measure "
+            f"and search for {profile.name!r}, begin with quarry train, then measure and search"
+        )

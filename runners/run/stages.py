@@ -1,0 +1,118 @@
+"""The stages of a run: what each needs, reads and writes. Whoever asks about a stage asks this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        name: stands in commands, and in ``stages.json``.
+        title: heading on the terminal.
+        needs: stages whose results it builds on.
+        section: recipe section with its settings; empty where it has none.
+        reads: further keys of the recipe that belong to it; changing one sends the run back to this stage.
+        harmless: dotted keys that say how the work is done and not what it is; they may change in the middle.
+        writes: files and folders it makes in the run's folder.
+        result: what has to be there for the stage to count as done; a file that was deleted is made again.
+        alone: whether a whole run leaves it out.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...] = ()
+    section: str = ""
+    reads: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+    writes: tuple[str, ...]
+    result: str
+    alone: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Top-level keys of the recipe that belong to this stage."""
+        return (*self.reads, *([self.section] if self.section else []))
+
+
+STAGES = (
+    Stage(
+        name="train",
+        title="Training the supernet",
+        section="train",
+        reads=("name", "seed", "parts", "task", "data", "space"),
+        harmless=("train.processes", "train.ray_address", "parts"),  # parts: where code lies
+        writes=("train",),
+        result="train/supernet.safetensors",
+    ),
+    Stage(
+        name="measure",
+        title="Measuring the target",
+        needs=("train",),
+        section="measure",
+        writes=("measure",),
+        result="measure",
+    ),
+    Stage(
+        name="search",
+        title="Searching",
+        needs=("measure",),
+        section="search",
+        harmless=("search.workers", "search.ray_address"),
+        writes=("search",),
+        result="search",
+    ),
+    Stage(
+        name="compress",
+        title="Compressing",
+        needs=("search",),
+        section="compress",
+        writes=("compress",),
+        result="compress",
+    ),
+    Stage(
+        name="export",
+        title="Exporting and verifying",
+        needs=("compress",),
+        writes=("artifacts",),
+        result="artifacts",
+    ),
+    Stage(
+        name="report",
+        title="Writing the report",
+        needs=("export",),
+        writes=("report.html",),
+        result="report.html",
+    ),
+    Stage(
+        name="audit",
+        title="Auditing the supernet",
+        needs=("train",),
+        section="audit",
+        harmless=("audit.workers", "audit.networks"),  # networks that were audited are among more of them
+        writes=("audit",),
+        result="audit",
+        alone=True,
+    ),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
+WHOLE_RUN = tuple(stage.name for stage in STAGES if not stage.alone)
+HARMLESS = frozenset(key for stage in STAGES for key in stage.harmless)
+
+
+def before(name: str) -> tuple[str, ...]:
+    """The stages that one builds on, first to last."""
+    needs = BY_NAME[name].needs
+    return tuple(dict.fromkeys(one for need in needs for one in (*before(need), need)))
+
+
+def onward(name: str) -> tuple[str, ...]:
+    """A stage and all that build on it, in the order of the table."""
+    return tuple(stage.name for stage in STAGES if name in (stage.name, *before(stage.name)))
+
+
+def owner(key: str) -> Stage:
+    """The stage that a dotted key of the recipe belongs to."""
+    return next(stage for stage in STAGES if key.split(".")[0] in stage.keys)

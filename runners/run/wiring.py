@@ -1,0 +1,239 @@
+"""What the stages of a run are handed, and the one place where it is handed to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+
+from nas.costs.model.fit import ProfilePlan
+from nas.supernet import Supernet
+from results.files import read_json
+from results.records import CardProvenance, SearchSummary
+from results.report import write_report
+from runners.console import Console
+from runners.data.load import load_data
+from runners.data.prepared import RunData
+from runners.data.splits import Prepare
+from runners.run.directory import RunDirectory
+from runners.run.spaces import check_size, fix_space, left_out, make_space, measure_plan, rules_out
+from runners.stages.audit import Auditing, audit_supernet, check_audit
+from runners.stages.candidates import latency_limit
+from runners.stages.compress import Compressing, compress_front
+from runners.stages.export import Exporting, export_files
+from runners.stages.measure import imported_table, measure, profiled, watts_of
+from runners.stages.search import Searching, candidates_of, check_search, search_supernet
+from runners.stages.train import SUPERNET, check_training, train
+from runners.targets.imported import DeviceElsewhere
+from runners.targets.profile import HardwareProfile, load_profile
+from runners.targets.ray_nodes import RayDevice
+from runners.targets.target import Device, open_device
+from search_spaces.space import SearchSpace
+
+
+class Wiring:
+    """The things that stages are made of, each made when first asked for.
+
+    Args:
+        run: an opened run; its recipe may be replaced by a revised one before anything is asked for.
+        console: where the stages speak.
+    """
+
+    def __init__(self, run: RunDirectory, console: Console) -> None:
+        self.run, self.console, self.path = run, console, run.path
+
+    @cached_property
+    def data(self) -> RunData:
+        """The data, checked."""
+        recipe = self.run.recipe
+        self.console.say(f"reading {recipe.data.source}")
+        splits = load_data(recipe.data, recipe.seed, self.path / "decoded.safetensors")
+        self.console.say(
+            f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test images, "
+            f"{len(splits.classes)} classes"
+        )
+        prepare = Prepare(
+            preprocessing=splits.preprocessing, crop_padding=recipe.data.crop_padding, flip=recipe.data.flip
+        )
+        return RunData(splits=splits, prepare=prepare, calibration_images=recipe.search.calibration_images)
+
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """Mixers of the preset that the space does without."""
+        return left_out(self.run.recipe.space, self.profile, self.path)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space for the data."""
+        return self._space(self.left_out)
+
+    def _space(self, without: tuple[str, ...]) -> SearchSpace:
+        classes, shape = len(self.data.classes), self.data.input_shape
+        return make_space(self.run.recipe.space, classes=classes, input_shape=shape, without=without)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks are trained."""
+        name = self.run.recipe.train.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            said = str(error).splitlines()[0]
+            raise ValueError(f"train.device = {name!r} cannot be used: {said}") from None
+
+    @property
+    def profile(self) -> HardwareProfile:
+        """The hardware profile."""
+        return load_profile(self.run.recipe.measure.profile)
+
+    @cached_property
+    def target(self) -> Device:
+        """What files are made for: here, on the nodes of a Ray cluster that offer it, or out of reach."""
+        imported = imported_table(self.path / "measure")
+        if imported is not None:
+            return DeviceElsewhere(self.profile, imported)
+        address = self.run.recipe.measure.ray_address
+        return RayDevice(self.profile, address) if address else open_device(self.profile)
+
+    @property
+    def plan(self) -> ProfilePlan:
+        """How much of the target is measured."""
+        return measure_plan(self.run.recipe)
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The trained supernet, on the CPU."""
+        return Supernet.load(self.path / "train" / SUPERNET, self.space)
+
+    @property
+    def summary(self) -> SearchSummary:
+        """What the search wrote."""
+        return SearchSummary.from_json(read_json(self.path / "search" / "front.json"))
+
+    @property
+    def origin(self) -> CardProvenance:
+        """Recipe and provenance of the run, for its cards."""
+        recorded = read_json(self.path / "provenance.json")
+        return CardProvenance.from_json({**recorded, "recipe": self.run.recipe.model_dump(mode="json")})
+
+    @property
+    def searching(self) -> Searching:
+        """What a search works with; the table is whole by then, so nothing is measured."""
+        recipe, folder = self.run.recipe, self.path / "measure"
+        model = profiled(self.space, self.target, self.plan, folder=folder).model
+        watts = watts_of(folder, self.profile)
+        return Searching(
+            name=recipe.name,
+            supernet=self.supernet,
+            data=self.data,
+            target=self.target,
+            costs=candidates_of(self.space, model, self.target, watts),
+            limit_ms=latency_limit(self.space, model, recipe.search, self.profile.limits),
+            recipe=recipe.search,
+            seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,
+            split_seed=recipe.seed,
+            run=self.path,
+            console=self.console,
+        )
+
+    @property
+    def compressing(self) -> Compressing:
+        """What compression works with."""
+        return Compressing(
+            supernet=self.supernet,
+            data=self.data,
+            target=self.target,
+            recipe=self.run.recipe,
+            device=self.device,
+            folder=self.path / "compress",
+            console=self.console,
+        )
+
+    @property
+    def exporting(self) -> Exporting:
+        """What the export works with."""
+        return Exporting(
+            supernet=self.supernet,
+            data=self.data,
+            target=self.target,
+            summary=self.summary,
+            run=self.path,
+            origin=self.origin,
+            console=self.console,
+        )
+
+    @property
+    def auditing(self) -> Auditing:
+        """What an audit works with."""
+        return Auditing(
+            space=self.space,
+            data=self.data,
+            recipe=self.run.recipe,
+            device=self.device,
+            run=self.path,
+            console=self.console,
+        )
+
+
+def _train(made: Wiring) -> None:
+    recipe, space = made.run.recipe, made.space
+    check_training(space, made.data, recipe.train)
+    fix_space(made.left_out, made.profile, made.path, made.console)
+    train(
+        space,
+        made.data,
+        recipe.train,
+        seed=recipe.seed,
+        device=made.device,
+        folder=made.path / "train",
+        console=made.console,
+    )
+
+
+def _measure(made: Wiring) -> None:
+    measure(
+        made.space,
+        made.target,
+        made.plan,
+        left_out=made.left_out,
+        folder=made.path / "measure",
+        console=made.console,
+    )
+
+
+def _check_train(made: Wiring) -> None:
+    """The space as it will be: what is there is still the one that was trained before."""
+    space = made._space(rules_out(made.run.recipe.space, made.profile))
+    check_training(space, made.data, made.run.recipe.train)
+    _ = made.device
+
+
+WORK: dict[str, Callable[[Wiring], object]] = {
+    "train": _train,
+    "measure": _measure,
+    "search": lambda made: search_supernet(made.searching),
+    "compress": lambda made: compress_front(made.compressing, made.summary),
+    "export": lambda made: export_files(made.exporting),
+    "report": lambda made: made.console.say(f"report: {write_report(made.path)}"),
+    "audit": lambda made: audit_supernet(made.auditing),
+}
+"""The work of each stage."""
+
+CHECKS: dict[str, Callable[[Wiring], None]] = {
+    "train": _check_train,
+    "search": lambda made: check_search(made.searching),
+    "audit": lambda made: check_audit(made.space, made.run.recipe),
+}
+"""What is known to be impossible before a stage is done again; nothing is put aside for it."""
+
+
+def check_whole(made: Wiring) -> None:
+    """Whether a run can go through all stages: known before it begins, not an hour into it.
+
+    Raises:
+        ValueError: the space has fewer networks than are to be measured.
+    """
+    check_size(made.space, made.plan)
