@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pkgutil
 import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from results.names import did_you_mean
 
 ENTRY_POINTS = "quarry.parts"
 """Group of entry points by which an installed package brings parts; each names a module that registers."""
@@ -26,14 +29,31 @@ def load_module(spec: str) -> ModuleType:
         return _from_file(Path(spec).expanduser().resolve())
     try:
         return importlib.import_module(spec)
+    except ModuleNotFoundError as error:
+        name = error.name or spec
+        if not f"{spec}.".startswith(f"{name}."):  # it is there, but what it imports is not
+            raise ValueError(f"module {spec!r} cannot be imported: {_said(error)}") from error
+        raise ValueError(
+            f"there is no module {name!r}.{did_you_mean(name, _beside(name))} It has to be installed, or lie "
+            "on PYTHONPATH; a file is given by its path, which ends in .py"
+        ) from error
     except Exception as error:  # whatever a stranger's module raises while it is imported
         raise ValueError(f"module {spec!r} cannot be imported: {_said(error)}") from error
+
+
+def _beside(name: str) -> list[str]:
+    """The modules in the package that one would be in, with their full names."""
+    parent = name.rpartition(".")[0]
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    prefix = f"{parent}." if parent else ""
+    return [f"{prefix}{found.name}" for found in pkgutil.iter_modules(path)]
 
 
 @cache
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        near = did_you_mean(path.name, (other.name for other in path.parent.glob("*.py")))
+        raise FileNotFoundError(f"there is no file {path}.{near}")
     found = importlib.util.spec_from_file_location(path.stem, path)
     assert found is not None
     assert found.loader is not None
@@ -66,7 +86,7 @@ def load_object(spec: str) -> Any:
         raise ValueError(f"{spec!r}: write it as path/to/file.py:name or package.module:name")
     module = load_module(where)
     if not hasattr(module, name):
-        raise ValueError(f"{where} has no {name!r}")
+        raise ValueError(f"{where} has no {name!r}.{did_you_mean(name, vars(module))}")
     return getattr(module, name)
 
 

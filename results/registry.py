@@ -9,16 +9,19 @@ documented where they are used, and nothing else has to be told of them.
 from __future__ import annotations
 
 import inspect
+import math
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from results.names import unknown
+from results.names import did_you_mean, unknown
 
 P = TypeVar("P", bound=Callable[..., Any])
 
@@ -47,16 +50,28 @@ class Setting:
         Raises:
             ValueError: another type, or out of range; says what would be right.
         """
+        if not _finite(value):
+            raise ValueError("Input should be a finite number")
         try:
             return TypeAdapter(self.annotation).validate_python(value)
         except ValidationError as error:
-            raise ValueError(_first(error)) from None
+            raise ValueError(_nearest(error)) from None
         except PydanticSchemaGenerationError:  # a type of the part's own, which only Python can give
             return value
 
 
-def _first(error: ValidationError) -> str:
-    problem = error.errors()[0]
+def _finite(value: object) -> bool:
+    """Whether no number in a value, also deep inside, is NaN or infinite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_finite, value))
+
+
+def _nearest(error: ValidationError) -> str:
+    """What was wrong deepest inside: of a type that may be one of several, nearest to what was meant."""
+    problem = max(error.errors(), key=lambda one: len(one["loc"]))
     return str(problem["msg"]).removeprefix("Value error, ")
 
 
@@ -65,9 +80,9 @@ class Entry(Generic[P]):
     """A registered part.
 
     Attributes:
-        name: of the part.
+        name: name that recipes call it by.
         part: function or class.
-        needs: what it cannot work without (``gradients``, ``sizes``), for whoever calls it to provide.
+        needs: things it cannot work without (``gradients``, ``sizes``), for whoever calls it to provide.
     """
 
     name: str
@@ -90,7 +105,10 @@ class Entry(Generic[P]):
         known, found = self.settings, []
         for name, value in options.items():
             if name not in known:
-                found.append(f"{name}: {unknown(f'setting of {self.name!r}', name, known)}")
+                valid = f"Its settings: {', '.join(known)}." if known else "It has none."
+                found.append(
+                    f"{name}: {self.name!r} has no setting {name!r}.{did_you_mean(name, known)} {valid}"
+                )
                 continue
             try:
                 known[name].check(value)
@@ -107,7 +125,7 @@ class Entry(Generic[P]):
             ValueError: everything that is wrong with the options.
         """
         if problems := self.problems(options):
-            raise ValueError("; ".join(problems))
+            raise ValueError(f"{self.name}: {'; '.join(problems)}")
         known = self.settings
         checked = {name: known[name].check(value) for name, value in options.items()}
         return typing.cast(P, partial(self.part, **checked)) if checked else self.part
@@ -117,7 +135,7 @@ class Registry(Generic[P]):
     """The parts of one kind.
 
     Args:
-        kind: what its names stand for, in messages: ``mixer``, ``training rule``.
+        kind: thing that its names stand for, in messages: ``mixer``, ``training rule``.
 
     Example:
         >>> rules = Registry[Callable[..., list]]("training rule")
@@ -136,8 +154,8 @@ class Registry(Generic[P]):
         """Decorator that makes a part known by name.
 
         Args:
-            name: how recipes call it.
-            needs: what it cannot work without.
+            name: name that recipes call it by.
+            needs: things it cannot work without.
 
         Raises:
             ValueError: the name is taken by another part.
@@ -186,9 +204,9 @@ class Registry(Generic[P]):
         """Everything that is wrong with a part that a recipe asks for, a line each.
 
         Args:
-            name: of the part.
+            name: name of the part.
             options: its settings.
-            key: where it stands in the recipe; begins each line.
+            key: key of the recipe at which it stands; begins each line.
         """
         if name not in self._entries:
             return [f"{key}: {unknown(self.kind, name, self._entries)}"]
@@ -212,22 +230,34 @@ def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
     if isinstance(own, Mapping):
         return dict(own)
     callee = part.func if isinstance(part, partial) else part
-    constructor = callee.__init__ if inspect.isclass(callee) else callee
-    try:
-        hints = typing.get_type_hints(constructor, include_extras=True)
-    except NameError:  # an annotation that is only there for type checkers
-        hints = {}
     texts = _texts(inspect.getdoc(callee) or "")
     return {
         name: Setting(
             name=name,
-            annotation=hints.get(name, Any),
+            annotation=_annotation(callee, one),
             default=one.default,
             text=texts.get(name, ""),
         )
         for name, one in inspect.signature(part).parameters.items()
         if one.kind is inspect.Parameter.KEYWORD_ONLY
     }
+
+
+def _annotation(callee: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The type of a parameter; Any where there is none, or one that only type checkers can look up."""
+    if parameter.annotation is inspect.Parameter.empty:
+        return Any
+    owners = callee.__mro__ if inspect.isclass(callee) else (callee,)
+    places = [vars(sys.modules[owner.__module__]) for owner in owners if owner.__module__ in sys.modules]
+    function = inspect.unwrap(callee.__init__ if inspect.isclass(callee) else callee)
+    # A module that was loaded by its path is in no list of modules, but its functions know it.
+    for names in [getattr(function, "__globals__", {}), *places]:  # inherited fields: those of their class
+        try:
+            holder = SimpleNamespace(__annotations__={"it": parameter.annotation})
+            return typing.get_type_hints(holder, globalns=names, include_extras=True)["it"]
+        except NameError:
+            continue
+    return Any
 
 
 _SECTION = re.compile(r"^(Args|Attributes):\n((?:(?:[ \t]+.*)?\n?)*)", re.MULTILINE)

@@ -27,30 +27,26 @@ def load_parts(recipe: Recipe) -> list[str]:
     return problems
 
 
-def check_parts(recipe: Recipe, what: str, folders: Sequence[Path] = ()) -> Recipe:
-    """The recipe, with the paths of its data absolute, if all that it names is there.
+def part_problems(recipe: Recipe) -> list[str]:
+    """What a recipe that is valid in itself names and is not there, or gives to a part that does not take it.
+
+    The code of the parts has to be loaded (``load_parts``).
+    """
+    return [*_hardware(recipe.measure.profile), *_names(recipe), *_parts(recipe)]
+
+
+def located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
+    """The recipe with the paths of its data absolute.
 
     Args:
         recipe: valid in itself.
-        what: name of the recipe in the message.
-        folders: folders that relative paths of the data may begin at.
-
-    Raises:
-        ValueError: everything that is wrong, one line each.
+        folders: folders that relative paths may begin at, the likeliest first.
     """
-    problems = [*_hardware(recipe.measure.profile), *load_parts(recipe), *_names(recipe)]
-    located_recipe = _located(recipe, folders)
-    if problems := [*problems, *_parts(located_recipe)]:
-        raise ValueError("\n".join([f"{what} is not valid:", *(f"  {problem}" for problem in problems)]))
-    return located_recipe
-
-
-def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
-    from runners.data.sources import located  # imported here: it brings PyTorch
+    from runners.data import sources  # imported here: it brings PyTorch
 
     source = recipe.data.source
     for folder in folders:
-        source = located(source, folder)
+        source = sources.located(source, folder)
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 
@@ -91,12 +87,21 @@ def _parts(recipe: Recipe) -> list[str]:
     problems = []
     try:
         source = resolved(recipe.data.source)
-        problems += SOURCES.problems(source.kind, source.settings, "data.source")
+        found = SOURCES.problems(source.kind, source.settings, "data.source")
+        if found and source.kind == "hub" != recipe.data.source.kind:  # it was hardly meant
+            found = [f"data.source: {unknown('data source', recipe.data.source.kind, SOURCES)}", *found]
+        problems += found
     except ValueError as error:
         problems.append(str(error))
     rule = recipe.train.rule
     problems += RULES.problems(rule.kind, rule.settings, "train.rule")
     problems += _listed("search.searchers", searchers, recipe.search.searchers)
+    kinds = [part.kind for part in recipe.search.searchers]
+    problems += [
+        f"search.searchers: {kind!r} stands there twice"
+        for kind in dict.fromkeys(kinds)
+        if kinds.count(kind) > 1
+    ]
     problems += _listed("compress.steps", STEPS, recipe.compress.steps)
     if rule.kind in RULES and "sizes" in RULES[rule.kind].needs and recipe.train.sampling != "size":
         problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
@@ -105,13 +110,9 @@ def _parts(recipe: Recipe) -> list[str]:
 
 def _listed(key: str, registry: Registry[Any], parts: Iterable[Part]) -> Iterator[str]:
     """Problems of a list of parts; the part's name stands in the key of its settings."""
-    seen = set()
     for part in parts:
         at = f"{key}.{part.kind}" if part.kind in registry else key
         yield from registry.problems(part.kind, part.settings, at)
-        if part.kind in seen:
-            yield f"{key}: {part.kind!r} stands there twice"
-        seen.add(part.kind)
 
 
 def _short_budgets(registry: Registry[Any], recipe: Recipe) -> Iterator[str]:

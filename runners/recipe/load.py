@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from results.names import unknown
-from runners.recipe.check import check_parts
+from runners.recipe.check import load_parts, located, part_problems
 from runners.recipe.override import override
 from runners.recipe.paths import anchored
 from runners.recipe.problems import problems_of
 from runners.recipe.schema import Recipe
+from runners.recipe.shipped import familiar, mended, recipe_names, shipped
 
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
+__all__ = ["load_recipe", "recipe_names", "revise", "validate"]
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = (), seed: int | None = None) -> Recipe:
@@ -40,8 +37,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), seed: int | No
         override(values, text)
     if seed is not None:
         values["seed"] = seed
-    what = f"recipe {name_or_path}"
-    return check_parts(validate(values, what), what, folders)
+    return _checked(values, f"recipe {name_or_path}", folders)
 
 
 def revise(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -53,12 +49,11 @@ def revise(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     values = recipe.model_dump(mode="json")
     for text in overrides:
         override(values, text)
-    what = f"recipe {recipe.name} with these changes"
-    return check_parts(validate(values, what), what, [Path.cwd()])
+    return _checked(values, f"recipe {recipe.name} with these changes", [Path.cwd()])
 
 
 def validate(values: dict[str, Any], what: str) -> Recipe:
-    """The recipe these values make, its paths absolute. Whether its parts exist, ``check_parts`` says.
+    """The recipe these values make, its paths absolute; its parts are not looked at.
 
     Raises:
         ValueError: everything that is wrong with them, one line each.
@@ -66,30 +61,48 @@ def validate(values: dict[str, Any], what: str) -> Recipe:
     try:
         return Recipe.model_validate(anchored(values, Path.cwd()))
     except ValidationError as error:
-        problems = [f"  {problem}" for problem in problems_of(error)]
-        raise ValueError("\n".join([f"{what} is not valid:", *problems])) from None
+        raise _refusal(what, problems_of(error)) from None
 
 
-def _folder() -> Any:
-    return resources.files("runners.recipe")
+def _checked(values: dict[str, Any], what: str, folders: Sequence[Path]) -> Recipe:
+    """The recipe these values make, valid in itself and in all that it names.
+
+    Raises:
+        ValueError: everything that is wrong, one line each.
+    """
+    values = anchored(values, Path.cwd())
+    problems: list[str] = []
+    recipe: Recipe | None
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = problems_of(error)
+        recipe = mended(values)
+        if recipe is None or familiar(recipe):  # a mistyped key is told without loading PyTorch
+            raise _refusal(what, problems) from None
+    problems += load_parts(recipe)
+    recipe = located(recipe, folders)
+    if problems := [*problems, *part_problems(recipe)]:
+        raise _refusal(what, problems)
+    return recipe
+
+
+def _refusal(what: str, problems: Sequence[str]) -> ValueError:
+    return ValueError("\n".join([f"{what} is not valid:", *(f"  {problem}" for problem in problems)]))
 
 
 def _read(name_or_path: str) -> tuple[dict[str, Any], list[Path]]:
     """The values of a recipe, and the folders that paths in it may begin at."""
     path = Path(name_or_path).expanduser()
     if name_or_path in recipe_names():  # whatever else is called so in this folder
-        content = (_folder() / f"{name_or_path}.toml").read_bytes()
-    elif path.is_file():
-        content = path.read_bytes()
-    elif path.suffix == ".toml":
-        raise FileNotFoundError(f"no recipe at {path}. Recipes by name: {', '.join(recipe_names())}")
-    else:
+        return shipped(name_or_path), [Path.cwd()]
+    if path.suffix != ".toml" and not path.is_file():
         raise ValueError(unknown("recipe", name_or_path, recipe_names()) + " A path ends in .toml.")
+    if not path.is_file():
+        raise FileNotFoundError(f"no recipe at {path}. Recipes by name: {', '.join(recipe_names())}")
     try:
-        values = tomllib.loads(content.decode())
+        values = tomllib.loads(path.read_bytes().decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{name_or_path} is not valid TOML: {error}") from None
-    if name_or_path in recipe_names():
-        return values, [Path.cwd()]
     folder = path.resolve().parent
     return anchored(values, folder), [folder, Path.cwd()]

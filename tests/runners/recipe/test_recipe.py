@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from runners.data.sources import SOURCES
+from runners.recipe.keys import MOVED
 from runners.recipe.load import load_recipe, recipe_names, revise, validate
 from runners.recipe.part import part
+from runners.targets.profile import SHIPPED
+
+ROOT = Path(__file__).parents[3]
 
 
 def written(folder: Path, text: str) -> str:
@@ -127,6 +132,121 @@ def test_everything_wrong_is_said_at_once() -> None:
     assert len(said.splitlines()) == 4
 
 
+def test_wrong_keys_and_wrong_parts_are_said_at_once() -> None:
+    said = refused(
+        "digits",
+        "train.epoch=3",
+        "train.rule=delaid",
+        "search=3",
+        "compress.steps=['finetune', { kind = 'prune', kep = 0.5 }, { keep = 0.5 }]",
+        "measure.profile=cpu-otr",
+        "parts=['nowhere.py', 'no.such.package']",
+    )
+    for words in (
+        "train.epoch: unknown key 'epoch'. Did you mean 'epochs'?",
+        "train.rule: unknown training rule 'delaid'. Did you mean 'delayed'?",
+        "search = 3: this is a section",
+        'compress.steps[2] = {"keep": 0.5}: this table names no part',
+        "measure.profile: unknown profile 'cpu-otr'",
+        "parts: there is no file",
+        "parts: there is no module 'no'",
+    ):
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["latency_ms=1"], "latency_ms: unknown key 'latency_ms' here. Did you mean search.latency_ms?"),
+        (["latncy_ms=1"], "latncy_ms: unknown key 'latncy_ms' here. Did you mean search.latency_ms?"),
+        (["search.tolerance=1"], "search.tolerance: unknown key 'tolerance' here. Did you mean compress.tol"),
+        (
+            ["train.rule.dely=1"],
+            "train.rule.dely: 'sandwich' has no setting 'dely'. Its settings: random_subnets",
+        ),
+        (
+            ["train.rule=delayed", "train.rule.dely=1"],
+            "train.rule.dely: 'delayed' has no setting 'dely'. Did you mean 'delay'?",
+        ),
+        (
+            ["train.rule=delayed", "train.rule.delay=2"],
+            "train.rule.delay = 2: Input should be less than or equal",
+        ),
+        (["train.rule.random_subnets=x"], "train.rule.random_subnets = 'x': Input should be a valid integer"),
+        (
+            ["train.rule={delay=0.5}"],
+            'this table names no part; give its kind too, as in { kind = "NAME", ... }',
+        ),
+        (["train.rule=[1]"], 'train.rule = [1]: write it as "NAME", or with settings as { kind = "NAME"'),
+        (["search.searchers.nsga2.population=400"], "search.budget = 150: nsga2 has a population of 400"),
+        (["search.searchers.nsga2.poplation=40"], "search.searchers.nsga2.poplation: 'nsga2' has no setting"),
+        (["search.searchers.nsga3.population=4"], "unknown part of this list 'nsga3'. Did you mean 'nsga2'?"),
+        (
+            ["compress.steps=['prun']"],
+            "compress.steps: unknown compression step 'prun'. Did you mean 'prune'?",
+        ),
+        (["compress.steps.prune.keep=half"], "compress.steps.prune.keep = 'half': Input should be a valid"),
+        (
+            ["data.source={ kind = 'foldr', path = 'x' }"],
+            "unknown data source 'foldr'. Did you mean 'folder'?",
+        ),
+        (["data.source={ kind = 'folder' }"], "data.source.path: 'folder' needs this and has no default"),
+        (["data.source=./nowhere"], "data.source ./nowhere does not exist"),
+        (
+            ["train.rule=cost_buckets", "train.sampling=choices"],
+            "the rule cost_buckets draws by size; give it",
+        ),
+    ],
+)
+def test_a_part_that_is_wrong_is_named_with_its_key_and_the_nearest(
+    overrides: list[str], message: str
+) -> None:
+    assert message in refused("digits", *overrides)
+
+
+@pytest.mark.parametrize("key", sorted(MOVED))
+def test_a_key_of_an_earlier_version_is_told_where_it_is_now(key: str) -> None:
+    section = key if "." in key else f"{key}.seed"
+    said = refused("digits", f"{section}=1")
+    assert f"{section}: this key of an earlier version is {MOVED[section]} now" in said
+
+
+def test_settings_of_parts_are_set_by_name() -> None:
+    recipe = load_recipe(
+        "cifar10",
+        [
+            "data.source=digits",
+            "train.rule.random_subnets=4",
+            "compress.steps.prune.keep=[0.5, 0.25]",
+            "search.searchers.nsga2.population=40",
+        ],
+    )
+    assert recipe.train.rule == part("sandwich", random_subnets=4)
+    assert recipe.compress.steps[2] == part("prune", keep=[0.5, 0.25])
+    assert recipe.search.searchers == (part("guided"), part("nsga2", population=40), part("optuna_tpe"))
+    assert validate(json.loads(json.dumps(recipe.model_dump(mode="json"))), "a copy") == recipe
+    assert load_recipe("digits", ["train.rule=delayed"]).train.rule == part("delayed")
+    assert revise(recipe, ["compress.steps.prune=quantize"]).compress.steps[2] == part("quantize")
+
+
+def test_paths_in_a_file_are_seen_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "experiment"
+    place.mkdir()
+    (place / "brings.py").touch()
+    (place / "images").mkdir()
+    (place / "mine.toml").write_text((SHIPPED / "cpu-ort.toml").read_text())
+    text = (ROOT / "runners/recipe/digits.toml").read_text()
+    text = text.replace('source = "digits"', 'source = "images"').replace('"cpu-ort"', '"mine.toml"')
+    (place / "my.toml").write_text('parts = ["brings.py"]\n' + text)
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("experiment/my.toml")
+    assert recipe.parts == (str(place / "brings.py"),)
+    assert recipe.data.source.kind == str(place / "images")
+    assert recipe.measure.profile == str(place / "mine.toml")
+    (tmp_path / "here.py").touch()
+    assert load_recipe("experiment/my.toml", ["parts=['here.py']"]).parts == (str(tmp_path / "here.py"),)
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     said = refused(written(tmp_path, 'name = "mine"\n[data]\nsource = "digits"\nheight = 8\n'))
     assert "data.width: this is needed and has no default" in said
@@ -162,7 +282,7 @@ def test_code_of_the_users_may_bring_its_own_names(
     monkeypatch.setattr(SOURCES, "_entries", dict(SOURCES._entries))  # what it registers is taken away again
     (tmp_path / "brings.py").write_text(BRINGS)
     source = 'data.source={ kind = "mine", share = 0.5 }'
-    assert "data.source.share: unknown setting of 'hub'" in refused("digits", source)
+    assert "data.source: unknown data source 'mine'. Valid: digits, folder" in refused("digits", source)
     recipe = load_recipe("digits", [source, key.format(tmp_path)])
     assert recipe.data.source == part("mine", share=0.5)
     said = refused("digits", key.format(tmp_path), source, "data.source.share=much")
