@@ -19,14 +19,18 @@ ENTRY_POINTS = "quarry.parts"
 
 
 def load_module(spec: str) -> ModuleType:
-    """A Python file by path (``parts.py``), or a module by its dotted name. Read once a process.
+    """A Python file by path (``parts.py``), or a module by its dotted name; read once, or after it changed.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the module cannot be imported, with what it said.
     """
     if spec.endswith(".py"):
-        return _from_file(Path(spec).expanduser().resolve())
+        path = Path(spec).expanduser().resolve()
+        if not path.is_file():
+            near = did_you_mean(path.name, (other.name for other in path.parent.glob("*.py")))
+            raise FileNotFoundError(f"there is no file {path}.{near}")
+        return _from_file(path, path.stat().st_mtime_ns, path.stat().st_size)
     try:
         return importlib.import_module(spec)
     except ModuleNotFoundError as error:
@@ -50,10 +54,7 @@ def _beside(name: str) -> list[str]:
 
 
 @cache
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        near = did_you_mean(path.name, (other.name for other in path.parent.glob("*.py")))
-        raise FileNotFoundError(f"there is no file {path}.{near}")
+def _from_file(path: Path, _changed: int, _size: int) -> ModuleType:
     found = importlib.util.spec_from_file_location(path.stem, path)
     assert found is not None
     assert found.loader is not None

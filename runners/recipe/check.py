@@ -63,14 +63,24 @@ def _hardware(name: str) -> list[str]:
 def _names(recipe: Recipe) -> list[str]:
     """Problems of what is named without settings."""
     # Imported here: presets bring PyTorch, and importing recipes should not.
-    from search_spaces.mixers import MIXERS
+    from search_spaces.mixers import MIXERS, option_problems
     from search_spaces.parts import ACTIVATIONS
     from search_spaces.spaces.presets import PRESETS
 
     space = recipe.space
-    preset = [] if space.module else _unknown("space.preset", "preset", [space.preset], PRESETS)
+    if space.module:
+        given = {"mixers": space.mixers, "options": space.options}
+        return [
+            f"space.{key}: this is for presets; the function of space.module chooses its own"
+            for key in given
+            if given[key]
+        ]
+    problems = _unknown("space.preset", "preset", [space.preset], PRESETS)
+    if not problems:
+        mixers = space.mixers or [name for stage in PRESETS[space.preset] for name in stage.mixers]
+        problems += [f"space.options.{problem}" for problem in option_problems(space.options, mixers)]
     return [
-        *preset,
+        *problems,
         *_unknown("space.mixers", "mixer", space.mixers, MIXERS),
         *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
     ]

@@ -5,7 +5,7 @@ The texts below the keys are what docs/recipe.md shows of them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -58,6 +58,8 @@ class Space(Section):
     """Mixers of every stage, instead of the preset's; first the smallest network's, last the largest's."""
     activation: str = "relu"
     """Activation between convolutions."""
+    options: dict[str, dict[str, Any]] = {}
+    """Settings of mixers, and values of the choices they bring: ``{ cswin = { stripe = [1, 2] } }``."""
 
 
 class Train(Section):

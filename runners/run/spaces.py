@@ -34,6 +34,7 @@ def make_space(
         mixers=recipe.mixers,
         without=without,
         activation=recipe.activation,
+        options=recipe.options,
     )
 
 

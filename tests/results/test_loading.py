@@ -20,6 +20,8 @@ def test_a_file_is_read_once_and_leaves_no_name_behind(tmp_path: Path) -> None:
     module = load_module(str(file))
     assert load_module(str(tmp_path / "." / "json_of_mine.py")) is module
     assert "json_of_mine" not in sys.modules
+    file.write_text("made = [1]\n")
+    assert load_module(str(file)).made == [1]
 
 
 def test_what_a_file_defines_goes_to_another_process_by_value(tmp_path: Path) -> None:

@@ -173,6 +173,12 @@ def test_wrong_keys_and_wrong_parts_are_said_at_once() -> None:
             "train.rule.delay = 2: Input should be less than or equal",
         ),
         (["train.rule.random_subnets=x"], "train.rule.random_subnets = 'x': Input should be a valid integer"),
+        (["space.options.cswin.stripe=[1]"], "space.options.cswin: unknown mixer 'cswin'. Valid: identity"),
+        (
+            ["space.mixers=['identity', 'cswin']", "space.options.cswin.stripes=[1]"],
+            "space.options.cswin.stripes: 'cswin' has no setting 'stripes'. Did you mean 'stripe'?",
+        ),
+        (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (
             ["train.rule={delay=0.5}"],
             'this table names no part; give its kind too, as in { kind = "NAME", ... }',

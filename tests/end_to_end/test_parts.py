@@ -1,0 +1,117 @@
+"""Parts that a recipe names with settings of their own reach the work: those that ship, and a user's own."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.rules import RULES, delayed
+from tests.end_to_end.command import SMALL, Call, settings
+
+DELAYED = """
+kind = "delayed"
+delay = 0.4
+"""
+MINE = """
+kind = "mine"
+share = 0.25
+"""
+MY_PARTS = """
+import json
+from pathlib import Path
+
+from nas.rules import RULES
+from nas.rules.sampling import draw, taught
+
+@RULES.register("mine")
+def mine(moment, *, share: float = 0.5):
+    '''The largest, and one random subnet.'''
+    with Path("seen.txt").open("a") as seen:
+        seen.write(f"{share}\\n")
+    return taught(moment.space, draw(moment, 1), share)
+"""
+
+
+def recipe(folder: Path, rule: str, first: str = "") -> str:
+    """A recipe of the user's, in a folder of its own; the digits recipe with another rule."""
+    folder.mkdir()
+    shipped = (Path(__file__).parents[2] / "runners/recipe/digits.toml").read_text()
+    (folder / "my.toml").write_text(f"{first}\n{shipped}\n[train.rule]{rule}")
+    return str(folder / "my.toml")
+
+
+@pytest.fixture(autouse=True)
+def rules_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RULES, "_entries", dict(RULES._entries))
+
+
+def test_a_setting_of_a_rule_reaches_the_training_loop(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, float, int]] = []
+
+    @functools.wraps(delayed)
+    def watched(moment: Any, **given: Any) -> Any:
+        passes = delayed(moment, **given)
+        seen.append((given["delay"], moment.progress, len(passes)))
+        return passes
+
+    RULES._entries.pop("delayed")
+    RULES.add("delayed", watched)
+    said = call("train", recipe(tmp_path / "mine", DELAYED), "--out", "run", *settings(*SMALL))
+    assert said.code == 0, said.error
+    assert {delay for delay, *_ in seen} == {0.4}
+    assert {passes for _, progress, passes in seen if progress < 0.4} == {1}  # the largest alone
+    assert {passes for _, progress, passes in seen if progress >= 0.4} == {4}
+    kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert kept["train"]["rule"] == {"kind": "delayed", "delay": 0.4}
+
+
+def test_a_rule_of_the_users_own_is_trained_by_and_goes_on_from_anywhere(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = recipe(tmp_path / "mine", MINE, 'parts = ["my_parts.py"]')
+    (tmp_path / "mine" / "my_parts.py").write_text(MY_PARTS)
+    said = call("train", mine, "--out", "run", *settings(*SMALL))
+    assert said.code == 0, said.error
+    assert set((tmp_path / "seen.txt").read_text().split()) == {"0.25"}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    again = call("train", "--out", "../run", *settings("train.rule.share=0.75", "train.epochs=1"))
+    assert again.code == 0, again.error
+    assert set((elsewhere / "seen.txt").read_text().split()) == {"0.75"}
+
+
+def test_a_part_that_went_is_told_before_anything_is_done(call: Call, tmp_path: Path) -> None:
+    mine = recipe(tmp_path / "mine", MINE, 'parts = ["my_parts.py"]')
+    (tmp_path / "mine" / "my_part.py").write_text(MY_PARTS)
+    said = call("train", mine, "--out", "run", *settings(*SMALL))
+    assert said.code == 1
+    assert f"parts: there is no file {tmp_path}/mine/my_parts.py. Did you mean 'my_part.py'?" in said.error
+    assert "train.rule: unknown training rule 'mine'" in said.error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_an_older_version_says_what_to_do(call: Call, tmp_path: Path) -> None:
+    said = call(
+        "train", recipe(tmp_path / "mine", DELAYED), "--out", "run", *settings(*SMALL, "train.epochs=1")
+    )
+    assert said.code == 0, said.error
+    file = tmp_path / "run" / "recipe.json"
+    older = json.loads(file.read_text())
+    older["profile"] = {"hardware": "cpu-ort", "seed": None}
+    del older["measure"]
+    file.write_text(json.dumps(older))
+    said = call("search", "--out", "run")
+    assert said.code == 1
+    assert (
+        "run was made by an older version of Quarry, whose recipes had other keys (profile.hardware"
+        in said.error
+    )
+    assert "report.html" in said.error
+    assert "another --out" in said.error
