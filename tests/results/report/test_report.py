@@ -17,8 +17,8 @@ from results.files import append_line, read_json, read_lines, write_json
 from results.records import SearchSummary, Trial
 from results.report import write_report
 from results.report.searching import progress
-from tests.results.finished_run import TARGET, write_finished_run
-from tests.results.test_records import ENTRY
+from tests.results.records.test_records import ENTRY
+from tests.results.report.finished_run import TARGET, write_finished_run
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
