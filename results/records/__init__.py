@@ -21,7 +21,7 @@ from results.records.codec import Record, Value
 from results.records.compression import StepRecord
 from results.records.measuring import COMPUTED, LatencyCheck, TargetRecord
 from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
-from results.records.search import FrontEntry, LayerRecord, SearchSummary, Trial
+from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
 from results.records.training import EpochRecord
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "RecipeRecord",
     "Record",
     "Reference",
+    "ScoreRecord",
     "SearchSummary",
     "StageTimes",
     "StepRecord",

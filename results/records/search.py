@@ -45,6 +45,21 @@ class Trial(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRecord(Record):
+    """The scores of one network, kept for later searches of the same supernet; a line of train/scores.jsonl.
+
+    Attributes:
+        evaluator: description of what scored it; scores of another evaluator say nothing here.
+        arch: scored network, choice names to values.
+        scores: results by objective.
+    """
+
+    evaluator: str
+    arch: dict[str, Value]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRecord(Record):
     """One layer of a lowered network, for drawing it and for showing where its time goes.
 

@@ -92,7 +92,9 @@ def read_run(folder: Path) -> Sources:
     found.provenance = _file(found, folder, "provenance.json", Provenance)
     times = _file(found, folder, "stages.json", StageTimes)
     found.stages = times.seconds if times else {}
-    found.target = _file(found, folder, "measure/device.json", TargetRecord)
+    if (folder / "profile").is_dir():
+        found.unreadable.append("profile/: written by an older version of Quarry; that version shows it")
+    found.target = _file(found, folder, "measure/target.json", TargetRecord)
     found.check = _file(found, folder, "measure/check.json", LatencyCheck)
     found.audit = _file(found, folder, "audit/audit.json", AuditSummary)
     found.summary = _file(found, folder, "search/front.json", SearchSummary)

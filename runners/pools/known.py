@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nas.search.pool import Outcome, Pool
 from results.files import append_line, read_lines
+from results.records import ScoreRecord
 from search_spaces.space import Arch
 
 
@@ -29,23 +30,22 @@ class KnownScores:
     outcomes do not reach the next; the pool behind is closed by whoever opened it.
 
     Args:
-        pool: evaluates what is not known.
-        file: of the scores, a line an arch; other evaluators' may be in it too.
-        evaluator: what tells the scores of one evaluator from those of another.
+        pool: pool behind it, which evaluates what is not known.
+        file: file of the scores, a line for each arch; scores of other evaluators may be in it too.
+        evaluator: description that tells the scores of one evaluator from those of another.
 
     Attributes:
-        scores: all that is known, by ``key_of``.
-        new: how many were evaluated by the pool behind.
+        scores: scores of all known archs, by ``key_of``.
+        new: number of archs that the pool behind evaluated.
+
+    Raises:
+        ValueError: the file holds lines that are no scores.
     """
 
     def __init__(self, pool: Pool, file: Path, evaluator: str) -> None:
         self._pool, self._file, self._evaluator = pool, file, evaluator
         self.capacity = pool.capacity
-        self.scores: dict[str, dict[str, float]] = {
-            key_of(line["arch"]): line["scores"]
-            for line in read_lines(file)
-            if isinstance(line, dict) and line.get("evaluator") == evaluator
-        }
+        self.scores = _read(file, evaluator)
         self.new = 0
         self._answers: deque[Outcome] = deque()
         self._asked: dict[int, _Asked] = {}
@@ -78,10 +78,20 @@ class KnownScores:
         if outcome.scores is not None and all(map(isfinite, outcome.scores.values())):
             self.new += 1
             self.scores[key_of(asked.arch)] = outcome.scores
-            line = {"evaluator": self._evaluator, "arch": dict(asked.arch), "scores": outcome.scores}
-            append_line(self._file, line)
+            known = ScoreRecord(evaluator=self._evaluator, arch=dict(asked.arch), scores=dict(outcome.scores))
+            append_line(self._file, known.to_json())
         if asked.ticket is not None:
             self._answers.append(replace(outcome, ticket=asked.ticket))
+
+
+def _read(file: Path, evaluator: str) -> dict[str, dict[str, float]]:
+    try:
+        found = [ScoreRecord.from_json(line) for line in read_lines(file)]
+    except ValueError as error:
+        raise ValueError(
+            f"{file} holds a line that is no score ({error}); delete it to score again"
+        ) from error
+    return {key_of(known.arch): known.scores for known in found if known.evaluator == evaluator}
 
 
 def key_of(arch: Mapping[str, object]) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from results.files import is_part, read_json, remove_parts, write_json
+from results.names import unknown
+from results.records import StageTimes
 from runners.recipe.keys import MOVED
 from runners.recipe.load import validate
 from runners.recipe.schema import Recipe
@@ -106,21 +108,27 @@ class RunDirectory:
     def finished(self) -> dict[str, float]:
         """The finished stages whose results are there, and the seconds each took in its last process."""
         file = self.path / "stages.json"
-        found = read_json(file) if file.exists() else {}
-        if not isinstance(found, dict) or not all(
-            name in BY_NAME and isinstance(seconds, int | float) for name, seconds in found.items()
-        ):
-            raise ValueError(f"{file} does not list finished stages; delete it to have them done again")
+        try:
+            found = StageTimes.from_json(read_json(file)).seconds if file.exists() else {}
+            if strange := set(found) - set(BY_NAME):
+                raise ValueError(unknown("stage", min(strange), BY_NAME))
+        except ValueError as error:
+            raise ValueError(
+                f"{file} is damaged ({error}); delete it to have the stages done again"
+            ) from error
         return {
             name: seconds for name, seconds in found.items() if (self.path / BY_NAME[name].result).exists()
         }
+
+    def _mark(self, finished: dict[str, float]) -> None:
+        write_json(self.path / "stages.json", StageTimes(seconds=finished).to_json())
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Marks a stage finished when its work ends without an error."""
         began = time.monotonic()
         yield
-        write_json(self.path / "stages.json", self.finished | {name: round(time.monotonic() - began, 1)})
+        self._mark(self.finished | {name: round(time.monotonic() - began, 1)})
 
     def require(self, stage: str) -> None:
         """Checks that what a stage builds on is there.
@@ -181,7 +189,7 @@ class RunDirectory:
         present = [self.path / output for name in later for output in BY_NAME[name].writes]
         present = [path for path in present if path.exists()]
         # First the mark: killed in between, the stages run again over what is left.
-        write_json(self.path / "stages.json", {k: v for k, v in self.finished.items() if k not in later})
+        self._mark({name: seconds for name, seconds in self.finished.items() if name not in later})
         if not present:
             return None
         number = 1 + sum(1 for _ in (self.path / "earlier").glob("*"))

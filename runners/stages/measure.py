@@ -20,7 +20,7 @@ from runners.targets.ray_nodes import RayDevice
 from runners.targets.target import Device
 from search_spaces.space import SearchSpace
 
-TABLE, IMPORTED, DEVICE = "table.parquet", "imported.parquet", "device.json"
+TABLE, IMPORTED, TARGET = "table.parquet", "imported.parquet", "target.json"
 Progress = Callable[[int, int, float], None]
 
 
@@ -33,7 +33,7 @@ def measure(
     folder: Path,
     console: Console,
 ) -> Profiled:
-    """Builds the latency table of a target; writes ``table.parquet``, ``check.json`` and ``device.json``.
+    """Builds the latency table of a target; writes ``table.parquet``, ``check.json`` and ``target.json``.
 
     Args:
         space: whose layers and networks are measured.
@@ -73,7 +73,7 @@ def measure(
         console.say(f"{kind} cannot run there and is not searched: {reason}")
     write_json(folder / "check.json", found.check.to_json())
     watts = profile.machine.watts or _watts(space, target, folder, console)
-    write_json(folder / DEVICE, _record(target, cannot_run, left_out, watts).to_json())
+    write_json(folder / TARGET, _record(target, cannot_run, left_out, watts).to_json())
     if not computed:
         console.say(found.check.summary())
     return found
@@ -113,7 +113,7 @@ def imported_table(folder: Path) -> LatencyTable | None:
 
 def watts_of(folder: Path, profile: HardwareProfile) -> float | None:
     """What the target draws, as its profile says or a counter did; None where nobody knows."""
-    file = folder / DEVICE
+    file = folder / TARGET
     return TargetRecord.from_json(read_json(file)).watts if file.exists() else profile.machine.watts
 
 

@@ -57,7 +57,7 @@ def write_finished_run(folder: Path, seed: int = 0) -> Path:
     """Writes every record of a run on the digits."""
     rng = np.random.default_rng(seed)
     _about(folder)
-    _write(folder / "measure" / "device.json", TARGET)
+    _write(folder / "measure" / "target.json", TARGET)
     _training(folder, rng)
     _check(folder, rng)
     summary = _search(folder, rng)

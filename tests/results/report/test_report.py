@@ -232,10 +232,12 @@ def test_number_that_makes_no_sense_costs_its_section_alone(run):
 
 
 def test_older_records_are_refused_as_such(run):
+    (run / "measure").rename(run / "profile")
     path = run / "artifacts" / "n5" / "card.json"
     write_json(path, read_json(path) | {"schema": 1})
     _, text = read(write_report(run))
     assert "artifacts/n5/card.json: Card is of schema 1, but this version of Quarry reads schema 2" in text
+    assert "profile/: written by an older version of Quarry" in text
 
 
 REPORT = sorted(Path(results.report.__file__).parent.glob("*.py"))
@@ -304,7 +306,7 @@ def test_accuracy_that_tells_no_networks_apart_is_said(run):
 
 
 def test_latencies_from_constants_are_called_computed(run):
-    write_json(run / "measure" / "device.json", replace(TARGET, computed=True).to_json())
+    write_json(run / "measure" / "target.json", replace(TARGET, computed=True).to_json())
     path = write_report(run)
     _, text = read(path)
     assert "front, computed from the exported file" in text
