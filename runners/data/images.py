@@ -26,8 +26,8 @@ def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> 
 
     Args:
         image: just opened, so that a large JPEG can be decoded at a fraction of its size.
-        height: of the result.
-        width: of the result.
+        height: pixels of the result.
+        width: pixels of the result.
         channels: 1 (grey) or 3 (RGB).
 
     Raises:
@@ -82,10 +82,10 @@ def decode_all(
     Args:
         n: how many images there are.
         read: opens the i-th.
-        name: of the i-th, for messages.
-        height: of the input.
-        width: of the input.
-        channels: of the input.
+        name: name of the i-th, for messages.
+        height: pixels of the network's input.
+        width: pixels of the network's input.
+        channels: 1 (grey) or 3 (RGB).
 
     Raises:
         ValueError: images that cannot be read, each with its name and why; or more than memory holds.

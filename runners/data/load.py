@@ -1,4 +1,4 @@
-"""From a recipe's data section to checked splits."""
+"""A recipe's data section made into checked splits."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def located(source: Part, folder: Path) -> Part:
     """The source with its paths absolute where they lead to something from a folder.
 
     Args:
-        source: as the recipe names it.
+        source: data source, as the recipe names it.
         folder: folder that relative paths begin at.
     """
     if source.kind not in SOURCES:

@@ -86,9 +86,9 @@ def stratified(
 
     Args:
         labels: (N,); two or more of every class.
-        fraction: to split off.
-        seed: of the choice.
-        classes: how many there are.
+        fraction: share to split off.
+        seed: seed of the choice.
+        classes: number of classes.
     """
     rng = np.random.default_rng(seed)
     off = []

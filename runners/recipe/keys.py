@@ -84,7 +84,7 @@ def unknown_key(path: Sequence[str]) -> str:
     """The message for a key that there is none of: where it stands now, or the nearest that there is.
 
     Args:
-        path: of the key, section by section.
+        path: names of the key, section by section.
     """
     key = ".".join(path)
     if key in MOVED:

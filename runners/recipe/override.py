@@ -65,7 +65,7 @@ def _table(part: Any) -> dict[str, Any]:
 
 
 def _place(parts: list[Any], name: str, text: str) -> int:
-    """Where in a list the part of that name stands."""
+    """The place in a list of the part of that name."""
     names = [_table(part).get(KIND) for part in parts]
     if name not in names:
         raise ValueError(f"--set {text!r}: {unknown('part of this list', name, names)}")
