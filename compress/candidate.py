@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +13,22 @@ from torch import Tensor, nn
 
 from compress.pruning.channels import Cut
 from compress.pruning.prune import Loss
+from compress.target import Target
 
 
-class Timing(Protocol):
-    """A measured latency with the interval it is known to."""
+class Finetuning(Protocol):
+    """Training of a network further, on training data; the network may be trained in place."""
 
-    @property
-    def median_ms(self) -> float:
-        """The latency."""
+    def __call__(self, network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        """The trained network, in eval mode; ``epochs`` None means as many as is usual."""
         ...
 
-    @property
-    def low_ms(self) -> float:
-        """Lower end of its interval."""
-        ...
 
-    @property
-    def high_ms(self) -> float:
-        """Upper end of its interval."""
+class Retraining(Protocol):
+    """Training from scratch of the network that compression begins with."""
+
+    def __call__(self, *, seed: int, epochs: int | None = None) -> nn.Module:
+        """The trained network, in eval mode; ``epochs`` None means as many as is usual."""
         ...
 
 
@@ -39,63 +37,86 @@ class Context:
     """What the steps take from whoever runs them.
 
     Attributes:
-        example: an input, float32 (B, ...).
-        finetune: trains the network it is given on training data and returns it; gets a seed. The
-            network may be trained in place. This is where distillation comes in.
-        accuracy: of an exported file, run in the target runtime on validation data, in [0, 1].
-        latency_ms: measures files on the target, interleaved, so that they can be compared. A ValueError
-            (the target does not run a file) undoes the step that proposed the file.
-        macs: multiply-accumulates of a network for one input.
-        calibration: preprocessed training images, float32 (N, ...), for the ranges of activations.
-        tolerance: how much accuracy compression as a whole may cost, counted from the most accurate
-            network that was kept on the way.
-        noise: speed-ups below this share are not believed even where the intervals do not overlap.
-        loss: of a network on training data; needed by importance criteria that read gradients.
-        seed: of everything that draws.
+        target: Runtime and device that files are exported for, run on and timed on.
+        example: Input of the network, float32 (B, ...).
+        images: Validation images as network input, float32 (N, ...).
+        score: Accuracy in [0, 1] of a network's outputs (N, ...) for ``images``.
+        calibration: Preprocessed training images, float32 (N, ...), for the ranges of activations.
+        finetune: Training of a network further. This is where distillation comes in.
+        retrain: Training from scratch; None where there is no way to.
+        loss: Loss of a network on training data, for importance criteria that read gradients.
+        macs: Multiply-accumulates of a network for one input.
+        tolerance: Accuracy that compression as a whole may cost, counted from the most accurate network that
+            was kept on the way.
+        noise: Share of a latency below which a gain is not believed, even where the intervals do not overlap.
+        seconds_each: Time to measure a file for, in seconds.
+        seed: Seed of everything that draws.
     """
 
+    target: Target
     example: Tensor
-    finetune: Callable[[nn.Module, int], nn.Module]
-    accuracy: Callable[[Path], float]
-    latency_ms: Callable[[Sequence[Path]], Sequence[Timing]]
-    macs: Callable[[nn.Module], int]
+    images: NDArray[np.float32]
+    score: Callable[[NDArray[Any]], float]
     calibration: NDArray[np.float32]
+    finetune: Finetuning
+    macs: Callable[[nn.Module], int]
     tolerance: float
-    noise: float = 0.02
+    retrain: Retraining | None = None
     loss: Loss | None = None
+    noise: float = 0.02
+    seconds_each: float = 1.5
     seed: int = 0
+
+    def file(self, folder: Path, name: str) -> Path:
+        """Where a file of that name goes; the ending is the target's."""
+        return folder / f"{name}.{self.target.facts.format}"
+
+    def export(self, network: nn.Module, file: Path) -> None:
+        """Writes a network as a float file of the target.
+
+        Raises:
+            ValueError: it cannot be exported.
+            OSError: the file cannot be written.
+        """
+        self.target.export(network, tuple(self.example.shape[1:]), file)
+
+    def accuracy(self, file: Path) -> float:
+        """Accuracy in [0, 1] of a file, run on the target over the validation images.
+
+        Raises:
+            ValueError: the target does not run it.
+        """
+        return self.score(self.target.run(file, self.images))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A network and the file that stands for it on the device.
+    """A network and the file that stands for it on the target.
 
     Attributes:
-        network: a plain float module.
-        file: exported from it, perhaps quantized.
-        cuts: what made the network's shapes out of those of the network that compression began with.
-        precision: of the file: ``float32`` or ``int8``.
-        label: how a step tells its proposals apart, in words.
+        network: Plain float module.
+        file: File exported from it, perhaps quantized.
+        cuts: Cuts that made the network's shapes out of those of the network that compression began with.
+        precision: Number format of the file: ``fp32`` or ``int8``.
+        label: Words that tell the candidates of one step apart.
     """
 
     network: nn.Module
     file: Path
     cuts: tuple[Cut, ...] = ()
-    precision: str = "float32"
+    precision: str = "fp32"
     label: str = ""
 
 
 class Step(Protocol):
-    """One attempt to make a candidate better. A frozen dataclass with these two is a step."""
+    """One attempt to make a candidate better, registered in ``compress.steps.STEPS``.
 
-    @property
-    def name(self) -> str:
-        """Short, unique among the steps of a job."""
-        ...
+    Its fields are its settings in a recipe; what it needs at work comes by the context.
+    """
 
     @property
     def for_speed(self) -> bool:
-        """Kept only if the file is faster; otherwise only if it is more accurate."""
+        """Whether it is kept only if the file is faster; otherwise only if it is more accurate."""
         ...
 
     def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.candidate import Timing
+from results.timing import Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """One proposal as measured beside what it would replace.
+class Comparison:
+    """A candidate as measured beside what it would replace.
 
     Attributes:
-        before: latency of the file that is there.
-        after: latency of the proposed file, measured interleaved with it.
-        accuracy_before: of the file that is there, in [0, 1].
-        accuracy_after: of the proposed file, in [0, 1].
+        before: Latency of the file that is there.
+        after: Latency of the candidate's file, measured in turns with it.
+        accuracy_before: Accuracy of the file that is there, in [0, 1].
+        accuracy_after: Accuracy of the candidate's file, in [0, 1].
     """
 
     before: Timing
@@ -26,7 +26,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Decision:
     """Kept or undone, and the reason."""
 
     kept: bool
@@ -38,50 +38,54 @@ def is_faster(before: Timing, after: Timing, noise: float) -> bool:
     return after.high_ms < before.low_ms and after.median_ms < before.median_ms * (1 - noise)
 
 
-def judge_speed(trial: Trial, *, best_accuracy: float, tolerance: float, noise: float) -> Verdict:
+def decide_by_speed(
+    comparison: Comparison, *, best_accuracy: float, tolerance: float, noise: float
+) -> Decision:
     """A step for speed: kept if faster beyond the noise and at most ``tolerance`` below the best accuracy."""
-    before, after = trial.before, trial.after
+    before, after = comparison.before, comparison.after
     ratio = before.median_ms / after.median_ms
     times = f"{before.median_ms:.3f} to {after.median_ms:.3f} ms"
-    accuracies = f"{trial.accuracy_before:.2%} to {trial.accuracy_after:.2%}"
-    loss = best_accuracy - trial.accuracy_after
+    accuracies = f"{comparison.accuracy_before:.2%} to {comparison.accuracy_after:.2%}"
+    loss = best_accuracy - comparison.accuracy_after
     limit = f"{100 * loss:.2f} points below the best, {100 * tolerance:.2f} are allowed"
     if not is_faster(before, after, noise):
         kind = "slower" if after.low_ms > before.high_ms else "no faster beyond the noise"
-        return Verdict(
+        return Decision(
             kept=False,
             reason=f"{kind}: {before.median_ms:.3f} ms [{before.low_ms:.3f}, {before.high_ms:.3f}] before, "
             f"{after.median_ms:.3f} ms [{after.low_ms:.3f}, {after.high_ms:.3f}] after",
         )
     if loss > tolerance + 1e-9:
-        return Verdict(
+        return Decision(
             kept=False,
             reason=f"{ratio:.2f} times as fast ({times}), but accuracy goes from {accuracies}: {limit}",
         )
-    return Verdict(
+    return Decision(
         kept=True, reason=f"{ratio:.2f} times as fast ({times}) and accurate enough ({accuracies})"
     )
 
 
-def judge_accuracy(trial: Trial) -> Verdict:
+def decide_by_accuracy(comparison: Comparison) -> Decision:
     """A step for accuracy: kept if there is more of it."""
-    accuracies = f"{trial.accuracy_before:.2%} to {trial.accuracy_after:.2%}"
-    if trial.accuracy_after > trial.accuracy_before:
-        return Verdict(kept=True, reason=f"more accurate: {accuracies}")
-    return Verdict(kept=False, reason=f"no more accurate: {accuracies}")
+    accuracies = f"{comparison.accuracy_before:.2%} to {comparison.accuracy_after:.2%}"
+    if comparison.accuracy_after > comparison.accuracy_before:
+        return Decision(kept=True, reason=f"more accurate: {accuracies}")
+    return Decision(kept=False, reason=f"no more accurate: {accuracies}")
 
 
-def choose(trials: Sequence[Trial], verdicts: Sequence[Verdict], *, for_speed: bool) -> int | None:
-    """Index of the proposal to report, and to keep where its verdict says so.
+def choose(
+    comparisons: Sequence[Comparison], decisions: Sequence[Decision], *, for_speed: bool
+) -> int | None:
+    """Index of the candidate to report, and to keep where its decision says so.
 
-    Of those that may be kept the fastest, and of those that cannot be told from it the most accurate; for a
-    step for accuracy the most accurate. None where there is no proposal.
+    The fastest of those that may be kept, and of those that cannot be told from it the most accurate; for a
+    step for accuracy the most accurate. None where there is no candidate.
     """
-    if not trials:
+    if not comparisons:
         return None
-    allowed = [index for index, verdict in enumerate(verdicts) if verdict.kept] or list(range(len(trials)))
+    allowed = [i for i, decision in enumerate(decisions) if decision.kept] or list(range(len(comparisons)))
     if for_speed:
-        fastest = min(allowed, key=lambda index: trials[index].after.median_ms)
-        reach = trials[fastest].after.high_ms
-        allowed = [index for index in allowed if trials[index].after.low_ms <= reach]
-    return max(allowed, key=lambda index: trials[index].accuracy_after)
+        fastest = min(allowed, key=lambda index: comparisons[index].after.median_ms)
+        reach = comparisons[fastest].after.high_ms
+        allowed = [index for index in allowed if comparisons[index].after.low_ms <= reach]
+    return max(allowed, key=lambda index: comparisons[index].accuracy_after)

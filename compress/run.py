@@ -11,30 +11,14 @@ from pathlib import Path
 
 from torch import nn
 
-from compress.candidate import Candidate, Context, Step, Timing
-from compress.decision import Trial, Verdict, choose, judge_accuracy, judge_speed
-from compress.onnx.export import export_onnx
-from compress.onnx.why import explain
-from compress.saved import FILE, restore, save
+from compress.candidate import Candidate, Context, Step
+from compress.decision import Comparison, Decision, choose, decide_by_accuracy, decide_by_speed
+from compress.saved import is_saved, restore, save
+from compress.steps.registry import step_names, unmet_needs
+from compress.why import explain
 from results.files import append_line, read_lines
 from results.records import StepRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compressed:
-    """Where a network's compression ended.
-
-    Attributes:
-        network: the last float network that was kept.
-        file: its file.
-        precision: of the file: ``float32`` or ``int8``.
-        steps: one record a step, in order.
-    """
-
-    network: nn.Module
-    file: Path
-    precision: str
-    steps: tuple[StepRecord, ...]
+from results.timing import Timing
 
 
 def run_steps(
@@ -46,7 +30,7 @@ def run_steps(
     folder: Path,
     log: Path,
     progress: Callable[[StepRecord], None] = lambda _: None,
-) -> Compressed:
+) -> tuple[Candidate, tuple[StepRecord, ...]]:
     """Tries the steps in order and undoes each that does not pay.
 
     A step for speed is kept if its file is measured faster than the one before, beyond the noise, and the
@@ -54,135 +38,203 @@ def run_steps(
     is more accurate. Killed at any point and called again with the same arguments, it goes on after the
     last recorded step.
 
+    Whatever a step raises costs that step alone: it is undone, with what was raised as its reason. Only an
+    OSError (the disk is full, the target is gone) ends the run, which goes on from there.
+
     Args:
-        name: of the network, in the records.
-        network: where compression begins; it is left untouched.
-        steps: tried in order; their names must differ.
-        context: what they may call.
-        folder: of this network's files; a resumed run finds the kept networks there.
-        log: one record a line, shared by all networks of a run.
-        progress: called with each new record.
+        name: Name of the network in the records.
+        network: Network that compression begins with; it is left untouched.
+        steps: Steps in order. The second of one kind is called ``prune-2`` in the records.
+        context: What the steps may call.
+        folder: Folder of this network's files; a resumed run finds the kept networks there.
+        log: File of records, one a line, shared by all networks of a run.
+        progress: Called with each new record.
+
+    Returns:
+        The last candidate that was kept, and a record of each step in order.
 
     Raises:
-        ValueError: the log holds other steps for this network than are asked for, or a saved network
-            does not fit.
-        OSError: a file cannot be written.
+        ValueError: the log holds other steps for this network than are asked for, a saved network does not
+            fit, or the network itself cannot be exported or does not run on the target.
+        OSError: a file cannot be written, or the target is gone.
     """
-    names = [step.name for step in steps]
-    if len(set(names)) != len(names):
-        raise ValueError(f"the steps of a job need different names, got {', '.join(names)}")
-    done = [step for step in map(StepRecord.from_json, read_lines(log)) if step.network == name]
-    if [step.step for step in done] != names[: len(done)]:
+    names = step_names(steps)
+    done = [record for record in map(StepRecord.from_json, read_lines(log)) if record.network == name]
+    if [record.step for record in done] != names[: len(done)]:
         raise ValueError(
-            f"{log} has the steps {', '.join(step.step for step in done)} for {name}, but {', '.join(names)} "
-            "were asked for; delete it to compress again"
+            f"{log} has the steps {', '.join(record.step for record in done)} for {name}, but "
+            f"{', '.join(names)} were asked for; delete it to compress again"
         )
     current = _start(network, context, folder)
     accuracy = best = done[0].accuracy_before if done else context.accuracy(current.file)
     records: list[StepRecord] = []
-    for index, step in enumerate(steps):
-        place = folder / f"{index + 1}_{step.name}"
+    for index, (step, step_name) in enumerate(zip(steps, names, strict=True)):
+        place = folder / f"{index + 1}_{step_name}"
         if index < len(done):
             record = done[index]
             if record.kept:
                 current = restore(network, context.example, place)
         else:
-            current, record = _try(name, step, current, context, place, accuracy=accuracy, best=best)
+            began = time.perf_counter()
+            tried = _try(step, current, context, place, accuracy=accuracy, best=best)
+            record = _record(name, step_name, current, tried, context, seconds=time.perf_counter() - began)
+            current = tried.result
             append_line(log, record.to_json())
             progress(record)
         if record.kept and record.accuracy_after is not None:
             accuracy, best = record.accuracy_after, max(best, record.accuracy_after)
         records.append(record)
-    return Compressed(
-        network=current.network, file=current.file, precision=current.precision, steps=tuple(records)
-    )
+    return current, tuple(records)
 
 
 def _start(network: nn.Module, context: Context, folder: Path) -> Candidate:
     place = folder / "0_start"
-    if (place / FILE).exists():
+    if is_saved(place):
         return restore(network, context.example, place)
-    file = place / "exported.onnx"
-    export_onnx(network, context.example, file)
+    file = context.file(place, "exported")
+    context.export(network, file)
     saved = save(Candidate(network=copy.deepcopy(network), file=file), place)
     file.unlink()
     return saved
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """What came of a step.
+
+    Attributes:
+        result: Candidate to go on with, saved where it is a new one.
+        decision: Whether it was kept, and why.
+        before: Latency of the file that was there.
+        accuracy: Accuracy of the file that was there, in [0, 1].
+        after: Candidate the decision is about; None where there was none, as with the next two.
+        comparison: That candidate beside what it would replace.
+        size_bytes: Size of its file.
+        why: Sentences on where its time goes, if it was undone.
+    """
+
+    result: Candidate
+    decision: Decision
+    before: Timing
+    accuracy: float
+    after: Candidate | None = None
+    comparison: Comparison | None = None
+    size_bytes: int | None = None
+    why: tuple[str, ...] = ()
+
+
 def _try(
-    name: str, step: Step, current: Candidate, context: Context, place: Path, *, accuracy: float, best: float
-) -> tuple[Candidate, StepRecord]:
-    """The candidate to go on with, saved where it is a new one, and the record of the step."""
-    began = time.perf_counter()
+    step: Step, current: Candidate, context: Context, place: Path, *, accuracy: float, best: float
+) -> _Tried:
     scratch = place.with_name(f"{place.name}.tried")
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed attempt left
     scratch.mkdir(parents=True)
-    proposals, before, trials, reason = _measure(step, current, context, scratch, accuracy)
-    verdicts = [_judge(step, trial, context, best) for trial in trials]
-    chosen = choose(trials, verdicts, for_speed=step.for_speed)
-    after, kept, result = None, False, current
-    if chosen is not None:
-        after, kept, reason = proposals[chosen], verdicts[chosen].kept, verdicts[chosen].reason
-    size_after = after.file.stat().st_size if after else None
-    why = _why(current, after, context) if after and step.for_speed and not kept else ()
-    if after and kept:
-        result = save(after, place)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return result, StepRecord(
+    try:
+        candidates, comparisons, problem = _compare(step, current, context, scratch, accuracy)
+        decisions = [_decide(step, comparison, context, best) for comparison in comparisons]
+        chosen = choose(comparisons, decisions, for_speed=step.for_speed)
+        if chosen is None:
+            (before,) = _measure(context, [current.file])
+            _refuse_unmeasured(current.file, before, context)
+            decision = Decision(kept=False, reason=problem)
+            return _Tried(result=current, decision=decision, before=before, accuracy=accuracy)
+        after, comparison, decision = candidates[chosen], comparisons[chosen], decisions[chosen]
+        return _Tried(
+            result=save(after, place) if decision.kept else current,
+            decision=decision,
+            before=comparison.before,
+            accuracy=accuracy,
+            after=after,
+            comparison=comparison,
+            size_bytes=after.file.stat().st_size,
+            why=_why(current, after, context) if step.for_speed and not decision.kept else (),
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _compare(
+    step: Step, current: Candidate, context: Context, folder: Path, accuracy: float
+) -> tuple[list[Candidate], list[Comparison], str]:
+    """The candidates that run, each beside what is there, or why there are none."""
+    try:
+        if problem := unmet_needs(step, context.target.facts):
+            return [], [], problem
+        proposed = step.propose(current, context, folder)
+        before, *others = _measure(context, [current.file, *(candidate.file for candidate in proposed)])
+        _refuse_unmeasured(current.file, before, context)
+        candidates, comparisons, problem = [], [], "there was nothing to propose"
+        for candidate, after in zip(proposed, others, strict=True):
+            if after.status != "measured":
+                problem = f"{candidate.label or 'its file'} does not run on the target: {after.reason}"
+                continue
+            candidates.append(candidate)
+            comparisons.append(
+                Comparison(
+                    before=before,
+                    after=after,
+                    accuracy_before=accuracy,
+                    accuracy_after=context.accuracy(candidate.file),
+                )
+            )
+        return candidates, comparisons, problem
+    except OSError:  # the disk is full or the target is gone: of no step's making
+        raise
+    except ValueError as error:  # what steps, exporters and targets raise where they cannot
+        return [], [], str(error)
+    except Exception as error:  # whatever a strange step, network or library raises
+        return [], [], f"failed: {str(error).strip() or 'no message'} ({type(error).__name__})"
+
+
+def _measure(context: Context, files: Sequence[Path]) -> list[Timing]:
+    return context.target.measure(files, budget_s=context.seconds_each * len(files))
+
+
+def _refuse_unmeasured(file: Path, timing: Timing, context: Context) -> None:
+    if timing.status != "measured":
+        raise ValueError(f"{file} does not run on target {context.target.facts.profile!r}: {timing.reason}")
+
+
+def _decide(step: Step, comparison: Comparison, context: Context, best: float) -> Decision:
+    if not step.for_speed:
+        return decide_by_accuracy(comparison)
+    return decide_by_speed(comparison, best_accuracy=best, tolerance=context.tolerance, noise=context.noise)
+
+
+def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, ...]:
+    """Where the time goes in a candidate that was undone; nothing where the target does not tell."""
+    target = context.target
+    images = context.calibration[: target.facts.batch]
+    try:
+        before, now = (target.operator_times(file, images) for file in (current.file, after.file))
+        return explain(before, now, after.network)
+    except ValueError:
+        return ()
+
+
+def _record(
+    name: str, step_name: str, current: Candidate, tried: _Tried, context: Context, *, seconds: float
+) -> StepRecord:
+    after, comparison = tried.after, tried.comparison
+    return StepRecord(
         network=name,
-        step=step.name,
-        kept=kept,
-        reason=reason,
+        step=step_name,
+        kept=tried.decision.kept,
+        reason=tried.decision.reason,
         proposal=after.label if after else "",
-        accuracy_before=accuracy,
-        accuracy_after=None if chosen is None else trials[chosen].accuracy_after,
-        latency_ms_before=before.median_ms,
-        latency_ms_after=None if chosen is None else trials[chosen].after.median_ms,
+        accuracy_before=tried.accuracy,
+        accuracy_after=comparison.accuracy_after if comparison else None,
+        latency_ms_before=tried.before.median_ms,
+        latency_ms_after=comparison.after.median_ms if comparison else None,
         size_bytes_before=current.file.stat().st_size,
-        size_bytes_after=size_after,
+        size_bytes_after=tried.size_bytes,
         macs_before=context.macs(current.network),
         macs_after=context.macs(after.network) if after else None,
         params_before=_params(current.network),
         params_after=_params(after.network) if after else None,
-        seconds=time.perf_counter() - began,
-        why=why,
+        seconds=seconds,
+        why=tried.why,
     )
-
-
-def _measure(
-    step: Step, current: Candidate, context: Context, folder: Path, accuracy: float
-) -> tuple[list[Candidate], Timing, list[Trial], str]:
-    """Proposals, the latency of what is there, a trial of each proposal, or why there is none."""
-    try:
-        proposals, problem = step.propose(current, context, folder), ""
-        before, *others = context.latency_ms([current.file, *(proposal.file for proposal in proposals)])
-    except ValueError as error:  # nothing to propose, or a file that the device does not run
-        proposals, problem = [], str(error)
-        before, *others = context.latency_ms([current.file])
-    trials = [
-        Trial(
-            before=before,
-            after=after,
-            accuracy_before=accuracy,
-            accuracy_after=context.accuracy(proposal.file),
-        )
-        for proposal, after in zip(proposals, others, strict=True)
-    ]
-    return proposals, before, trials, problem
-
-
-def _judge(step: Step, trial: Trial, context: Context, best: float) -> Verdict:
-    if not step.for_speed:
-        return judge_accuracy(trial)
-    return judge_speed(trial, best_accuracy=best, tolerance=context.tolerance, noise=context.noise)
-
-
-def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, ...]:
-    """Where the time goes in a proposal that was undone; nothing where this machine cannot run it."""
-    try:
-        return explain(current.file, after.file, context.calibration[:1]).sentences
-    except ValueError:
-        return ()
 
 
 def _params(network: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""A candidate on the disk: weights as safetensors, the cuts that give the shapes, the ONNX file.
+"""A candidate on the disk: weights as safetensors, the cuts that give the shapes, the target's file.
 
 Nothing is pickled. A pruned network is rebuilt by making the recorded cuts in the network that compression
 began with, then loading the weights.
@@ -17,27 +17,34 @@ from compress.candidate import Candidate
 from compress.pruning.channels import Cut, cut_channels
 from results.files import read_json, write_atomic, write_json
 
-WEIGHTS, SHAPE, FILE = "network.safetensors", "candidate.json", "model.onnx"
+WEIGHTS, SHAPE = "network.safetensors", "candidate.json"
 
 
 def save(candidate: Candidate, place: Path) -> Candidate:
-    """Writes a candidate under ``place`` and returns it with its file there; the ONNX file comes last."""
+    """Writes a candidate under ``place`` and returns it with its file there."""
     tensors = candidate.network.state_dict().items()
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}
+    file = place / f"model{candidate.file.suffix}"
     write_atomic(place / WEIGHTS, safetensors.torch.save(weights))
+    write_atomic(file, candidate.file.read_bytes())
     cuts = [cut.to_json() for cut in candidate.cuts]
-    write_json(place / SHAPE, {"precision": candidate.precision, "cuts": cuts})
-    write_atomic(place / FILE, candidate.file.read_bytes())
-    return replace(candidate, file=place / FILE)
+    # Last: where it is, all is there.
+    write_json(place / SHAPE, {"file": file.name, "precision": candidate.precision, "cuts": cuts})
+    return replace(candidate, file=file)
+
+
+def is_saved(place: Path) -> bool:
+    """Whether a candidate lies whole under ``place``."""
+    return (place / SHAPE).exists()
 
 
 def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
     """The candidate that was saved under ``place``.
 
     Args:
-        original: the network that compression began with; it is left untouched.
-        example: an input (B, ...).
-        place: where it was saved.
+        original: Network that compression began with; it is left untouched.
+        example: An input, (B, ...).
+        place: Folder it was saved in.
 
     Raises:
         ValueError: a file is damaged, or belongs to another network.
@@ -53,23 +60,28 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
             f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
             f"{place.parent} and the compression log to compress again"
         ) from error
-    return Candidate(network=network, file=place / FILE, cuts=cuts, precision=saved["precision"])
+    return Candidate(
+        network=network,
+        file=place / saved.get("file", "model.onnx"),  # the one format that there was before files had names
+        cuts=cuts,
+        precision="fp32" if saved["precision"] == "float32" else saved["precision"],
+    )
 
 
 def last_kept(original: nn.Module, example: Tensor, folder: Path) -> Candidate:
     """The candidate that the compression of a network ended with.
 
     Args:
-        original: the network that compression began with; it is left untouched.
-        example: an input (B, ...).
-        folder: of the network's steps, each in a folder that begins with its number.
+        original: Network that compression began with; it is left untouched.
+        example: An input, (B, ...).
+        folder: Folder of the network's steps, each in a folder that begins with its number.
 
     Raises:
         ValueError: a file is damaged, or belongs to another network.
         FileNotFoundError: nothing was saved there.
     """
     places = [
-        path.parent for path in folder.glob(f"*/{FILE}") if path.parent.name.partition("_")[0].isdigit()
+        path.parent for path in folder.glob(f"*/{SHAPE}") if path.parent.name.partition("_")[0].isdigit()
     ]
     if not places:
         raise FileNotFoundError(f"{folder} holds no compressed network; compress again")

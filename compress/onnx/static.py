@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from compress.onnx.export import INPUT_NAME
 from results.files import write_atomic
+from results.names import unknown
 
 RangeMethod = Literal["minmax", "percentile", "entropy"]
 
@@ -31,6 +33,25 @@ PRODUCTS = ("Conv", "Gemm", "MatMul")
 CONVOLUTIONS = ("Conv", "Gemm")
 """Only what has weights: attention's products stay float."""
 
+OperatorSet = Literal["every operator", "products and sums", "convolutions"]
+OPERATORS: dict[OperatorSet, tuple[str, ...]] = {
+    "every operator": EVERY_OPERATOR,
+    "products and sums": (*PRODUCTS, "Add", "Relu"),
+    "convolutions": CONVOLUTIONS,
+}
+"""Sets of operators by the names that recipes have for them."""
+
+
+def operators_of(name: OperatorSet) -> tuple[str, ...]:
+    """Types of the operators in a set of ``OPERATORS``.
+
+    Raises:
+        ValueError: there is no such set.
+    """
+    if name not in OPERATORS:
+        raise ValueError(unknown("set of operators", name, OPERATORS))
+    return OPERATORS[name]
+
 
 def quantize_static(
     path: Path,
@@ -39,7 +60,6 @@ def quantize_static(
     *,
     operators: Collection[str] = EVERY_OPERATOR,
     ranges: RangeMethod = "minmax",
-    keep_float: Collection[str] = (),
     per_channel: bool = True,
     reduce_range: bool = False,
     activation_ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -48,18 +68,17 @@ def quantize_static(
     """Writes an int8 version of a float ONNX file, atomically.
 
     Args:
-        path: the float file, as ``export_onnx`` wrote it.
-        images: calibration images, float32 (N, ...), preprocessed as in training; 100 to 1000 are enough.
-        target: where the int8 file goes.
-        operators: types of operators to quantize (``Conv``, ``Gemm``); none named means all that can be.
-        ranges: how an activation's range follows from what was seen: the extremes, the 99.999th
+        path: Float file, as ``export_onnx`` wrote it.
+        images: Calibration images, float32 (N, ...), preprocessed as in training; 100 to 1000 are enough.
+        target: Path of the int8 file.
+        operators: Types of operators to quantize (``Conv``, ``Gemm``); none named means all that can be.
+        ranges: Way in which an activation's range follows from what was seen: the extremes, the 99.999th
             percentile, or least entropy.
-        keep_float: names of nodes that stay float.
-        per_channel: a scale for each output channel of a weight; otherwise one for the whole.
-        reduce_range: 7-bit weights, for x86 CPUs without VNNI, whose 16-bit sums saturate.
+        per_channel: Whether each output channel of a weight has its scale; otherwise the whole has one.
+        reduce_range: Whether weights have 7 bits, for x86 CPUs without VNNI, whose 16-bit sums saturate.
         activation_ranges: (low, high) by tensor name, used in place of the calibrated ranges (a
             quantization-aware training has learned them).
-        batch_size: calibration images at a time.
+        batch_size: Calibration images in a call, where the file leaves it open.
 
     Raises:
         ValueError: no images, an unknown range method, images of the wrong shape, or a file that cannot
@@ -85,6 +104,7 @@ def quantize_static(
     with tempfile.TemporaryDirectory() as folder, _quiet():
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         try:
+            batch_size = _fixed_batch(path) or batch_size
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
             quantization.quantize_static(
                 str(prepared),
@@ -92,7 +112,6 @@ def quantize_static(
                 _Calibration(images, batch_size),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(operators) or None,
-                nodes_to_exclude=list(keep_float),
                 per_channel=per_channel,
                 reduce_range=reduce_range,
                 activation_type=quantization.QuantType.QUInt8,
@@ -103,6 +122,12 @@ def quantize_static(
         except Exception as error:  # the runtime's exception classes share no base but Exception
             raise ValueError(f"{path} cannot be quantized: {error}") from error
         write_atomic(target, quantized.read_bytes())
+
+
+def _fixed_batch(path: Path) -> int:
+    """Images that a file takes in a call; 0 where any number will do."""
+    size: int = onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    return size
 
 
 class _Calibration:

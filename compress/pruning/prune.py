@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compress.pruning.channels import Cut, cut_channels, dependency_graph
 from compress.pruning.groups import ChannelGroup, Refused, channel_groups, why_not
-from compress.pruning.importance import NEEDS_GRADIENTS, Importance, criterion
+from compress.pruning.importance import Importance, criterion
 
 COUNTS = 16
 """The largest block of channels of ONNX Runtime's CPU kernels (AVX-512; 8 with AVX2 and Neon)."""
@@ -42,7 +43,7 @@ def prune(
     *,
     keep: float,
     counts: int | Sequence[int] = COUNTS,
-    importance: str | Importance = "l2",
+    importance: str | Mapping[str, Any] | Importance = "l2",
     across_layers: bool = False,
     loss: Loss | None = None,
     ignore: Collection[str] = (),
@@ -51,19 +52,21 @@ def prune(
     """Cuts the least important channels of every group.
 
     Args:
-        network: any module; it is left untouched.
-        example: an input (B, ...).
-        keep: share of the channels to keep, in (0, 1).
-        counts: what channel counts may become: multiples of this, or one of these (a device's latency
+        network: Any module; it is left untouched.
+        example: An input, (B, ...).
+        keep: Share of the channels to keep, in (0, 1).
+        counts: Channel counts that are allowed: multiples of this, or one of these (a device's latency
             staircase says which counts cost no more than the next lower ones). The default keeps ONNX
             Runtime's blocked kernels in use on any CPU; off their block a pooling can take ten times
             as long.
-        importance: a criterion by name or a callable.
-        across_layers: rank the channels of all groups together, so that some layers lose more than
-            others; otherwise each keeps the same share.
-        loss: needed by the criteria that read gradients (``taylor``).
-        ignore: names of layers (or of modules that hold them) whose output channels stay.
-        seed: of the criteria that draw.
+        importance: Criterion by name, or as a mapping of ``kind`` (its name) and its settings, or a function
+            of a group of your own.
+        across_layers: Whether the channels of all groups are ranked together, so that some layers lose more
+            than others; otherwise each keeps the same share.
+        loss: Loss of a network. Criteria that read gradients need it; a function of your own finds gradients
+            where it is given.
+        ignore: Names of layers (or of modules that hold them) whose output channels stay.
+        seed: Seed of the criteria that draw.
 
     Raises:
         ValueError: a share outside (0, 1), counts that are not positive, an unknown criterion, no loss
@@ -107,16 +110,16 @@ def _run_scores(
     network: nn.Module,
     example: Tensor,
     groups: Sequence[ChannelGroup],
-    importance: str | Importance,
+    importance: str | Mapping[str, Any] | Importance,
     loss: Loss | None,
     seed: int,
 ) -> list[Tensor]:
     """For each group one score a run, float (channels / run,), with mean 1 over the group."""
-    score = criterion(importance, seed) if isinstance(importance, str) else importance
+    asked = criterion(importance, seed)
     scored = copy.deepcopy(network)
-    if importance in NEEDS_GRADIENTS:
-        if loss is None:
-            raise ValueError(f"importance {importance!r} reads gradients: pass a loss")
+    if asked.needs_gradients and loss is None:
+        raise ValueError(f"importance {asked.name!r} reads gradients: pass a loss")
+    if loss is not None and (asked.needs_gradients or callable(importance)):
         scored.zero_grad()
         loss(scored).backward()
     graph = dependency_graph(scored, example)
@@ -126,10 +129,10 @@ def _run_scores(
         module = modules[group.root]
         handler = graph.get_pruner_of_module(module).prune_out_channels
         whole = graph.get_pruning_group(module, handler, list(range(group.channels)))
-        values = score(whole).detach().float().cpu()
+        values = asked.score(whole).detach().float().cpu()
         if values.shape != (group.channels,) or not torch.isfinite(values).all():
             raise ValueError(
-                f"importance {importance!r} gave {tuple(values.shape)} scores for the {group.channels} "
+                f"importance {asked.name!r} gave {tuple(values.shape)} scores for the {group.channels} "
                 f"channels of {group.root}, or some that are not finite"
             )
         by_run = values.reshape(-1, group.run).mean(dim=1)  # (runs,)

@@ -88,10 +88,10 @@ def _names(recipe: Recipe) -> list[str]:
 
 def _parts(recipe: Recipe) -> list[str]:
     """Problems of the parts, and of what they need."""
+    from compress.steps import STEPS
     from nas.rules import RULES
     from nas.search import searcher
     from runners.data.sources import SOURCES, resolved
-    from runners.stages.compress import STEPS
 
     searchers = _registry("searcher", {name: searcher.searcher(name) for name in searcher.searchers()})
     problems = []

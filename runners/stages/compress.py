@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from compress.candidate import Context, Step
-from compress.onnx.verify import accuracy as file_accuracy
-from compress.pruning.prune import COUNTS
-from compress.run import Compressed, run_steps
-from compress.steps import Finetune, Prune, Quantize, QuantizeAware
+from compress.candidate import Candidate, Context, Retraining, Step
+from compress.pruning.prune import Loss
+from compress.run import run_steps
+from compress.steps import STEPS
 from nas.costs.counts.analytic import count
 from nas.supernet import Supernet
 from nas.supernet.calibration import recalibrate
 from results.files import read_json, write_json
 from results.records import FrontEntry, SearchSummary, StepRecord
-from results.registry import Registry
 from runners.console import Console
 from runners.data.prepared import RunData
 from runners.measuring.stopwatch import Timing
+from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.stages.train import mix_of, train_settings
+from runners.targets.adapter import OnnxTarget
 from runners.targets.target import Device
 from runners.training.finetuning import FinetuneSettings, finetune
-from runners.training.retraining import Retrain
 from runners.training.standalone import train_alone
 from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5
+_LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
-
-STEPS: Registry[Callable[..., Step]] = Registry("compression step")
-STEPS.add("finetune", lambda: Finetune())
-STEPS.add("quantize", lambda: Quantize(), needs={"int8"})
-STEPS.add("quantize_aware", lambda: QuantizeAware(), needs={"int8"})
-
-
-@STEPS.register("retrain")
-def _retrain(train: Callable[[int, int | None], nn.Module], *, epochs: int | None = None) -> Step:
-    return Retrain(train=lambda seed: train(seed, epochs))
-
-
-@STEPS.register("prune")
-def _prune(
-    *,
-    keep: float | tuple[float, ...] = 0.75,
-    counts: int | tuple[int, ...] = COUNTS,
-    importance: str = "l2",
-    across_layers: bool = False,
-) -> Step:
-    shares = keep if isinstance(keep, tuple) else (keep,)
-    return Prune(keep=shares, counts=counts, importance=importance, across_layers=across_layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +42,13 @@ class Compressing:
     """What compression works with.
 
     Attributes:
-        supernet: networks are extracted from it.
-        data: trained on, calibrated with, and judged on its validation images.
-        target: files are made for it and measured on it.
-        recipe: of the run.
-        device: where networks are trained.
-        folder: ``compress/`` of the run.
-        console: where it speaks.
+        supernet: Supernet that networks are extracted from.
+        data: Data to train on, to calibrate with, and to judge by.
+        target: Target that files are made for and measured on.
+        recipe: Recipe of the run.
+        device: Device that networks are trained on.
+        folder: Folder ``compress/`` of the run.
+        console: Console of the run.
     """
 
     supernet: Supernet
@@ -125,22 +104,26 @@ def compressed_entries(folder: Path, summary: SearchSummary) -> list[FrontEntry]
     return [by_name[name] for name in names]
 
 
-def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> list[Compressed]:
+def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> list[Candidate]:
     """Networks of the front as compression left them; finished steps are read, not repeated."""
     with work.console.progress("training") as bar:
-        context = _context(work, lambda done, total: bar.update(done, total))
-        return [
-            run_steps(
+
+        def on_step(done: int, total: int) -> None:
+            bar.update(done, total)
+
+        context, found = _context(work, on_step), []
+        for entry in entries:
+            candidate, _ = run_steps(
                 entry.name,
                 calibrated(work.supernet, work.data, entry.arch),
-                _steps(work, entry, lambda done, total: bar.update(done, total)),
-                context,
+                configured_steps(work.recipe.compress.steps),
+                replace(context, retrain=_retraining(work, entry, on_step)),
                 folder=work.folder / entry.name,
                 log=work.folder / "steps.jsonl",
                 progress=lambda record: _tell(work.console, record),
             )
-            for entry in entries
-        ]
+            found.append(candidate)
+        return found
 
 
 def chosen_from_front(summary: SearchSummary, networks: int) -> list[FrontEntry]:
@@ -194,69 +177,79 @@ def measure_files(target: Device, files: Sequence[Path]) -> list[Timing]:
     return timings
 
 
-def _steps(work: Compressing, entry: FrontEntry, on_step: Callable[[int, int], None]) -> list[Step]:
-    steps: list[Step] = []
-    for part in work.recipe.compress.steps:
-        if STEPS[part.kind].needs <= set(work.target.profile.precisions):
-            make = STEPS.configured(part.kind, part.settings)
-            trains = part.kind == "retrain"
-            steps.append(
-                make(lambda seed, epochs: _alone(work, entry, seed, epochs, on_step)) if trains else make()
-            )
-    return steps
+def configured_steps(parts: Iterable[Part]) -> list[Step]:
+    """The steps that a recipe asks for, with their settings."""
+    return [STEPS.configured(part.kind, part.settings)() for part in parts]
 
 
-def _alone(
-    work: Compressing, entry: FrontEntry, seed: int, epochs: int | None, on_step: Callable[[int, int], None]
-) -> nn.Module:
-    """The network of an entry trained from scratch on labels, with the supernet's settings."""
-    recipe = work.recipe
-    settings = train_settings(recipe.train)
-    checkpoint = work.folder / entry.name / "retrain.checkpoint"
-    trained = train_alone(
-        work.supernet.space,
-        entry.arch,
-        *work.data.training_tensors(work.device),
-        work.data.prepare,
-        replace(settings, epochs=epochs or settings.epochs),
-        seed=seed,
-        checkpoint=checkpoint,
-        on_step=on_step,
-        mix=mix_of(recipe.train, len(work.data.classes)),
-    )
-    network = recalibrate(trained.extract(entry.arch).cpu(), work.data.calibration)
-    checkpoint.unlink(missing_ok=True)
-    return network
+def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, int], None]) -> Retraining:
+    """Training of the network of an entry from scratch on labels, with the supernet's settings."""
+
+    def retrained(*, seed: int, epochs: int | None = None) -> nn.Module:
+        recipe = work.recipe
+        settings = train_settings(recipe.train)
+        checkpoint = work.folder / entry.name / "retrain.checkpoint"
+        trained = train_alone(
+            work.supernet.space,
+            entry.arch,
+            *work.data.training_tensors(work.device),
+            work.data.prepare,
+            replace(settings, epochs=epochs or settings.epochs),
+            seed=seed,
+            checkpoint=checkpoint,
+            on_step=on_step,
+            mix=mix_of(recipe.train, len(work.data.classes)),
+        )
+        network = recalibrate(trained.extract(entry.arch).cpu(), work.data.calibration)
+        checkpoint.unlink(missing_ok=True)
+        return network
+
+    return retrained
 
 
 def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
     recipe, data = work.recipe.compress, work.data
-    validation = (data.images(data.splits.val).numpy(), data.splits.val.labels.numpy())
+    labels = data.splits.val.labels.numpy()
     teacher = calibrated(work.supernet, data, work.supernet.space.largest()).to(work.device)
-    settings = finetune_settings(work.recipe, recipe.recovery.epochs)
+    seed = work.recipe.seed if recipe.seed is None else recipe.seed
 
-    def trained(network: nn.Module, seed: int) -> nn.Module:
+    def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
         tuned = finetune(
             network.to(work.device),
             teacher,
             *data.training_tensors(work.device),
             data.prepare,
-            settings,
+            finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs),
             seed=seed,
             on_step=on_step,
         )
         return tuned.cpu()
 
     return Context(
+        target=OnnxTarget(work.target),
         example=data.example,
-        finetune=trained,
-        accuracy=lambda file: file_accuracy(file, validation),
-        latency_ms=lambda files: measure_files(work.target, files),
-        macs=lambda network: count(network, data.input_shape).macs,
+        images=data.images(data.splits.val).numpy(),
+        score=lambda outputs: float((outputs.argmax(axis=1) == labels).mean()),
         calibration=data.training_images(recipe.calibration_images).numpy(),
+        finetune=finetuned,
+        loss=_loss(data, seed),
+        macs=lambda network: count(network, data.input_shape).macs,
         tolerance=recipe.tolerance,
-        seed=work.recipe.seed if recipe.seed is None else recipe.seed,
+        seconds_each=_SECONDS_EACH,
+        seed=seed,
     )
+
+
+def _loss(data: RunData, seed: int) -> Loss:
+    """Loss of a network on the CPU, on a few hundred training images, drawn once."""
+    train = data.splits.train
+    drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:_LOSS_IMAGES]
+    images, labels = data.prepare(train.images[drawn], None), train.labels[drawn]
+
+    def loss(network: nn.Module) -> Tensor:
+        return F.cross_entropy(network(images), labels)
+
+    return loss
 
 
 def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
@@ -273,5 +266,5 @@ def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
 
 
 def _tell(console: Console, record: StepRecord) -> None:
-    verdict = "kept" if record.kept else "undone"
-    console.say(f"{record.network}, {record.step}: {verdict}; {record.reason} ({record.seconds:.0f} s)")
+    outcome = "kept" if record.kept else "undone"
+    console.say(f"{record.network}, {record.step}: {outcome}; {record.reason} ({record.seconds:.0f} s)")

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
-from compress.onnx.static import quantize_static
-from compress.onnx.why import explain
+from compress.onnx.static import OPERATORS, quantize_static
+from compress.onnx.times import operator_times
 from compress.pruning.prune import prune
-from compress.steps import OPERATORS
+from compress.why import explain
 from search_spaces.spaces.presets import preset
 
 REPEATS = 200
@@ -117,8 +117,9 @@ def figures(name: str, network: nn.Module, folder: Path) -> Figures:
     cells = " | ".join(f"{value:.3f} ({before / value:.2f}x)" for value in int8)
     reasons = []
     if int8[0] > 1.05 * min(before, *int8[1:]):
-        slow = explain(whole, files["every operator"], images[:1])
-        reasons = [f"{name}, int8 for every operator:", *(f"- {line}" for line in slow.sentences)]
+        old, new = (operator_times(file, images[:1]) for file in (whole, files["every operator"]))
+        sentences = explain(old, new, network)
+        reasons = [f"{name}, int8 for every operator:", *(f"- {line}" for line in sentences)]
     return Figures(
         pruning=pruning, int8=f"| {name} | {before:.3f} | {cells} | {quantize_s:.1f} |", reasons=reasons
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,28 +15,22 @@ import torch
 from torch import nn
 
 from compress.candidate import Candidate, Context
-from compress.decision import Trial, choose, is_faster, judge_accuracy, judge_speed
-from compress.onnx.file import OnnxFile
+from compress.decision import Comparison, choose, decide_by_accuracy, decide_by_speed, is_faster
 from compress.onnx.verify import verify
 from compress.run import run_steps
-from compress.steps import Finetune, Prune, Quantize
+from compress.saved import last_kept
+from compress.steps import STEPS, Finetune, Prune, Quantize, QuantizeAware, Retrain
+from compress.target import OperatorTime
 from results.files import read_lines
+from results.timing import Timing, not_measured
 from tests.compress.networks import EXAMPLE, digits_network, images
+from tests.compress.targets import FACTS, FakeTarget, around, context
 
 
-@dataclass(frozen=True)
-class Interval:
-    median_ms: float
-    low_ms: float
-    high_ms: float
-
-
-def around(median_ms: float, width_ms: float = 0.02) -> Interval:
-    return Interval(median_ms, median_ms - width_ms / 2, median_ms + width_ms / 2)
-
-
-def trial(before: float, after: float, accuracy_before: float = 0.9, accuracy_after: float = 0.9) -> Trial:
-    return Trial(
+def compared(
+    before: float, after: float, accuracy_before: float = 0.9, accuracy_after: float = 0.9
+) -> Comparison:
+    return Comparison(
         before=around(before),
         after=around(after),
         accuracy_before=accuracy_before,
@@ -54,40 +51,40 @@ def test_faster_means_beyond_interval_and_noise():
 @pytest.mark.parametrize(
     ("one", "kept", "reason"),
     [
-        (trial(1.0, 0.5), True, "2.00 times as fast (1.000 to 0.500 ms)"),
-        (trial(1.0, 0.5, accuracy_after=0.89), True, "accurate enough (90.00% to 89.00%)"),
-        (trial(1.0, 0.5, accuracy_after=0.88), False, "2.00 points below the best, 1.00 are allowed"),
-        (trial(1.0, 1.0), False, "no faster beyond the noise: 1.000 ms [0.990, 1.010] before"),
-        (trial(1.0, 1.5), False, "slower: "),
+        (compared(1.0, 0.5), True, "2.00 times as fast (1.000 to 0.500 ms)"),
+        (compared(1.0, 0.5, accuracy_after=0.89), True, "accurate enough (90.00% to 89.00%)"),
+        (compared(1.0, 0.5, accuracy_after=0.88), False, "2.00 points below the best, 1.00 are allowed"),
+        (compared(1.0, 1.0), False, "no faster beyond the noise: 1.000 ms [0.990, 1.010] before"),
+        (compared(1.0, 1.5), False, "slower: "),
     ],
 )
 def test_a_step_for_speed_says_why(one, kept, reason):
-    verdict = judge_speed(one, **LIMITS)
-    assert verdict.kept is kept
-    assert reason in verdict.reason
+    decision = decide_by_speed(one, **LIMITS)
+    assert decision.kept is kept
+    assert reason in decision.reason
 
 
 def test_losses_add_up_against_the_best_network():
-    one = trial(1.0, 0.5, accuracy_before=0.895, accuracy_after=0.887)  # 0.8 points here, 1.3 in all
-    assert not judge_speed(one, **LIMITS).kept
+    one = compared(1.0, 0.5, accuracy_before=0.895, accuracy_after=0.887)  # 0.8 points here, 1.3 in all
+    assert not decide_by_speed(one, **LIMITS).kept
 
 
 def test_a_step_for_accuracy_needs_more_of_it():
-    assert judge_accuracy(trial(1.0, 1.0, 0.9, 0.91)).reason == "more accurate: 90.00% to 91.00%"
-    assert not judge_accuracy(trial(1.0, 0.5, 0.9, 0.9)).kept
+    assert decide_by_accuracy(compared(1.0, 1.0, 0.9, 0.91)).reason == "more accurate: 90.00% to 91.00%"
+    assert not decide_by_accuracy(compared(1.0, 0.5, 0.9, 0.9)).kept
 
 
-def test_the_fastest_acceptable_proposal_is_chosen_and_accuracy_breaks_ties():
-    trials = [
-        trial(1.0, 0.3, accuracy_after=0.5),
-        trial(1.0, 0.5, accuracy_after=0.895),
-        trial(1.0, 0.51, accuracy_after=0.9),
-        trial(1.0, 0.7, accuracy_after=0.9),
+def test_the_fastest_acceptable_candidate_is_chosen_and_accuracy_breaks_ties():
+    several = [
+        compared(1.0, 0.3, accuracy_after=0.5),
+        compared(1.0, 0.5, accuracy_after=0.895),
+        compared(1.0, 0.51, accuracy_after=0.9),
+        compared(1.0, 0.7, accuracy_after=0.9),
     ]
-    verdicts = [judge_speed(one, **LIMITS) for one in trials]
-    assert [verdict.kept for verdict in verdicts] == [False, True, True, True]
-    assert choose(trials, verdicts, for_speed=True) == 2
-    assert choose(trials[:1], verdicts[:1], for_speed=True) == 0  # reported, not kept
+    decisions = [decide_by_speed(one, **LIMITS) for one in several]
+    assert [decision.kept for decision in decisions] == [False, True, True, True]
+    assert choose(several, decisions, for_speed=True) == 2
+    assert choose(several[:1], decisions[:1], for_speed=True) == 0  # reported, not kept
     assert choose([], [], for_speed=True) is None
 
 
@@ -95,43 +92,46 @@ def test_the_fastest_acceptable_proposal_is_chosen_and_accuracy_breaks_ties():
 class Scripted:
     """A step whose file says what it will be measured at, and whose weights say that it ran."""
 
-    name: str
     median_ms: float = 0.0
     accuracy: float = 0.0
     for_speed: bool = True
-    problem: str = ""
+    does: Callable[[], None] = lambda: None
 
-    def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:  # noqa: ARG002
-        if self.problem:
-            raise ValueError(self.problem)
+    def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
+        self.does()
         network = nn.Conv2d(1, 2, 1)
         network.load_state_dict(current.network.state_dict())
         with torch.no_grad():
             network.weight += 1
-        file = folder / "scripted.json"
+        file = context.file(folder, "scripted")
         file.write_text(json.dumps([self.median_ms, self.accuracy]))
-        return [replace(current, network=network, file=file, label=self.name)]
+        return [replace(current, network=network, file=file, label=f"{self.median_ms} ms")]
 
 
-def scripted_context(**changes: object) -> Context:
-    """Start: 1 ms at 90 %; a scripted file as it says."""
+def raising(error: BaseException) -> Callable[[], None]:
+    def raise_it() -> None:
+        raise error
 
-    def read(path: Path) -> list[float]:
-        try:
-            return json.loads(path.read_bytes())
-        except ValueError:
-            return [1.0, 0.9]
+    return raise_it
 
-    context = Context(
-        example=torch.zeros(1, 1, 4, 4),
-        finetune=lambda network, _: network,
-        accuracy=lambda path: read(path)[1],
-        latency_ms=lambda paths: [around(read(path)[0]) for path in paths],
-        macs=lambda network: sum(p.numel() for p in network.parameters()),
-        calibration=np.zeros((8, 1, 4, 4), np.float32),
-        tolerance=0.02,
+
+def told(path: Path) -> list[float]:
+    """Latency and accuracy of a file: as a scripted one says; 1 ms at 90 % for a real one."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return [1.0, 0.9]
+
+
+def scripted_target(**changes: Any) -> FakeTarget:
+    target = FakeTarget(
+        latency=lambda file: around(told(file)[0]), outputs=lambda file, images: np.array([told(file)[1]])
     )
-    return replace(context, **changes)
+    return replace(target, **changes)
+
+
+def scripted(**changes: Any) -> Context:
+    return context(**({"target": scripted_target()} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +139,17 @@ def begun(tmp_path_factory):
     """A folder where the network compression begins with is exported already."""
     folder = tmp_path_factory.mktemp("begun")
     network = nn.Conv2d(1, 2, 1)
-    run_steps("net", network, [], scripted_context(), folder=folder, log=folder / "steps.jsonl")
+    run_steps("net", network, [], scripted(), folder=folder, log=folder / "steps.jsonl")
     return folder, network
 
 
-STEPS = [
-    Scripted(name="better", median_ms=1.0, accuracy=0.95, for_speed=False),
-    Scripted(name="lossy", median_ms=0.5, accuracy=0.9),
-    Scripted(name="useless", problem="there is nothing to cut"),
-    Scripted(name="good", median_ms=0.4, accuracy=0.935),
+SCRIPT = [
+    Scripted(median_ms=1.0, accuracy=0.95, for_speed=False),
+    Scripted(median_ms=0.5, accuracy=0.9),
+    Scripted(does=raising(ValueError("there is nothing to cut"))),
+    Scripted(median_ms=0.4, accuracy=0.935),
 ]
+NAMES = ["scripted", "scripted-2", "scripted-3", "scripted-4"]
 
 
 def _copy(begun, tmp_path: Path):
@@ -163,81 +164,156 @@ def _copy(begun, tmp_path: Path):
 def test_what_does_not_pay_is_undone_with_its_reason(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
     seen = []
-    result = run_steps(
-        "net", network, STEPS, scripted_context(), folder=folder, log=log, progress=seen.append
+    result, records = run_steps(
+        "net", network, SCRIPT, scripted(), folder=folder, log=log, progress=seen.append
     )
-    assert [(record.step, record.kept) for record in result.steps] == [
-        ("better", True),
-        ("lossy", False),
-        ("useless", False),
-        ("good", True),
-    ]
-    assert "5.00 points below the best, 2.00 are allowed" in result.steps[1].reason
-    assert result.steps[2].reason == "there is nothing to cut"
-    assert result.steps[2].latency_ms_after is None
-    assert result.steps[3].accuracy_before == 0.95  # of what was kept, not of what was tried last
-    assert tuple(seen) == result.steps
+    assert [(record.step, record.kept) for record in records] == list(
+        zip(NAMES, [True, False, False, True], strict=True)
+    )
+    assert "5.00 points below the best, 2.00 are allowed" in records[1].reason
+    assert records[2].reason == "there is nothing to cut"
+    assert records[2].latency_ms_after is None
+    assert records[3].accuracy_before == 0.95  # of what was kept, not of what was tried last
+    assert tuple(seen) == records
     assert torch.equal(result.network.weight, network.weight + 2)  # two steps kept
     assert json.loads(result.file.read_text()) == [0.4, 0.935]
     assert not list(folder.glob("*.tried"))
-    assert sorted(path.name for path in folder.iterdir()) == ["0_start", "1_better", "4_good"]
+    assert sorted(path.name for path in folder.iterdir()) == ["0_start", "1_scripted", "4_scripted-4"]
+    again = last_kept(network, scripted().example, folder)
+    assert again.file == result.file
+    assert torch.equal(again.network.weight, result.network.weight)
 
 
-def test_a_file_that_the_device_does_not_run_undoes_its_step(begun, tmp_path):
+def test_a_file_that_the_target_does_not_run_undoes_its_step(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
 
-    def latency(paths):
-        if len(paths) > 1:
-            raise ValueError("int8 is not among the precisions of this device")
-        return [around(1.0)]
+    def latency(file: Path) -> Timing:
+        return not_measured("unsupported", "no such operator") if "scripted" in file.name else around(1.0)
 
-    (record,) = run_steps(
-        "net", network, STEPS[3:], scripted_context(latency_ms=latency), folder=folder, log=log
-    ).steps
+    target = scripted_target(latency=latency)
+    _, (record,) = run_steps("net", network, SCRIPT[3:], scripted(target=target), folder=folder, log=log)
     assert not record.kept
-    assert record.reason == "int8 is not among the precisions of this device"
+    assert record.reason == "0.4 ms does not run on the target: no such operator"
     assert record.latency_ms_before == 1.0
     assert record.latency_ms_after is None
 
 
-@pytest.mark.parametrize("killed_after", [0, 1, 2, 3, 4])
+def test_a_network_that_the_target_does_not_run_is_an_error_and_not_a_reason(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+    target = scripted_target(latency=lambda file: not_measured("failed", "out of memory"))
+    with pytest.raises(ValueError, match=r"model\.onnx does not run on target 'here': out of memory"):
+        run_steps("net", network, SCRIPT, scripted(target=target), folder=folder, log=log)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ZeroDivisionError("float division by zero"), "failed: float division by zero (ZeroDivisionError)"),
+        (RuntimeError("CUDA out of memory"), "failed: CUDA out of memory (RuntimeError)"),
+        (AssertionError(), "failed: no message (AssertionError)"),
+    ],
+)
+def test_whatever_a_step_raises_costs_that_step_alone(begun, tmp_path, error, reason):
+    folder, network, log = _copy(begun, tmp_path)
+    steps = [SCRIPT[0], Scripted(does=raising(error)), SCRIPT[3]]
+    result, records = run_steps("net", network, steps, scripted(), folder=folder, log=log)
+    assert [record.kept for record in records] == [True, False, True]
+    assert records[1].reason == reason
+    assert json.loads(result.file.read_text()) == [0.4, 0.935]
+
+
+def test_whatever_running_a_candidate_raises_costs_its_step_alone(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+
+    def outputs(file: Path, _: object) -> np.ndarray:
+        if told(file)[0] == 0.5:
+            raise KeyError("/stage1/MatMul")
+        return np.array([told(file)[1]])
+
+    target = scripted_target(outputs=outputs)
+    _, records = run_steps("net", network, SCRIPT, scripted(target=target), folder=folder, log=log)
+    assert records[1].reason == "failed: '/stage1/MatMul' (KeyError)"
+    assert records[3].kept
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_full_disk_and_ctrl_c_end_the_run_which_goes_on_from_there(begun, tmp_path, error):
+    folder, network, log = _copy(begun, tmp_path)
+    broken = [SCRIPT[0], Scripted(does=raising(error)), SCRIPT[3]]
+    with pytest.raises(type(error)):
+        run_steps("net", network, broken, scripted(), folder=folder, log=log)
+    assert [line["step"] for line in read_lines(log)] == NAMES[:1]
+    steps = [SCRIPT[0], SCRIPT[1], SCRIPT[3]]
+    _, records = run_steps("net", network, steps, scripted(), folder=folder, log=log)
+    assert [record.kept for record in records] == [True, False, True]
+
+
+def test_what_a_step_needs_of_the_target_is_its_reason_elsewhere(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+    facts = replace(FACTS, profile="server", format="pt2", precisions=("fp32",))
+    place = folder / "0_start"
+    (place / "model.onnx").rename(place / "model.pt2")
+    shape = place / "candidate.json"
+    shape.write_text(shape.read_text().replace("model.onnx", "model.pt2"))
+    steps = [Quantize(), QuantizeAware(), SCRIPT[3]]
+    result, records = run_steps(
+        "net", network, steps, scripted(target=scripted_target(facts=facts)), folder=folder, log=log
+    )
+    assert [record.step for record in records] == ["quantize", "quantize_aware", "scripted"]
+    assert records[0].reason == "quantize needs int8 and onnx; target 'server' takes pt2 files in fp32"
+    assert records[1].reason.startswith("quantize_aware needs int8 and onnx")
+    assert result.file.name == "model.pt2"
+
+
+def test_an_undone_step_for_speed_says_where_the_time_went(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+
+    def times(file: Path) -> tuple[OperatorTime, ...]:
+        return (
+            OperatorTime(operator="Softmax", nodes=1, latency_ms=0.9 if "scripted" in file.name else 0.2),
+        )
+
+    slow = [Scripted(median_ms=2.0, accuracy=0.9), Scripted(median_ms=2.0, accuracy=0.9, for_speed=False)]
+    target = scripted_target(times=times)
+    _, records = run_steps("net", network, slow, scripted(target=target), folder=folder, log=log)
+    assert records[0].why[0] == "Softmax takes 0.900 ms where it took 0.200 ms"
+    assert records[1].why == ()
+
+
+def test_two_steps_of_one_kind_have_two_names_and_a_place_each(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+    faster = [Scripted(median_ms=latency, accuracy=0.9) for latency in (0.9, 0.8, 0.7)]
+    result, records = run_steps("net", network, faster, scripted(), folder=folder, log=log)
+    assert [record.step for record in records] == NAMES[:3]
+    assert result.file == folder / "3_scripted-3" / "model.onnx"
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 3])
 def test_a_killed_run_ends_as_it_would_have(begun, tmp_path, killed_after):
     folder, network, log = _copy(begun, tmp_path)
-    calls = 0
 
     class Killed(BaseException):
         pass
 
-    def latency(paths):
-        nonlocal calls
-        if calls == killed_after:
+    def killing() -> None:
+        if len(list(read_lines(log))) == killed_after:
             raise Killed
-        calls += 1
-        return scripted_context().latency_ms(paths)
 
-    if killed_after < 4:
-        with pytest.raises(Killed):
-            run_steps("net", network, STEPS, scripted_context(latency_ms=latency), folder=folder, log=log)
-    repeated = []
-
-    def counted(paths):
-        repeated.append(len(paths))
-        return scripted_context().latency_ms(paths)
-
-    again = run_steps("net", network, STEPS, scripted_context(latency_ms=counted), folder=folder, log=log)
-    assert len(repeated) == len(STEPS) - killed_after if killed_after < 4 else True
-    assert [line["step"] for line in read_lines(log)] == [step.name for step in STEPS]
+    steps = [replace(step, does=killing) if index != 2 else step for index, step in enumerate(SCRIPT)]
+    with pytest.raises(Killed):
+        run_steps("net", network, steps, scripted(), folder=folder, log=log)
+    assert [line["step"] for line in read_lines(log)] == NAMES[:killed_after]
+    again, _ = run_steps("net", network, SCRIPT, scripted(), folder=folder, log=log)
+    assert [line["step"] for line in read_lines(log)] == NAMES
     assert torch.equal(again.network.weight, network.weight + 2)
     assert json.loads(again.file.read_text()) == [0.4, 0.935]
 
 
 def test_other_steps_than_the_logged_ones_are_refused(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
-    run_steps("net", network, STEPS[:1], scripted_context(), folder=folder, log=log)
-    with pytest.raises(ValueError, match="has the steps better for net, but good were asked for"):
-        run_steps("net", network, STEPS[3:], scripted_context(), folder=folder, log=log)
-    with pytest.raises(ValueError, match="need different names, got good, good"):
-        run_steps("net", network, STEPS[3:] * 2, scripted_context(), folder=folder, log=log)
+    run_steps("net", network, SCRIPT[:1], scripted(), folder=folder, log=log)
+    with pytest.raises(ValueError, match="has the steps scripted for net, but finetune were asked for"):
+        run_steps("net", network, [Finetune()], scripted(), folder=folder, log=log)
 
 
 def test_damaged_weights_are_named(begun, tmp_path):
@@ -245,38 +321,68 @@ def test_damaged_weights_are_named(begun, tmp_path):
     weights = folder / "0_start" / "network.safetensors"
     weights.write_bytes(weights.read_bytes()[:20])
     with pytest.raises(ValueError, match=r"network\.safetensors does not hold the weights .* delete"):
-        run_steps("net", network, STEPS, scripted_context(), folder=folder, log=log)
+        run_steps("net", network, SCRIPT, scripted(), folder=folder, log=log)
 
 
 def test_real_steps_on_a_real_network_survive_a_restart(tmp_path):
     """Every step for speed accepted: what comes out is the pruned network, in int8, also after a restart."""
     network = digits_network()
     speed = iter(0.8**index for index in range(100))
+    trained = []
 
-    def finetune(module: nn.Module, seed: int) -> nn.Module:
+    def finetune(module: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        trained.append(epochs)
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.mul_(1.01)
         return module
 
-    context = scripted_context(
+    def retrain(*, seed: int, epochs: int | None = None) -> nn.Module:
+        trained.append(epochs)
+        return digits_network()
+
+    asked = context(
+        target=FakeTarget(latency=lambda file: around(next(speed), 1e-9)),
         example=EXAMPLE,
+        images=images(4),
+        score=lambda outputs: float(np.isfinite(outputs).all()),
         finetune=finetune,
-        accuracy=lambda path: float(np.isfinite(OnnxFile(path)(images(4))).all()),
-        latency_ms=lambda paths: [around(next(speed), 1e-9) for _ in paths],
+        retrain=retrain,
         calibration=images(64),
     )
-    steps = [Finetune(), Prune(), Quantize(operators=("convolutions",))]
+    steps = [
+        Finetune(epochs=3),
+        Retrain(epochs=5),
+        Prune(keep=0.5),
+        Retrain(),
+        Quantize(operators=("convolutions",)),
+    ]
     arguments = {"folder": tmp_path / "net", "log": tmp_path / "steps.jsonl"}
-    result = run_steps("net", network, steps, context, **arguments)
-    assert [record.kept for record in result.steps] == [False, True, True]
-    pruned = result.steps[1]
-    assert pruned.params_after is not None
-    assert pruned.params_after < 0.35 * pruned.params_before
-    assert result.steps[2].size_bytes_after < 0.9 * result.steps[2].size_bytes_before
-    record = verify(result.file, result.network, (images(100), np.zeros(100)))
-    assert record.max_difference < 0.2 * record.logit_scale
-    again = run_steps("net", network, steps, context, **arguments)
-    assert again.steps == result.steps
+    result, records = run_steps("net", network, steps, asked, **arguments)
+    assert [record.step for record in records] == ["finetune", "retrain", "prune", "retrain-2", "quantize"]
+    assert [record.kept for record in records] == [False, False, True, False, True]
+    assert trained == [3, 5, None]
+    assert "channels of that were cut; put retrain before prune" in records[3].reason
+    assert records[2].params_after is not None
+    assert records[2].params_after < 0.35 * records[2].params_before
+    assert records[4].size_bytes_after < 0.9 * records[4].size_bytes_before
+    checked = verify(result.file, result.network, (images(100), np.zeros(100)))
+    assert checked.max_difference < 0.2 * checked.logit_scale
+    again, repeated = run_steps("net", network, steps, asked, **arguments)
+    assert repeated == records
     assert again.file == result.file
+    assert again.precision == "int8"
     assert torch.equal(again.network(EXAMPLE), result.network.eval()(EXAMPLE))
+
+
+def test_a_step_from_outside_has_its_registered_name(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+
+    @STEPS.register("toy")
+    @dataclass(frozen=True, kw_only=True)
+    class Toy(Scripted):
+        for_speed: ClassVar[bool] = True
+
+    step = STEPS.configured("toy", {"median_ms": 0.5, "accuracy": 0.95})()
+    _, (record,) = run_steps("net", network, [step], scripted(), folder=folder, log=log)
+    assert (record.step, record.kept) == ("toy", True)

@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from compress.candidate import Candidate, Context
+from compress.candidate import Candidate
 from compress.onnx.aware import tensor_ranges, train_aware
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
@@ -19,6 +19,7 @@ from compress.onnx.static import CONVOLUTIONS, quantize_static
 from compress.onnx.verify import verify
 from compress.steps import Quantize, QuantizeAware
 from tests.compress.networks import EXAMPLE, images
+from tests.compress.targets import context
 
 
 def _small() -> nn.Module:
@@ -113,26 +114,25 @@ def test_the_widest_range_holds_where_layers_share_an_input(float_file):
 
 
 def test_the_step_gives_an_int8_file_of_the_trained_network(tmp_path):
-    context = Context(
-        example=EXAMPLE,
-        finetune=lambda module, _: _run(5, 0.05)(module),
-        accuracy=lambda _: 1.0,
-        latency_ms=lambda paths: [],
-        macs=lambda _: 0,
-        calibration=images(32),
-        tolerance=0.01,
-    )
+    trained = []
+
+    def finetune(module: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        trained.append(epochs)
+        return _run(5, 0.05)(module)
+
+    asked = context(example=EXAMPLE, finetune=finetune, calibration=images(32))
     start = Candidate(network=_small(), file=tmp_path / "unused.onnx")
-    (proposal,) = QuantizeAware(operators=("convolutions",)).propose(start, context, tmp_path)
-    assert proposal.precision == "int8"
-    assert not torch.equal(proposal.network[3].weight, start.network[3].weight)
-    record = verify(proposal.file, proposal.network, (images(50), np.zeros(50)))
+    (candidate,) = QuantizeAware(operators=("convolutions",), epochs=4).propose(start, asked, tmp_path)
+    assert candidate.precision == "int8"
+    assert trained == [4]
+    assert not torch.equal(candidate.network[3].weight, start.network[3].weight)
+    record = verify(candidate.file, candidate.network, (images(50), np.zeros(50)))
     assert record.max_difference < 0.1 * record.logit_scale
     for step in (QuantizeAware(), Quantize()):
         with pytest.raises(ValueError, match="the file is int8 already"):
-            step.propose(proposal, context, tmp_path)
+            step.propose(candidate, asked, tmp_path)
     with pytest.raises(ValueError, match="unknown set of operators 'all'. Valid: every operator, products"):
-        Quantize(operators=("all",)).propose(start, context, tmp_path)
+        Quantize(operators=("all",)).propose(start, asked, tmp_path)
 
 
 def test_a_copying_training_function_and_a_network_without_layers_are_refused():

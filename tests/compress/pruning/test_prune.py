@@ -84,6 +84,48 @@ def test_a_random_control_repeats_itself_from_its_seed():
     assert kept(1) != kept(2)
 
 
+def test_a_criterion_of_ones_own_has_settings_a_seed_and_the_gradients_it_asks_for():
+    """As a module outside the project registers it; every name is checked before anything is scored."""
+    seen = []
+
+    @CRITERIA.register("toy_gradient", needs={"gradients"})
+    def toy_gradient(group, *, power: float = 1.0, seed: int = 0):
+        """Gradient of the leading layer's weights."""
+        seen.append((power, seed))
+        return group[0].dep.target.module.weight.grad.flatten(1).abs().sum(1) ** power
+
+    @CRITERIA.register("toy_flat")
+    class ToyFlat:
+        """The same score for every channel; gradients are not asked for."""
+
+        def __call__(self, group):
+            assert group[0].dep.target.module.weight.grad is None
+            return torch.ones(len(group[0].idxs))
+
+    def loss(network: nn.Module) -> torch.Tensor:
+        return network(EXAMPLE).square().sum()
+
+    network = digits_network()
+    spec = {"kind": "toy_gradient", "power": 2.0}
+    assert prune(network, EXAMPLE, keep=0.5, importance=spec, loss=loss, seed=7).cuts
+    assert set(seen) == {(2.0, 7)}
+    assert prune(network, EXAMPLE, keep=0.5, importance="toy_flat", loss=loss).cuts
+    with pytest.raises(ValueError, match="importance 'toy_gradient' reads gradients: pass a loss"):
+        prune(network, EXAMPLE, keep=0.5, importance="toy_gradient")
+    with pytest.raises(ValueError, match=r"'toy_gradient' has no setting 'pow'\. Did you mean 'power'"):
+        prune(network, EXAMPLE, keep=0.5, importance={"kind": "toy_gradient", "pow": 2})
+
+
+def test_a_function_of_ones_own_finds_gradients_where_a_loss_is_given():
+    def importance(group):
+        return group[0].dep.target.module.weight.grad.flatten(1).abs().sum(1)
+
+    network = digits_network()
+    assert prune(
+        network, EXAMPLE, keep=0.5, importance=importance, loss=lambda net: net(EXAMPLE).square().sum()
+    ).cuts
+
+
 def test_pruning_leaves_the_network_and_its_gradients_alone():
     network = digits_network()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -98,7 +140,7 @@ def test_bad_arguments_are_named():
         prune(network, EXAMPLE, keep=1.5)
     with pytest.raises(ValueError, match="channel counts must be positive, got 0"):
         prune(network, EXAMPLE, keep=0.5, counts=0)
-    with pytest.raises(ValueError, match=r"unknown importance 'l3'\. Valid: l2, l1"):
+    with pytest.raises(ValueError, match=r"unknown importance 'l3'\. .*Valid: magnitude, l2, l1"):
         prune(network, EXAMPLE, keep=0.5, importance="l3")
     with pytest.raises(ValueError, match="importance 'taylor' reads gradients: pass a loss"):
         prune(network, EXAMPLE, keep=0.5, importance="taylor")

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.steps import Finetune, Prune, Retrain
 from nas.search import search
 from results.records import FrontEntry, SearchSummary
 from runners.console import Console
 from runners.measuring.stopwatch import Timing
 from runners.recipe.part import part
 from runners.stages import compress, export
-from runners.stages.compress import chosen_from_front, spare
+from runners.stages.compress import chosen_from_front, configured_steps, spare
 from runners.stages.front import FrontLooker, luck, measured_front, tell_front
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
@@ -219,11 +220,7 @@ def test_all_three_weights_are_told() -> None:
     assert "retrained 92.0%; kept: finetuned" in weights.sentence()
 
 
-def test_retraining_can_be_left_out() -> None:
-    settings = SimpleNamespace(steps=(part("finetune"), part("retrain", epochs=3), part("quantize")))
-    target = SimpleNamespace(profile=SimpleNamespace(precisions=("fp32",)))
-    work: Any = SimpleNamespace(recipe=SimpleNamespace(compress=settings), target=target)
-    entry: Any = None
-    assert [step.name for step in compress._steps(work, entry, lambda d, t: None)] == ["finetune", "retrain"]
-    settings.steps = (part("finetune"),)
-    assert [step.name for step in compress._steps(work, entry, lambda d, t: None)] == ["finetune"]
+def test_steps_have_the_settings_of_the_recipe() -> None:
+    asked = (part("finetune"), part("retrain", epochs=3), part("prune", keep=[0.75, 0.5]), part("prune"))
+    steps = configured_steps(asked)
+    assert steps == [Finetune(), Retrain(epochs=3), Prune(keep=(0.75, 0.5)), Prune()]

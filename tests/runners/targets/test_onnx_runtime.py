@@ -95,7 +95,10 @@ def test_int8_is_timed_as_compression_first_makes_it(tmp_path: Path) -> None:
     network = nn.Sequential(_conv(8), nn.AvgPool2d(2), _conv(16), nn.Flatten(), nn.Linear(256, 10)).eval()
     timed = onnx_bytes(network, SHAPE, precision="int8")
     (tmp_path / "float.onnx").write_bytes(onnx_bytes(network, SHAPE))
-    context = SimpleNamespace(calibration=np.random.default_rng(1).standard_normal((1, *SHAPE), np.float32))
+    context = SimpleNamespace(
+        calibration=np.random.default_rng(1).standard_normal((1, *SHAPE), np.float32),
+        file=lambda folder, name: folder / f"{name}.onnx",
+    )
     candidate = Candidate(network=network, file=tmp_path / "float.onnx")
     first = Quantize().propose(candidate, cast(Context, context), tmp_path)[0]
     made, wanted = onnx.load_from_string(timed), onnx.load(first.file)

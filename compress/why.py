@@ -4,65 +4,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
+from torch import nn
 
-from compress.onnx.times import OperatorTime, operator_times
 from compress.pruning.prune import COUNTS
-from results.records import Record
+from compress.target import OperatorTime
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
 LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput", "Reshape", "Squeeze", "Unsqueeze")
 _INT8_PREFIXES = ("QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger", "ConvInteger")
 _LISTED = 4
-_WORTH_SAYING = 0.05  # of the latency
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation(Record):
-    """Where the time goes in two files, and what follows from it.
-
-    Attributes:
-        before: time by operator of the file that was there.
-        after: of the one that was meant to be faster.
-        sentences: in order of weight.
-    """
-
-    before: tuple[OperatorTime, ...]
-    after: tuple[OperatorTime, ...]
-    sentences: tuple[str, ...]
+_WORTH_SAYING = 0.05  # share of the latency
 
 
 def explain(
-    before: Path, after: Path, images: NDArray[np.float32], *, channel_step: int = COUNTS, threads: int = 1
-) -> Explanation:
-    """Profiles two files on this machine and says in words what eats the gain.
+    before: Sequence[OperatorTime],
+    after: Sequence[OperatorTime],
+    network: nn.Module,
+    *,
+    channel_step: int = COUNTS,
+) -> tuple[str, ...]:
+    """What eats the gain of a file that was meant to be faster, in sentences, in order of weight.
 
     Args:
-        before: the file that was there.
-        after: the one that was meant to be faster.
-        images: one call's input, float32 (B, ...).
-        channel_step: the device runs at full speed on channel counts that are multiples of this.
-        threads: given to the runtime.
-
-    Raises:
-        ValueError: the runtime cannot run one of the files.
+        before: Time by operator of the file that was there, in the words of ONNX Runtime; of other runtimes
+            only what grew is seen.
+        after: Time by operator of the file that was meant to be faster.
+        network: Network behind that file.
+        channel_step: Number whose multiples are the channel counts that the target runs at full speed.
     """
-    old = operator_times(before, images, threads=threads)
-    new = operator_times(after, images, threads=threads)
-    total = sum(entry.latency_ms for entry in new)
-    sentences = [
-        *_growth(old, new, total),
-        *_share(new, total, CONVERSIONS, "is spent on conversions between float and int8"),
-        *_share(new, total, LAYOUT, "is spent on moving data into another layout"),
-        *_left_float(new, total),
-        *_odd_channels(after, channel_step),
-    ]
-    return Explanation(before=old, after=new, sentences=tuple(sentences))
+    total = sum(entry.latency_ms for entry in after)
+    return (
+        *_growth(before, after, total),
+        *_share(after, total, CONVERSIONS, "is spent on conversions between float and int8"),
+        *_share(after, total, LAYOUT, "is spent on moving data into another layout"),
+        *_left_float(after, total),
+        *_odd_channels(network, channel_step),
+    )
 
 
 def _growth(old: Sequence[OperatorTime], new: Sequence[OperatorTime], total: float) -> list[str]:
@@ -115,21 +93,10 @@ def _left_float(new: Sequence[OperatorTime], total: float) -> list[str]:
     ]
 
 
-def _odd_channels(path: Path, step: int) -> list[str]:
-    """Convolutions whose output channels are not a multiple of the device's step."""
-    graph = onnx.load(str(path)).graph
-    shapes = {entry.name: tuple(entry.dims) for entry in graph.initializer}
-    made_by = {output: node for node in graph.node for output in node.output}
-    odd: Counter[int] = Counter()
-    for node in graph.node:
-        if node.op_type != "Conv":
-            continue
-        weight = node.input[1]
-        if weight in made_by:  # int8 weights come through a DequantizeLinear
-            weight = made_by[weight].input[0]
-        channels = shapes.get(weight, (0,))[0]
-        if channels % step:
-            odd[channels] += 1
+def _odd_channels(network: nn.Module, step: int) -> list[str]:
+    """Convolutions whose output channels are not a multiple of the target's step."""
+    counts = (part.out_channels for part in network.modules() if isinstance(part, nn.Conv2d))
+    odd = Counter(count for count in counts if count % step)
     if not odd:
         return []
     listed = ", ".join(f"{count} with {channels}" for channels, count in odd.most_common(_LISTED))

@@ -1,0 +1,13 @@
+"""Compression steps, one a file; importing this package makes them known by name."""
+
+from __future__ import annotations
+
+from compress.onnx.static import OPERATORS
+from compress.steps.finetune import Finetune
+from compress.steps.prune import Prune
+from compress.steps.quantize import Quantize
+from compress.steps.quantize_aware import QuantizeAware
+from compress.steps.registry import STEPS
+from compress.steps.retrain import Retrain
+
+__all__ = ["OPERATORS", "STEPS", "Finetune", "Prune", "Quantize", "QuantizeAware", "Retrain"]

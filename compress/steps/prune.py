@@ -1,0 +1,75 @@
+"""Pruning: channels are cut, then the network is fine-tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from compress.candidate import Candidate, Context
+from compress.pruning.importance import CriterionSpec
+from compress.pruning.prune import COUNTS, prune
+from compress.steps.registry import STEPS
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@STEPS.register("prune")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Cut of whole channels, then fine-tuning; kept if the file is faster and accurate enough.
+
+    Attributes:
+        keep: Share of the channels to keep, in (0, 1), or several, each of which is tried at the price of a
+            fine-tuning.
+        counts: Channel counts that are allowed: multiples of this, or one of these.
+        importance: Criterion that ranks the channels, by name, or as a table of ``kind`` and its settings.
+        across_layers: Whether layers may lose different shares: channels of all groups are ranked together.
+    """
+
+    for_speed: ClassVar[bool] = True
+    keep: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = 0.75
+    counts: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = COUNTS
+    importance: CriterionSpec = "l2"
+    across_layers: bool = False
+
+    def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
+        """A candidate for each share to keep.
+
+        Raises:
+            ValueError: nothing can be cut, or the criterion reads gradients and there is no loss.
+        """
+        shares = self.keep if isinstance(self.keep, tuple) else (self.keep,)
+        candidates: list[Candidate] = []
+        for share in shares:
+            pruned = prune(
+                current.network,
+                context.example,
+                keep=share,
+                counts=self.counts,
+                importance=self.importance,
+                across_layers=self.across_layers,
+                loss=context.loss,
+                seed=context.seed,
+            )
+            cuts = (*current.cuts, *pruned.cuts)
+            if not pruned.cuts or any(cuts == candidate.cuts for candidate in candidates):
+                continue
+            network = context.finetune(pruned.network, seed=context.seed)
+            file = context.file(folder, f"keep_{share:g}")
+            context.export(network, file)
+            candidates.append(
+                Candidate(network=network, file=file, cuts=cuts, label=f"{share:.0%} of the channels")
+            )
+        if not candidates:
+            raise ValueError(
+                f"no group of channels has a smaller allowed count (allowed: {self._allowed()}) near "
+                f"{' or '.join(f'{share:.0%}' for share in shares)} of what it has"
+            )
+        return candidates
+
+    def _allowed(self) -> str:
+        return f"multiples of {self.counts}" if isinstance(self.counts, int) else f"one of {self.counts}"

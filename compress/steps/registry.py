@@ -1,0 +1,44 @@
+"""The steps of compression by the names under which recipes ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from compress.candidate import Step
+from compress.target import Facts
+from results.registry import Registry
+
+STEPS: Registry[Callable[..., Step]] = Registry("compression step")
+"""Takes its settings by keyword, gives a ``Step``.
+
+What it ``needs`` is a file format or number format that the target has to have: ``onnx``, ``int8``.
+"""
+
+
+def step_names(steps: Sequence[Step]) -> list[str]:
+    """The names of a job's steps in records: those they are registered under; the second ``prune-2``."""
+    names: list[str] = []
+    for step in steps:
+        name, number = _name(step), 1
+        while (numbered := name if number == 1 else f"{name}-{number}") in names:
+            number += 1
+        names.append(numbered)
+    return names
+
+
+def unmet_needs(step: Step, facts: Facts) -> str:
+    """What a step needs and the target does not offer, in words; nothing where it can be tried."""
+    name = _name(step)
+    needs = STEPS[name].needs if name in STEPS else frozenset()
+    missing = sorted(needs - {facts.format, *facts.precisions})
+    if not missing:
+        return ""
+    return (
+        f"{name} needs {' and '.join(missing)}; target {facts.profile!r} takes {facts.format} files in "
+        f"{' and '.join(facts.precisions)}"
+    )
+
+
+def _name(step: Step) -> str:
+    found = (name for name in STEPS if STEPS[name].part is type(step))
+    return next(found, type(step).__name__.lower())
