@@ -1,4 +1,4 @@
-"""What an audit writes: networks trained alone beside what they inherited, and how far to trust a ranking.
+"""The records of an audit: networks trained alone beside their inherited accuracy, and the trust they earn.
 
 Kendall's tau says how much likelier two networks are to be ranked as they should than the other way round:
 1 is the right order, 0 is chance. It is what "Evaluating the Search Phase of Neural Architecture Search" (Yu
@@ -84,7 +84,7 @@ class AuditEntry(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking(Record):
-    """How well one order of networks agrees with another; None where no two networks differ.
+    """Agreement of two orders of the same networks; None where no two networks differ.
 
     Attributes:
         tau: Kendall's rank correlation, tau-b.
@@ -134,7 +134,7 @@ class AuditSummary(Record):
         return f"The interval of tau includes values below {POOR_TAU:g}" if poor else ""
 
     def sentences(self) -> list[str]:
-        """What the audit says, in words."""
+        """The findings of the audit, in words."""
         found = [f"{self.headline()}.", _gap("With inherited weights", self.inherited_gap)]
         if self.finetuned_gap is not None:
             epochs = f"{self.finetune_epochs} epoch{'s' if self.finetune_epochs > 1 else ''}"
@@ -185,7 +185,7 @@ def summarise(
     failed: Sequence[str] = (),
     seed: int,
 ) -> AuditSummary:
-    """What audited networks say of their supernet.
+    """The summary of an audit: audited networks, and what they say of their supernet.
 
     Args:
         networks: judged networks, at least two.
@@ -213,7 +213,7 @@ def summarise(
 
 
 def rank_agreement(seen: ArrayLike, true: ArrayLike, *, seed: int) -> Ranking:
-    """How well two orders of the same networks agree, with bootstrap intervals over the networks.
+    """Agreement of two orders of the same networks, with bootstrap intervals over the networks.
 
     Args:
         seen: accuracies as a search sees them, (n,).

@@ -154,7 +154,7 @@ class Reference(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing(Record):
-    """How an image becomes the model's input.
+    """The way from an image to the model's input.
 
     Attributes:
         channels: 1 (grey) or 3 (RGB).
@@ -162,8 +162,8 @@ class Preprocessing(Record):
         width: width of the input in pixels.
         mean: mean of each channel, of values in [0, 1].
         std: standard deviation of each channel, of values in [0, 1].
-        resize: how an image of another size is brought to the input's, in words.
-        scale: how pixels become the values that mean and deviation are of, in words.
+        resize: treatment of images of another size than the input's, in words.
+        scale: way from pixels to the values that mean and deviation are of, in words.
     """
 
     channels: int
@@ -177,7 +177,7 @@ class Preprocessing(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardProvenance(Provenance):
-    """Where a model comes from, for a card that has left its run's folder.
+    """The origin of a model, for a card that has left its run's folder.
 
     Attributes:
         recipe: settings of the run, as in ``RecipeRecord``.

@@ -18,7 +18,7 @@ _WORDS = {float: "a number", int: "a whole number", str: "text", bool: "true or 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What records have in common: frozen dataclasses of JSON values, tuples, dicts and other records.
+    """The base of all records: frozen dataclasses of JSON values, tuples, dicts and other records.
 
     A record that is a file of its own has a field ``schema`` whose default is the form that this version
     reads and writes; another form is refused as such, not as a list of odd fields.

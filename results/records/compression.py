@@ -1,4 +1,4 @@
-"""What is written about a compression step, whether it was kept or undone."""
+"""The record of compression: one for each step, whether it was kept or undone."""
 
 from __future__ import annotations
 

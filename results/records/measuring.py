@@ -1,4 +1,4 @@
-"""What measuring writes: the target the figures hold for, and the check of the latency model."""
+"""The records of measuring: the target the figures hold for, and the check of the latency model."""
 
 from __future__ import annotations
 

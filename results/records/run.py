@@ -1,4 +1,4 @@
-"""What a run writes about itself as a whole: its recipe, where it comes from, which stages are finished."""
+"""The records of a run as a whole: its recipe, its origin, its finished stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search writes: a line for each trial, and the front it found."""
+"""The records of searching: one for each trial, and the front that was found."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class FrontEntry(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSummary(Record):
-    """What the search found; search/front.json.
+    """The result of a search; search/front.json.
 
     Attributes:
         limit_ms: latency limit.

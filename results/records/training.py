@@ -1,4 +1,4 @@
-"""What training writes about each epoch."""
+"""The record of training: one for each epoch."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from results.numbers import count, percent
 from results.records import AuditSummary
 from results.report.chart import Chart, axis, plain_percent
 from results.report.markup import Html, absent, join, paragraph, table, tag
+from results.report.series import of_size
 from results.report.sources import Sources
 
 
@@ -35,8 +36,7 @@ def _scatter(audit: AuditSummary) -> Chart:
         tip = (
             f"{network.name}: inherited {percent(network.inherited_val)}, alone {percent(network.alone_test)}"
         )
-        series = {"largest": "c0", "smallest": "c1"}.get(network.name, "control")
-        chart.point(network.inherited_val, network.alone_test, series, tip=tip)
+        chart.point(network.inherited_val, network.alone_test, of_size(network.name), tip=tip)
     return chart
 
 

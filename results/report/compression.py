@@ -54,7 +54,7 @@ def _row(step: StepRecord) -> list[Piece]:
 
 
 def _why(step: StepRecord) -> Html:
-    """Where the time goes in a file that was meant to be faster; unfolded on paper."""
+    """The operators that take the time of a file that was meant to be faster; unfolded on paper."""
     summary = tag("summary", f"Where the time goes after {step.step}")
     return tag(
         "details",
@@ -87,7 +87,7 @@ def _change(
 
 
 def _path(steps: list[StepRecord]) -> Html:
-    """What the kept steps achieved together, in a sentence."""
+    """The gain of all kept steps together, in a sentence."""
     kept = [step for step in steps if step.kept]
     if not kept:
         return paragraph("No step paid, so the network goes on as it was found.")

@@ -1,4 +1,4 @@
-"""What came out, in a sentence and a table."""
+"""The result of a run, in a sentence and a table."""
 
 from __future__ import annotations
 

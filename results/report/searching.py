@@ -12,7 +12,7 @@ from results.numbers import percent
 from results.records import SearchSummary, Trial
 from results.report.chart import Chart, axis, both_widths, plain, plain_percent
 from results.report.markup import Html, Piece, absent, join, legend, paragraph, table
-from results.report.series import CONTROL, colours
+from results.report.series import CONTROL, called, colours
 from results.report.sources import Sources
 
 
@@ -70,10 +70,7 @@ def searching(run: Sources) -> Html:
     return join(
         [
             both_widths(lambda width: _chart(found, palette, width)),
-            legend(
-                ("line", palette[way.name], f"{way.name}, the control" if way.name == CONTROL else way.name)
-                for way in found
-            ),
+            legend(("line", palette[way.name], called(way.name)) for way in found),
             _table(found),
             paragraph(
                 "Hypervolume is the share of the box between the reference (accuracy "

@@ -13,7 +13,7 @@ from results.numbers import count, milliseconds, percent, significant
 from results.records import FrontEntry, SearchSummary, Trial
 from results.report.chart import Chart, axis, both_widths, plain, plain_percent
 from results.report.markup import Html, Piece, absent, badge, join, legend, paragraph, table, tag
-from results.report.series import CONTROL, colours
+from results.report.series import CONTROL, called, colours
 from results.report.sources import Sources
 
 
@@ -154,10 +154,7 @@ def _finder(entry: FrontEntry, before: str = "") -> str:
 
 def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str, str], how: str) -> Html:
     names = sorted({dot.searcher for dot in trials}, key=lambda name: (name == CONTROL, name))
-    entries = [
-        ("dot", f"{palette[name]} faint", f"{name}, the control" if name == CONTROL else name)
-        for name in names
-    ]
+    entries = [("dot", f"{palette[name]} faint", called(name)) for name in names]
     if summary:
         words = f"front, {how} {'from' if how == 'computed' else 'on'} the exported file"
         entries.append(("dot", "front", words))

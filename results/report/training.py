@@ -6,6 +6,7 @@ from results.numbers import duration, percent, significant
 from results.records import EpochRecord
 from results.report.chart import Chart, axis, plain, plain_percent
 from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
+from results.report.series import of_size
 from results.report.sources import Sources
 
 _SHOWN = 10  # alarms: a training that goes wrong raises some in every epoch
@@ -39,10 +40,6 @@ def _order(name: str) -> tuple[int, str]:
     return {"largest": 0, "smallest": 2}.get(name, 1), name
 
 
-def _series(name: str) -> str:
-    return {"largest": "c0", "smallest": "c1"}.get(name, "control")
-
-
 def _loss(epochs: list[EpochRecord]) -> Chart:
     numbers = [epoch.epoch + 1 for epoch in epochs]
     losses = [epoch.loss for epoch in epochs]
@@ -65,18 +62,18 @@ def _watched(epochs: list[EpochRecord], names: list[str]) -> Chart:
         axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], plain, zero=True),
         axis("accuracy on validation data", values, plain_percent, most=1.0),
     )
-    for name in sorted(names, key=lambda name: _series(name) != "control"):
+    for name in sorted(names, key=lambda name: of_size(name) != "control"):
         seen = [(epoch.epoch + 1, epoch.watched[name]) for epoch in epochs if name in epoch.watched]
-        chart.line([at for at, _ in seen], [value for _, value in seen], _series(name))
+        chart.line([at for at, _ in seen], [value for _, value in seen], of_size(name))
         for at, value in seen:
             tip = f"{name}, epoch {at}: {percent(value)}"
-            chart.point(at, value, _series(name), tip=tip, radius=2.2)
+            chart.point(at, value, of_size(name), tip=tip, radius=2.2)
     return chart
 
 
 def _legend(names: list[str]) -> Html:
-    entries = [("line", _series(name), name) for name in names if _series(name) != "control"]
-    others = [name for name in names if _series(name) == "control"]
+    entries = [("line", of_size(name), name) for name in names if of_size(name) != "control"]
+    others = [name for name in names if of_size(name) == "control"]
     if others:
         entries.append(("line", "control", f"{len(others)} others" if len(others) > 1 else others[0]))
     return legend(entries)
