@@ -68,7 +68,7 @@ class Context:
     seed: int = 0
 
     def file(self, folder: Path, name: str) -> Path:
-        """Where a file of that name goes; the ending is the target's."""
+        """Path of a file of that name; the ending is the target's."""
         return folder / f"{name}.{self.target.facts.format}"
 
     def export(self, network: nn.Module, file: Path) -> None:

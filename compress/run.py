@@ -108,7 +108,7 @@ class _Tried:
         before: Latency of the file that was there.
         accuracy: Accuracy of the file that was there, in [0, 1].
         after: Candidate the decision is about; None where there was none, as with the next two.
-        comparison: That candidate beside what it would replace.
+        comparison: Measurements of that candidate beside what it would replace.
         size_bytes: Size of its file.
         why: Sentences on where its time goes, if it was undone.
     """
@@ -202,7 +202,7 @@ def _decide(step: Step, comparison: Comparison, context: Context, best: float) -
 
 
 def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, ...]:
-    """Where the time goes in a candidate that was undone; nothing where the target does not tell."""
+    """Sentences on where the time of an undone candidate goes; none where the target does not tell."""
     target = context.target
     images = context.calibration[: target.facts.batch]
     try:

@@ -114,7 +114,7 @@ def _run_scores(
     loss: Loss | None,
     seed: int,
 ) -> list[Tensor]:
-    """For each group one score a run, float (channels / run,), with mean 1 over the group."""
+    """Scores of each group, one a run, float (channels / run,), with mean 1 over the group."""
     asked = criterion(importance, seed)
     scored = copy.deepcopy(network)
     if asked.needs_gradients and loss is None:

@@ -54,7 +54,7 @@ class Quantize:
 
 
 def int8_file(context: Context, folder: Path, label: str) -> Path:
-    """Where the int8 file for a set of operators goes."""
+    """Path of the int8 file for a set of operators."""
     return context.file(folder, f"int8_{label.replace(' ', '_')}")
 
 

@@ -89,7 +89,7 @@ def compressed_entries(folder: Path, summary: SearchSummary) -> list[FrontEntry]
 
     Args:
         folder: ``compress/`` of the run.
-        summary: of the search.
+        summary: Summary of the search.
 
     Raises:
         ValueError: what was compressed is not of this search.
@@ -132,8 +132,8 @@ def chosen_from_front(summary: SearchSummary, networks: int) -> list[FrontEntry]
     Accuracy is on all validation images, those that the search did not see included.
 
     Args:
-        summary: of the search.
-        networks: how many to choose.
+        summary: Summary of the search.
+        networks: Number of networks to choose.
 
     Raises:
         ValueError: none of the front meets the limit as measured.
@@ -152,7 +152,7 @@ def chosen_from_front(summary: SearchSummary, networks: int) -> list[FrontEntry]
 
 
 def spare(summary: SearchSummary, chosen: Sequence[FrontEntry]) -> list[FrontEntry]:
-    """What to take where the files of the chosen turn out too slow: faster ones, the most accurate first."""
+    """Faster networks, for where the files of the chosen turn out too slow; the most accurate first."""
     fastest = min(entry.measured_ms for entry in chosen)
     return [entry for entry in _meeting(summary) if entry.measured_ms < fastest]
 
