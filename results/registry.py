@@ -92,7 +92,7 @@ class Entry(Generic[P]):
     @property
     def summary(self) -> str:
         """The first sentence of its docstring."""
-        text = inspect.getdoc(self.part) or ""
+        text = inspect.getdoc(self.part.func if isinstance(self.part, partial) else self.part) or ""
         return text.partition("\n\n")[0].replace("\n", " ")
 
     @property
@@ -222,7 +222,7 @@ class Registry(Generic[P]):
 
 
 def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
-    """The settings of a function or class: its keyword-only parameters.
+    """The settings of a function or class: its keyword-only parameters, less those that a partial fixes.
 
     A part that is made and not written, such as a mixer, says its own in an attribute ``settings``.
     """
@@ -231,6 +231,7 @@ def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
         return dict(own)
     callee = part.func if isinstance(part, partial) else part
     texts = _texts(inspect.getdoc(callee) or "")
+    fixed = part.keywords if isinstance(part, partial) else {}
     return {
         name: Setting(
             name=name,
@@ -239,7 +240,7 @@ def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
             text=texts.get(name, ""),
         )
         for name, one in inspect.signature(part).parameters.items()
-        if one.kind is inspect.Parameter.KEYWORD_ONLY
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and name not in fixed
     }
 
 

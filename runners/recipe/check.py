@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from results.loading import load_installed_parts, load_module, load_object
 from results.names import unknown
 from results.registry import Registry
 from runners.recipe.part import Part
+from runners.recipe.registries import registries
 from runners.recipe.schema import Recipe
 
 
@@ -88,23 +89,21 @@ def _names(recipe: Recipe) -> list[str]:
 
 def _parts(recipe: Recipe) -> list[str]:
     """Problems of the parts, and of what they need."""
-    from compress.steps import STEPS
-    from nas.rules import RULES
-    from nas.search import searcher
-    from runners.data.sources import SOURCES, resolved
+    from runners.data.sources import resolved  # imported here: it brings PyTorch
 
-    searchers = _registry("searcher", {name: searcher.searcher(name) for name in searcher.searchers()})
+    known = registries()
+    rules, searchers, sources = known["train.rule"], known["search.searchers"], known["data.source"]
     problems = []
     try:
         source = resolved(recipe.data.source)
-        found = SOURCES.problems(source.kind, source.settings, "data.source")
+        found = sources.problems(source.kind, source.settings, "data.source")
         if found and source.kind == "hub" != recipe.data.source.kind:  # it was hardly meant
-            found = [f"data.source: {unknown('data source', recipe.data.source.kind, SOURCES)}", *found]
+            found = [f"data.source: {unknown('data source', recipe.data.source.kind, sources)}", *found]
         problems += found
     except ValueError as error:
         problems.append(str(error))
     rule = recipe.train.rule
-    problems += RULES.problems(rule.kind, rule.settings, "train.rule")
+    problems += rules.problems(rule.kind, rule.settings, "train.rule")
     problems += _listed("search.searchers", searchers, recipe.search.searchers)
     kinds = [part.kind for part in recipe.search.searchers]
     problems += [
@@ -112,8 +111,8 @@ def _parts(recipe: Recipe) -> list[str]:
         for kind in dict.fromkeys(kinds)
         if kinds.count(kind) > 1
     ]
-    problems += _listed("compress.steps", STEPS, recipe.compress.steps)
-    if rule.kind in RULES and "sizes" in RULES[rule.kind].needs and recipe.train.sampling != "size":
+    problems += _listed("compress.steps", known["compress.steps"], recipe.compress.steps)
+    if rule.kind in rules and "sizes" in rules[rule.kind].needs and recipe.train.sampling != "size":
         problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
     return [*problems, *_short_budgets(searchers, recipe)]
 
@@ -136,15 +135,6 @@ def _short_budgets(registry: Registry[Any], recipe: Recipe) -> Iterator[str]:
                 f"search.budget = {budget}: {part.kind} has a population of {population} and learns nothing "
                 f"from less; give at least {population}"
             )
-
-
-def _registry(kind: str, parts: Mapping[str, Callable[..., Any]] | Registry[Any]) -> Registry[Any]:
-    if isinstance(parts, Registry):
-        return parts
-    made: Registry[Any] = Registry(kind)
-    for name, one in parts.items():
-        made.add(name, one)
-    return made
 
 
 def _unknown(key: str, kind: str, names: Sequence[str], valid: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,6 +120,14 @@ def test_all_that_is_wrong_is_said_with_key_part_and_nearest(
         assert problem.startswith(line)
     with pytest.raises(ValueError, match="twice|cut"):
         parts.configured(name, options)
+
+
+def test_what_a_partial_fixes_is_no_setting() -> None:
+    made: Registry[Callable[..., Any]] = Registry("trick")
+    made.add("thrice", partial(twice, factor=3.0))
+    assert list(made["thrice"].settings) == ["tags"]
+    assert made["thrice"].summary == "Runs everything twice."
+    assert made.configured("thrice", {"tags": ["a"]})("now") == ("now", 3.0, ("a",))
 
 
 def test_an_annotation_that_cannot_be_looked_up_leaves_the_others_checked() -> None:

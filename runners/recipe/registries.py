@@ -1,0 +1,30 @@
+"""The registry behind each key of a recipe that names parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from results.registry import Registry
+
+
+def registries() -> dict[str, Registry[Any]]:
+    """The registries by key. Those behind keys of one part or a list of parts, and that of the mixers."""
+    # Imported here: they bring PyTorch, for which reading a recipe should not wait.
+    from compress.pruning.importance import CRITERIA
+    from compress.steps import STEPS
+    from nas.rules import RULES
+    from nas.search import searcher
+    from runners.data.sources import SOURCES
+    from search_spaces.mixers import MIXERS
+
+    searchers: Registry[Any] = Registry("searcher")
+    for name in searcher.searchers():
+        searchers.add(name, searcher.searcher(name))
+    return {
+        "data.source": SOURCES,
+        "space.options": MIXERS,
+        "train.rule": RULES,
+        "search.searchers": searchers,
+        "compress.steps": STEPS,
+        "compress.steps.prune.importance": CRITERIA,
+    }
