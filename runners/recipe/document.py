@@ -30,8 +30,8 @@ Keys are set in the file, or on the command line with `--set section.key=value`;
 default. A recipe is checked as a whole before work starts, and everything that is wrong is said at once.
 
 **Parts.** A *part* is something with a name and settings of its own: a data source, a training rule, a
-searcher, a compression step. Its name alone stands for the part with its defaults; with settings it is a table
-with its `kind`:
+searcher, a compression step. Its name alone stands for the part with its defaults; with settings it is a
+table with its `kind`:
 
 ```toml
 [[compress.steps]]            # in a list
@@ -192,7 +192,7 @@ def _type(annotation: Any, metadata: Iterable[Any]) -> str:
     if origin is Annotated:
         return _type(arguments[0], [*arguments[1:], *metadata])
     if origin in (typing.Union, types.UnionType):
-        words = " or ".join(dict.fromkeys(_type(one, ()) for one in arguments if one is not type(None)))
+        words = "; or ".join(dict.fromkeys(_type(one, ()) for one in arguments if one is not type(None)))
     elif origin is Literal:
         words = ", ".join(f"`{json.dumps(one)}`" for one in arguments)
     elif origin is tuple:
