@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from torch import nn
 
+from results.records import Record
 from results.timing import Timing
 
 
@@ -22,12 +23,13 @@ class Facts:
         runtime: library that runs the files, such as ``onnxruntime``.
         runtime_version: version of that library.
         threads: threads it uses.
-        batch: images in a call.
+        batch: images in a call when latency is measured.
         machine: processor, cores, architecture, system; or the constants of a computed target.
         format: file format, such as ``onnx``; also the ending of its files.
         precisions: number formats that it can run, the first being what tables are measured in.
         local: whether it is this machine that runs the files.
         computed: whether latencies are computed from constants and nothing is measured.
+        devices: how many of the kind there are, each of which measures at the same time as the others.
         reachable: whether files can be exported, run and measured; False for a table from elsewhere.
     """
 
@@ -41,11 +43,12 @@ class Facts:
     precisions: tuple[str, ...] = ("fp32",)
     local: bool = True
     computed: bool = False
+    devices: int = 1
     reachable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorTime:
+class OperatorTime(Record):
     """All nodes of one type, as the runtime runs them after its own fusions.
 
     Attributes:
@@ -107,8 +110,12 @@ class Target(Protocol):
         """
         ...
 
-    def operator_times(self, file: Path, images: NDArray[Any]) -> tuple[OperatorTime, ...]:
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
         """Time by type of operator, longest first.
+
+        Args:
+            file: of this target's format.
+            images: one call's input, (B, ...) float32; None has one made up.
 
         Raises:
             ValueError: the runtime does not tell, or cannot run the file.

@@ -39,8 +39,14 @@ class OnnxFile:
         self._input = inputs[0]
 
     @property
+    def batch(self) -> int | None:
+        """Images that each call has to have; None where any number will do."""
+        size = self._input.shape[0] if self._input.shape else None
+        return size if isinstance(size, int) else None
+
+    @property
     def input_name(self) -> str:
-        """Of its one input."""
+        """Name of the one input."""
         name: str = self._input.name
         return name
 

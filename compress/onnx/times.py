@@ -7,29 +7,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from results.records import Record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorTime(Record):
-    """All nodes of one type, as the runtime runs them after its own fusions.
-
-    Attributes:
-        operator: type, in the runtime's words (``QLinearConv``, ``ReorderOutput``).
-        nodes: how many there are.
-        latency_ms: of all of them, in one run.
-    """
-
-    operator: str
-    nodes: int
-    latency_ms: float
+from compress.target import OperatorTime
 
 
 def operator_times(
@@ -47,9 +31,9 @@ def operator_times(
     Args:
         path: the file.
         images: one call's input, float32 (B, ...); of a file with several, each by its name.
-        runs: at most; the first half of them warms up and is not counted.
-        budget_s: no run is begun after this.
-        threads: given to the runtime.
+        runs: runs at most; the first half of them warms up and is not counted.
+        budget_s: seconds after which no run is begun.
+        threads: threads of the runtime.
 
     Raises:
         ValueError: the runtime cannot run the file.

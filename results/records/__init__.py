@@ -19,13 +19,12 @@ from results.records.card import (
 )
 from results.records.codec import Record, Value
 from results.records.compression import StepRecord
-from results.records.measuring import COMPUTED, LatencyCheck, TargetRecord
+from results.records.measuring import LatencyCheck, TargetRecord
 from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
 from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
 from results.records.training import EpochRecord
 
 __all__ = [
-    "COMPUTED",
     "Agreement",
     "AuditEntry",
     "AuditSummary",

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 
 from results.records.codec import Record
 
-COMPUTED = "roofline"
-"""Name of the runtime whose latencies are computed from constants."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRecord(Record):

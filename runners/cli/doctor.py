@@ -178,12 +178,12 @@ def _onnxruntime() -> Finding:
 def _profiles() -> Finding:
     """Which of the shipped hardware profiles this machine can measure."""
     from runners.targets.profile import load_profile, shipped_profiles
-    from runners.targets.target import open_device
+    from runners.targets.target import open_target
 
     able, unable = [], []
     for name in shipped_profiles():
         try:
-            open_device(load_profile(name))
+            open_target(load_profile(name))
             able.append(name)
         except (ValueError, OSError):  # its runtime is listed above
             unable.append(name)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 from torch import nn
 
-from compress.onnx.times import OperatorTime, operator_times
-from runners.measuring.stopwatch import Timing, example_inputs
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import open_device
+from compress.target import OperatorTime
+from results.timing import Timing
+from runners.targets.hardware import HardwareProfile
+from runners.targets.target import open_target
 
 LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose")
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
@@ -29,14 +28,16 @@ class LatencyReport:
     """What ``quarry latency`` says.
 
     Attributes:
-        timing: of the model.
+        timing: latency of the model.
         operators: time by type, longest first; profiling adds time of its own, so read the shares.
         remarks: what to make of it, one sentence each.
+        computed: whether the latency was computed from constants and not measured.
     """
 
     timing: Timing
     operators: tuple[OperatorTime, ...]
     remarks: tuple[str, ...]
+    computed: bool
 
 
 def load_model(spec: str) -> Path | nn.Module:
@@ -79,44 +80,45 @@ def analyse(
     input_shape: tuple[int, ...] | None = None,
     seconds: float = 3.0,
 ) -> LatencyReport:
-    """Measures a model and, in ONNX Runtime here, takes its time apart by operator.
+    """Measures a model and takes its time apart by operator, where the runtime tells.
 
     Args:
         model: an ONNX file, or a network, which is exported as the profile deploys.
-        profile: of any backend; ONNX files take one that runs them.
-        input_shape: without the batch; of a network, or of a file that leaves it open.
-        seconds: of measuring.
+        profile: of any runtime; ONNX files take one that runs them.
+        input_shape: shape without the batch, for a network, or for a file that leaves it open.
+        seconds: seconds of measuring.
 
     Raises:
         ValueError: no input shape where one is needed, an ONNX file for another runtime, or a model that does
             not run; the message has the runtime's words.
     """
-    device = open_device(profile)
+    target = open_target(profile)
+    facts = target.facts
     with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-        path = Path(folder) / "model.onnx"
+        path = Path(folder) / f"model.{facts.format}"
         if isinstance(model, nn.Module):
             if input_shape is None:
                 raise ValueError("a network needs its input shape, for instance --input 3x224x224")
-            path.write_bytes(device.export(model, input_shape))
-        elif profile.backend in ("torch", "executorch"):
+            target.export(model, input_shape, path)
+        elif facts.format != "onnx":
             raise ValueError(
-                f"profile {profile.name!r} times {profile.backend} programs, not ONNX files; give it a "
+                f"profile {profile.name!r} times {profile.runtime.kind} programs, not ONNX files; give it a "
                 "network as module:function, or choose a profile of ONNX Runtime such as cpu-ort"
             )
         else:
             path.write_bytes(_with_shape(model, input_shape, profile.batch))
-        (timing,) = device.measure([path.read_bytes()], budget_s=seconds, precision=0.005)
+        (timing,) = target.measure([path], budget_s=seconds, half_width=0.005)
         if timing.status != "measured":
             raise ValueError(f"the model does not run on profile {profile.name!r}: {timing.reason}")
-        if profile.backend != "onnxruntime":
-            words = "time by operator is known for profiles of backend onnxruntime"
-            if profile.backend == "analytic":
-                words = "this is computed from the profile's constants; nothing was measured"
-            return LatencyReport(timing=timing, operators=(), remarks=(words,))
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        inputs = example_inputs(session, profile.batch)
-        operators = operator_times(path, inputs, runs=30, threads=profile.threads)
-    return LatencyReport(timing=timing, operators=operators, remarks=tuple(_remarks(timing, operators)))
+        operators: tuple[OperatorTime, ...] = ()
+        try:
+            operators, words = target.operator_times(path), ""
+        except ValueError as error:
+            words = str(error)
+    if facts.computed:
+        words = "this is computed from the profile's constants; nothing was measured"
+    remarks = [words] if words else _remarks(timing, operators)
+    return LatencyReport(timing=timing, operators=operators, remarks=tuple(remarks), computed=facts.computed)
 
 
 def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:

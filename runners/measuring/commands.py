@@ -15,11 +15,11 @@ from nas.costs.table.plausibility import Drift, check_plausible, remeasure, why_
 from nas.costs.table.staircase import Staircase, measure_staircase
 from nas.costs.table.table import LatencyTable, load_table, merge_tables
 from runners.measuring.analysis import LatencyReport, analyse, load_model
-from runners.measuring.kit import read_kit, write_kit
+from runners.measuring.kit import KIT_RUNTIMES, read_kit, write_kit
 from runners.measuring.layers import ProfilePlan, exporter, layers_of, table_header
-from runners.targets.onnx_runtime import OnnxDevice
+from runners.targets.hardware import Runtime
 from runners.targets.profile import load_profile
-from runners.targets.target import Device, open_device
+from runners.targets.target import open_target
 from search_spaces.space import SearchSpace
 
 Say = Callable[[str], None]
@@ -47,8 +47,7 @@ def latency(
     interval = (
         f", 95 % interval {timing.low_ms:.4g} to {timing.high_ms:.4g} ms, {timing.repeats} blocks of runs"
     )
-    computed = hardware.backend == "analytic"
-    say(f"{timing.median_ms:.4g} ms on {hardware.name}{'' if computed else interval}")
+    say(f"{timing.median_ms:.4g} ms on {hardware.name}{'' if report.computed else interval}")
     total = sum(entry.latency_ms for entry in report.operators)
     for entry in report.operators[:12]:
         say(f"{entry.latency_ms / total:6.1%}  {entry.nodes:4d} x {entry.operator}")
@@ -85,12 +84,13 @@ def make_kit(
             Runtime.
     """
     plan, hardware = plan or ProfilePlan(), load_profile(profile)
-    if hardware.backend not in ("onnxruntime", "remote"):
+    if hardware.runtime.kind not in KIT_RUNTIMES:
         raise ValueError(
-            f"profile {hardware.name!r} has backend {hardware.backend!r}; a kit measures with ONNX Runtime: "
-            f"choose a profile of it, such as cpu-ort"
+            f"profile {hardware.name!r} has runtime {hardware.runtime.kind!r}; a kit measures with ONNX "
+            "Runtime: choose a profile of it, such as cpu-ort"
         )
-    device = OnnxDevice(hardware)  # exports; what measures is written down there
+    # Here it only exports; what measures is written down there.
+    target = open_target(hardware.model_copy(update={"runtime": Runtime(kind="onnxruntime")}))
     rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))
     checked = rows[plan.fit_networks :]
     probes = [
@@ -101,9 +101,9 @@ def make_kit(
     write_kit(
         folder,
         probes,
-        table_header(device, space, precision),
-        device.profile,
-        export=exporter(device, precision),
+        table_header(target, space, precision),
+        hardware,
+        export=exporter(target, precision),
         seconds_each=plan.seconds_each,
     )
     say(f"{len(probes)} models in {folder}; its README.txt says what to do on the device")
@@ -184,15 +184,15 @@ def check_table(
         ValueError: a table of another space.
     """
     table = load_table(source)
-    device = open_device(load_profile(profile))
+    target = open_target(load_profile(profile))
     precision = table.header.precision
-    for reason in why_stale(table, table_header(device, space, precision)):
+    for reason in why_stale(table, table_header(target, space, precision)):
         say(f"changed since: {reason}")
     drift = remeasure(
         table,
         layers_of(space)[1],
-        export=exporter(device, precision),
-        measure=device.measure,
+        export=exporter(target, precision),
+        measure=target.measure,
         seed=seed,
     )
     say(drift.summary())
@@ -214,16 +214,13 @@ def staircase(
         size: height and width of the maps.
         say: takes each line.
     """
-    return _staircase(open_device(load_profile(profile)), channels, size, say)
-
-
-def _staircase(device: Device, channels: Sequence[int], size: int, say: Say) -> Staircase:
+    target = open_target(load_profile(profile))
     found = measure_staircase(
         lambda count: nn.Conv2d(64, count, 1),
         lambda _count: (64, size, size),
         channels,
-        export=exporter(device),
-        measure=device.measure,
+        export=exporter(target),
+        measure=target.measure,
     )
     for count, latency_ms in zip(found.channels, found.latency_ms, strict=True):
         mark = "  <- worth choosing" if count in found.steps else ""

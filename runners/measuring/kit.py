@@ -1,12 +1,11 @@
 """A kit for a device without PyTorch: the layers and networks as files, and one script that measures them.
 
-The script is ``stopwatch.py``, the one we measure with, and needs Python, numpy and onnxruntime. What it
-writes there is brought back and imported as a table.
+The script is ``stopwatch.py``, the one we measure with, beside the one module it imports; it needs Python,
+numpy and onnxruntime. What it writes there is brought back and imported as a table.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,8 +18,10 @@ from nas.costs.table.build import Export
 from nas.costs.table.table import COLUMNS, LatencyTable, TableHeader, read_header
 from results.files import read_json, read_lines, write_atomic, write_json
 from runners.measuring import stopwatch
-from runners.targets.profile import HardwareProfile
+from runners.measuring.carried import carry_stopwatch
+from runners.targets.hardware import HardwareProfile
 
+KIT_RUNTIMES = ("onnxruntime", "remote")  # whose files and clock a kit has
 START_S = 1.0  # of Python with numpy and ONNX Runtime, on a small device
 README = """\
 Copy this folder to the device and run there, with Python, numpy and onnxruntime installed:
@@ -50,7 +51,7 @@ def write_kit(
         folder: made anew; must not hold anything.
         probes: what the device is to measure.
         header: of the table to be; runtime and machine are filled in there.
-        profile: threads, batch and session options.
+        profile: threads, batch and session options, of a runtime that is ONNX Runtime.
         export: to ONNX.
         seconds_each: time budget of a model.
         progress: told models exported and models in all.
@@ -71,7 +72,7 @@ def write_kit(
             "occasion": probe.occasion,
         }
         try:
-            write_atomic(folder / "models" / f"{index}.onnx", export(probe.make(), probe.input_shape))
+            export(probe.make(), probe.input_shape, folder / "models" / f"{index}.onnx")
             entry["file"] = f"models/{index}.onnx"
         except ValueError as error:
             entry["refused"] = str(error)
@@ -82,11 +83,11 @@ def write_kit(
         "models": models,
         "threads": profile.threads,
         "batch": profile.batch,
-        "config": dict(profile.options),
+        "config": profile.runtime.settings.get("options") or {},
         "seconds_each": seconds_each,
     }
     write_json(folder / "kit.json", job)
-    shutil.copyfile(str(stopwatch.__file__), folder / "measure.py")
+    carry_stopwatch(folder, "measure.py")
     minutes = kit_seconds(len(probes), seconds_each) / 60
     write_atomic(
         folder / "README.txt", README.format(count=len(probes), minutes=minutes + 0.5, name=folder.name)

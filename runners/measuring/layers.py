@@ -1,8 +1,8 @@
-"""Profiling a space on a device: the device's export and clock handed to the cost models."""
+"""Measuring a space on a target: the target's export and clock handed to the cost models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,44 +10,44 @@ from pathlib import Path
 
 from torch import nn
 
+from compress.target import Target
 from nas.costs.layers.probes import Probe, copies_of, layer_kind, layer_probes
 from nas.costs.layers.sums import LayerSums, SlotSums
 from nas.costs.layers.traced import TracedSums
 from nas.costs.model.fit import Profiled, ProfilePlan, profile_space
-from nas.costs.table.build import Measure, Progress
+from nas.costs.table.build import Export, Progress
 from nas.costs.table.table import TableHeader
 from results.names import unknown
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Device
+from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 
 
-def table_header(device: Device, space: SearchSpace, precision: str = "fp32") -> TableHeader:
-    """The header of a table that this device measures now for this space.
+def table_header(target: Target, space: SearchSpace, precision: str = "fp32") -> TableHeader:
+    """The header of a table that this target measures now for this space.
 
     Raises:
         ValueError: a precision the profile does not have.
     """
-    profile, identity = device.profile, device.identity()
-    if precision not in profile.precisions:
-        raise ValueError(f"profile {profile.name!r}: {unknown('precision', precision, profile.precisions)}")
+    facts = target.facts
+    if precision not in facts.precisions:
+        raise ValueError(f"profile {facts.profile!r}: {unknown('precision', precision, facts.precisions)}")
     return TableHeader(
-        profile=profile.name,
-        runtime=identity.runtime,
-        runtime_version=identity.runtime_version,
-        threads=identity.threads,
-        batch=profile.batch,
+        profile=facts.profile,
+        runtime=facts.runtime,
+        runtime_version=facts.runtime_version,
+        threads=facts.threads,
+        batch=facts.batch,
         precision=precision,
-        machine=identity.machine,
+        machine=facts.machine,
         space=space.name,
         space_fingerprint=space.fingerprint,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def exporter(device: Device, precision: str = "fp32") -> Callable[[nn.Module, tuple[int, ...]], bytes]:
-    """The device's export at one precision, as table builders take it."""
-    return partial(device.export, precision=precision)
+def exporter(target: Target, precision: str = "fp32") -> Export:
+    """The target's export at one precision, as table builders take it."""
+    return partial(target.export, precision=precision)
 
 
 Layers = tuple[LayerSums, list[Probe]]
@@ -85,47 +85,48 @@ def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
 
 
 def profile_on(
-    device: Device,
+    target: Target,
+    profile: HardwareProfile,
     space: SearchSpace,
     path: Path,
     *,
     plan: ProfilePlan | None = None,
     precision: str = "fp32",
     layers: Layers | None = None,
-    measurers: Sequence[Measure] = (),
     progress: Progress = lambda _done, _total, _seconds_left: None,
 ) -> Profiled:
     """Builds or completes the latency table of a space on a device, fits the predictions and checks them.
 
     Args:
-        device: exports and, unless ``measurers`` do, measures.
+        target: exports and measures.
+        profile: which inputs and mixers it takes.
         space: whose layers and networks are measured.
         path: of the table; what it holds already is not measured again.
         plan: how much to measure.
         precision: of the models.
         layers: what ``layers_of`` gave for the space and the plan's seed; found here where it is None.
-        measurers: several devices of one kind, to share the work.
         progress: told models done, models in all, seconds left.
 
     Raises:
         ValueError: the profile cannot run this space or precision, or the table holds for something else.
         OSError: the device went away; the same call resumes.
     """
-    wanted = device.profile.input_shape
+    wanted = profile.input_shape
     given = space.input_shape(space.largest())
     if wanted and tuple(wanted) != tuple(given):
         raise ValueError(
-            f"profile {device.profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
+            f"profile {profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
         )
     sums, probes = layers or layers_of(space, (plan or ProfilePlan()).seed)
     return profile_space(
         space,
         sums,
-        [_unless_ruled_out(probe, device.profile) for probe in probes],
-        table_header(device, space, precision),
+        [_unless_ruled_out(probe, profile) for probe in probes],
+        table_header(target, space, precision),
         plan or ProfilePlan(),
-        export=exporter(device, precision),
-        measurers=list(measurers) or [device.measure],
+        export=exporter(target, precision),
+        measure=target.measure,
+        at_once=target.facts.devices,
         path=path,
         progress=progress,
     )

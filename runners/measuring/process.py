@@ -7,66 +7,74 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.timing import Timing, not_measured
 from runners.measuring.lock import device_lock
 from runners.measuring.machine import cores
-from runners.measuring.stopwatch import Timing, merge, not_measured, processes, share
-from runners.targets.profile import HardwareProfile
+from runners.measuring.stopwatch import in_processes, read_timings
+from runners.targets.hardware import HardwareProfile
+
+
+class _Died(Exception):
+    """The process died of a model."""
 
 
 def measure_apart(
     command: Sequence[str],
-    models: Sequence[bytes | Path],
+    files: Sequence[Path],
     profile: HardwareProfile,
     *,
     budget_s: float,
-    precision: float,
+    half_width: float,
+    device: str = "cpu",
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Timing]:
     """Times model files side by side in other processes; where one dies, each model in some of its own.
 
     Args:
         command: Python's arguments; it gets the paths of a job and of its result to write.
-        models: files, or their content.
-        profile: threads, batch and options; its device is held meanwhile.
+        files: to be compared with one another.
+        profile: threads and batch.
         budget_s: seconds for all of them.
-        precision: relative half width of the interval that is good enough.
+        half_width: relative half width of the interval that is good enough.
+        device: what is held meanwhile, ``cpu`` or ``cuda``; also in the job.
+        settings: more entries of the job, such as ``config``.
 
     Raises:
         OSError: the device is busy, or Python itself failed; the message has its last words.
     """
-    if not models:
+    if not files:
         return []
-    with tempfile.TemporaryDirectory(prefix="quarry-") as name, device_lock(profile.device):
-        folder = Path(name)
-        paths = []
-        for index, model in enumerate(models):
-            path = model if isinstance(model, Path) else folder / f"{index}.model"
-            if not isinstance(model, Path):
-                path.write_bytes(model)
-            paths.append(str(path.resolve()))
-        job = {
-            "threads": threads_of(profile),
-            "batch": profile.batch,
-            # The last cores: systems give their interrupts to the first.
-            "cores": cores()[-profile.threads :] if profile.threads else [],
-            "config": dict(profile.options),
-            "device": profile.device,
-            "precision": precision,
-            "models": paths,
-            "budget_s": budget_s,
-        }
-        together = _merged(command, folder, job, profile)
-        if together is not None:
-            return together
-        each_s = budget_s / len(paths)
-        alone = [
-            _merged(command, folder, {**job, "models": [path], "budget_s": each_s}, profile) for path in paths
-        ]
-    crashed = not_measured("failed", "the runtime crashed on this model")
-    return [timings[0] if timings else crashed for timings in alone]
+    paths = [str(file.resolve()) for file in files]
+    job = {
+        "threads": threads_of(profile),
+        "batch": profile.batch,
+        # The last cores: systems give their interrupts to the first.
+        "cores": cores()[-profile.threads :] if profile.threads else [],
+        "device": device,
+        "half_width": half_width,
+        "models": paths,
+        "budget_s": budget_s,
+        **(settings or {}),
+    }
+    with tempfile.TemporaryDirectory(prefix="quarry-") as name, device_lock(device):
+
+        def run(part: dict[str, Any]) -> list[Timing]:
+            return _run(command, Path(name), part, profile)
+
+        def alone(path: str) -> Timing:
+            try:
+                return in_processes({**job, "models": [path], "budget_s": budget_s / len(paths)}, run)[0]
+            except _Died:
+                return not_measured("failed", "the runtime crashed on this model")
+
+        try:
+            return in_processes(job, run)
+        except _Died:
+            return [alone(path) for path in paths]
 
 
 def threads_of(profile: HardwareProfile) -> int:
@@ -74,23 +82,7 @@ def threads_of(profile: HardwareProfile) -> int:
     return profile.threads or len(cores())
 
 
-def _merged(
-    command: Sequence[str], folder: Path, job: dict[str, Any], profile: HardwareProfile
-) -> list[Timing] | None:
-    """None where one of the processes died."""
-    measured = []
-    for _ in range(processes(job["budget_s"])):
-        timings = _run(command, folder, share(job), profile)
-        if timings is None:
-            return None
-        measured.append(timings)
-    return merge(measured)
-
-
-def _run(
-    command: Sequence[str], folder: Path, job: dict[str, Any], profile: HardwareProfile
-) -> list[Timing] | None:
-    """None where the process died."""
+def _run(command: Sequence[str], folder: Path, job: dict[str, Any], profile: HardwareProfile) -> list[Timing]:
     request, result = folder / "job.json", folder / "result.json"
     request.write_text(json.dumps(job))
     result.unlink(missing_ok=True)
@@ -106,10 +98,4 @@ def _run(
     if process.returncode > 0:  # Python's own error, not a crash: the same for every model
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
         raise OSError(f"measuring on {profile.name!r} failed: {last[0]}")
-    return None
-
-
-def read_timings(path: Path) -> list[Timing]:
-    """The timings that ``stopwatch.main`` wrote."""
-    entries: list[dict[str, Any]] = json.loads(path.read_text())
-    return [Timing(**entry) for entry in entries]
+    raise _Died

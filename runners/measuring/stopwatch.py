@@ -1,7 +1,7 @@
 """How long models take, measured side by side: the one piece of code that times anything here.
 
-This file needs Python, numpy and, for ONNX files, onnxruntime; nothing else, and nothing of this project.
-It runs as a script too: the ONNX Runtime backend starts it in a process of its own (``stopwatch.py JOB.json
+This file needs Python 3.9, numpy, ``results/timing.py`` and, for ONNX files, onnxruntime; no more. It runs
+as a script too: the target of ONNX Runtime starts it in a process of its own (``stopwatch.py JOB.json
 RESULT.json``), and a kit for another device carries it along. So a kit measures as we measure.
 """
 
@@ -16,11 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from results.timing import Timing, merge, not_measured
 
 WARM_RUNS = 3  # after another model has run, weights come back into the caches within about three runs
 BLOCK_RUNS = 5  # the least runs of a block, whatever it lasts
@@ -29,39 +31,11 @@ MOST_PROCESSES = 5
 PROCESS_S = 0.6  # of measuring, at least, for each process that is started
 
 
-@dataclass(frozen=True)  # no slots, so that Python 3.9 on a device takes it
-class Timing:
-    """The latency of one model.
-
-    Attributes:
-        median_ms: of the blocks measured while the machine was undisturbed; where several processes measured,
-            the lower quartile of their medians; NaN where nothing was measured.
-        low_ms: lower end of the 95 % interval of that median, the lowest of all processes'.
-        high_ms: upper end, the highest.
-        repeats: blocks kept.
-        status: ``measured``, ``unsupported`` (the runtime refuses it) or ``failed``.
-        reason: why not, in words.
-    """
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    repeats: int
-    status: str = "measured"
-    reason: str = ""
-
-
-def not_measured(status: str, reason: str) -> Timing:
-    """The timing of a model that did not run."""
-    nan = float("nan")
-    return Timing(median_ms=nan, low_ms=nan, high_ms=nan, repeats=0, status=status, reason=reason)
-
-
 def interleave(
     runs: Sequence[Callable[[], object]],
     *,
     budget_s: float,
-    precision: float = 0.01,
+    half_width: float = 0.01,
     block_ms: float = 3.0,
     least_rounds: int = LEAST_ROUNDS,
     most_rounds: int = 200,
@@ -71,12 +45,12 @@ def interleave(
 
     Going round means that a machine that slows down slows all of them. The half of the rounds in which
     all models together were slowest is set aside; what is reported is the median of the other half. Rounds
-    go on until every median's 95 % interval is within ``precision`` to either side, or the budget ends.
+    go on until every median's 95 % interval is within ``half_width`` to either side, or the budget ends.
 
     Args:
         runs: one call each runs a model once.
         budget_s: seconds for all of them; ``least_rounds`` are made whatever they take.
-        precision: relative half width of the interval that is good enough.
+        half_width: relative half width of the interval that is good enough.
         block_ms: how long a block lasts at least.
         least_rounds: rounds before stopping is considered.
         most_rounds: rounds at most.
@@ -97,7 +71,7 @@ def interleave(
                     blocks[index].append(_block(runs[index], counts[index], clock))
                 except Exception as error:
                     failures[index] = f"{type(error).__name__}: {error}"
-        if done >= least_rounds and (clock() >= end or _narrow(settle(blocks), precision)):
+        if done >= least_rounds and (clock() >= end or _narrow(settle(blocks), half_width)):
             break
     timings = settle(blocks)
     return [
@@ -168,26 +142,15 @@ def share(job: dict[str, Any]) -> dict[str, Any]:
     return {**job, "budget_s": job["budget_s"] / count, "least_rounds": least}
 
 
-def merge(measured: Sequence[Sequence[Timing]]) -> list[Timing]:
-    """One timing for each model from those of several processes: the lower quartile, the ends of intervals.
+def in_processes(job: dict[str, Any], run: Callable[[dict[str, Any]], list[Timing]]) -> list[Timing]:
+    """One timing for each model of a job from several processes, one after another.
 
-    Other programs only ever slow a process, and often longer than it lives; the quartile is undisturbed while
-    two of five processes are. A model that did not run in one of the processes did not run.
+    Args:
+        job: what all of them do together.
+        run: does the share of one process, which it is given, in a process of its own.
     """
-    merged = []
-    for timings in zip(*measured):  # noqa: B905 - Python 3.9 has no strict
-        bad = [timing for timing in timings if timing.status != "measured"]
-        merged.append(
-            bad[0]
-            if bad
-            else Timing(
-                median_ms=float(np.quantile([timing.median_ms for timing in timings], 0.25)),
-                low_ms=min(timing.low_ms for timing in timings),
-                high_ms=max(timing.high_ms for timing in timings),
-                repeats=sum(timing.repeats for timing in timings),
-            )
-        )
-    return merged
+    shared = share(job)
+    return merge([run(shared) for _ in range(processes(job["budget_s"]))])
 
 
 def _median(values: np.ndarray[Any, np.dtype[np.float64]]) -> Timing:
@@ -203,8 +166,10 @@ def _median(values: np.ndarray[Any, np.dtype[np.float64]]) -> Timing:
     )
 
 
-def _narrow(timings: Sequence[Timing], precision: float) -> bool:
-    return all(t.high_ms - t.low_ms <= 2 * precision * t.median_ms for t in timings if t.status == "measured")
+def _narrow(timings: Sequence[Timing], half_width: float) -> bool:
+    return all(
+        t.high_ms - t.low_ms <= 2 * half_width * t.median_ms for t in timings if t.status == "measured"
+    )
 
 
 def example_inputs(session: Any, batch: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -262,7 +227,7 @@ def onnx_load(model: str, job: dict[str, Any]) -> Callable[[], object]:
 def measure_files(
     job: dict[str, Any], load: Callable[[str, dict[str, Any]], Callable[[], object]] = onnx_load
 ) -> list[Timing]:
-    """Times the files of a job: models, threads, batch, cores, config, budget_s, precision, least_rounds,
+    """Times the files of a job: models, threads, batch, cores, config, budget_s, half_width, least_rounds,
     block_ms.
 
     Args:
@@ -286,7 +251,7 @@ def measure_files(
         interleave(
             runs,
             budget_s=job["budget_s"],
-            precision=job["precision"],
+            half_width=job["half_width"],
             least_rounds=job["least_rounds"],
             block_ms=job.get("block_ms", 3.0),
         )
@@ -301,14 +266,22 @@ def measure_in_processes(job: dict[str, Any], folder: Path) -> list[Timing]:
         subprocess.CalledProcessError: a process died.
     """
     request, result = folder / "job.json", folder / "result.json"
-    request.write_text(json.dumps(share(job)))
-    measured = []
-    for _ in range(processes(job["budget_s"])):
+
+    def run(part: dict[str, Any]) -> list[Timing]:
+        request.write_text(json.dumps(part))
         subprocess.run([sys.executable, os.path.abspath(__file__), str(request), str(result)], check=True)
-        measured.append([Timing(**entry) for entry in json.loads(result.read_text())])
+        return read_timings(result)
+
+    timings = in_processes(job, run)
     request.unlink()
     result.unlink()
-    return merge(measured)
+    return timings
+
+
+def read_timings(path: Path) -> list[Timing]:
+    """The timings that ``main`` wrote."""
+    entries: list[dict[str, Any]] = json.loads(path.read_text())
+    return [Timing(**entry) for entry in entries]
 
 
 KIT_GROUP = 12  # models timed side by side
@@ -343,7 +316,7 @@ def measure_kit(folder: Path, group: int = KIT_GROUP) -> None:
                 "models": [str(folder / kit["models"][i]["file"]) for i in chosen],
                 "cores": [],
                 "budget_s": kit["seconds_each"] * len(chosen),
-                "precision": 0.01,
+                "half_width": 0.01,
             }
             for i, timing in zip(chosen, measure_in_processes(job, folder)):  # noqa: B905 - Python 3.9 has no strict
                 entry = {name: None if value != value else value for name, value in asdict(timing).items()}

@@ -10,7 +10,7 @@ from results.files import read_json, write_json
 from results.loading import load_object
 from runners.console import Console
 from runners.recipe.schema import Recipe, Space
-from runners.targets.profile import HardwareProfile
+from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.presets import PRESETS, preset
 
@@ -121,9 +121,9 @@ def check_backend(profile: HardwareProfile) -> None:
     Raises:
         ValueError: the profile runs other files than those that are compressed and exported.
     """
-    if profile.backend in ("torch", "executorch"):
+    if profile.runtime.kind in ("torch", "executorch"):
         raise ValueError(
-            f"profile {profile.name!r} times {profile.backend} programs, but a run compresses, exports and "
-            "times ONNX files: choose a profile of ONNX Runtime for it, such as cpu-ort. To train, measure "
-            f"and search for {profile.name!r}, begin with quarry train, then measure and search"
+            f"profile {profile.name!r} times {profile.runtime.kind} programs, but a run compresses, exports "
+            "and times ONNX files: choose a profile of ONNX Runtime for it, such as cpu-ort. To train, "
+            f"measure and search for {profile.name!r}, begin with quarry train, then measure and search"
         )

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from compress.target import Target
 from nas.costs.model.fit import ProfilePlan
 from nas.supernet import Supernet
 from results.files import read_json
@@ -22,13 +23,14 @@ from runners.stages.audit import Auditing, audit_supernet, check_audit
 from runners.stages.candidates import latency_limit
 from runners.stages.compress import Compressing, compress_front
 from runners.stages.export import Exporting, export_files
-from runners.stages.measure import imported_table, measure, profiled, watts_of
+from runners.stages.measure import fitted, imported_table, measure, watts_of
 from runners.stages.search import Searching, candidates_of, check_search, search_supernet
 from runners.stages.train import SUPERNET, check_training, train
-from runners.targets.imported import DeviceElsewhere
-from runners.targets.profile import HardwareProfile, load_profile
-from runners.targets.ray_nodes import RayDevice
-from runners.targets.target import Device, open_device
+from runners.targets.hardware import HardwareProfile
+from runners.targets.imported import ImportedTarget
+from runners.targets.profile import load_profile
+from runners.targets.ray_nodes import RayTarget
+from runners.targets.target import open_target
 from search_spaces.space import SearchSpace
 
 
@@ -90,13 +92,13 @@ class Wiring:
         return load_profile(self.run.recipe.measure.profile)
 
     @cached_property
-    def target(self) -> Device:
+    def target(self) -> Target:
         """What files are made for: here, on the nodes of a Ray cluster that offer it, or out of reach."""
         imported = imported_table(self.path / "measure")
         if imported is not None:
-            return DeviceElsewhere(self.profile, imported)
+            return ImportedTarget(self.profile, imported)
         address = self.run.recipe.measure.ray_address
-        return RayDevice(self.profile, address) if address else open_device(self.profile)
+        return RayTarget(self.profile, address) if address else open_target(self.profile)
 
     @property
     def plan(self) -> ProfilePlan:
@@ -121,16 +123,17 @@ class Wiring:
 
     @property
     def searching(self) -> Searching:
-        """What a search works with; the table is whole by then, so nothing is measured."""
+        """What a search works with; its predictions follow from the table alone."""
         recipe, folder = self.run.recipe, self.path / "measure"
-        model = profiled(self.space, self.target, self.plan, folder=folder).model
+        model = fitted(self.space, self.plan, folder).model
         watts = watts_of(folder, self.profile)
         return Searching(
             name=recipe.name,
             supernet=self.supernet,
             data=self.data,
             target=self.target,
-            costs=candidates_of(self.space, model, self.target, watts),
+            limits=self.profile.limits,
+            costs=candidates_of(self.space, model, self.profile, watts),
             limit_ms=latency_limit(self.space, model, recipe.search, self.profile.limits),
             recipe=recipe.search,
             seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,
@@ -159,6 +162,7 @@ class Wiring:
             supernet=self.supernet,
             data=self.data,
             target=self.target,
+            profile=self.profile,
             summary=self.summary,
             run=self.path,
             origin=self.origin,
@@ -197,6 +201,7 @@ def _measure(made: Wiring) -> None:
     measure(
         made.space,
         made.target,
+        made.profile,
         made.plan,
         left_out=made.left_out,
         folder=made.path / "measure",

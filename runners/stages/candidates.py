@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.model.latency import LatencyModel
 from runners.recipe.schema import Search
-from runners.targets.profile import Limits
+from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
 

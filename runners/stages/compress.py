@@ -14,19 +14,19 @@ from compress.candidate import Candidate, Context, Retraining, Step
 from compress.pruning.prune import Loss
 from compress.run import run_steps
 from compress.steps import STEPS
+from compress.target import Target
 from nas.costs.counts.analytic import count
 from nas.supernet import Supernet
 from nas.supernet.calibration import recalibrate
 from results.files import read_json, write_json
 from results.records import FrontEntry, SearchSummary, StepRecord
+from results.timing import Timing
 from runners.console import Console
 from runners.data.prepared import RunData
-from runners.measuring.stopwatch import Timing
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.stages.train import mix_of, train_settings
 from runners.targets.adapter import OnnxTarget
-from runners.targets.target import Device
 from runners.training.finetuning import FinetuneSettings, finetune
 from runners.training.standalone import train_alone
 from search_spaces.space import Arch
@@ -53,7 +53,7 @@ class Compressing:
 
     supernet: Supernet
     data: RunData
-    target: Device
+    target: Target
     recipe: Recipe
     device: torch.device
     folder: Path
@@ -168,12 +168,12 @@ def calibrated(supernet: Supernet, data: RunData, arch: Arch) -> nn.Module:
     return recalibrate(supernet.extract(arch), data.calibration)
 
 
-def measure_files(target: Device, files: Sequence[Path]) -> list[Timing]:
+def measure_files(target: Target, files: Sequence[Path]) -> list[Timing]:
     """Latency of exported files, measured side by side on the target."""
-    timings = target.measure([file.read_bytes() for file in files], budget_s=_SECONDS_EACH * len(files))
+    timings = target.measure(files, budget_s=_SECONDS_EACH * len(files))
     for file, timing in zip(files, timings, strict=True):
         if timing.status != "measured":
-            raise ValueError(f"{file} does not run on {target.profile.name}: {timing.reason}")
+            raise ValueError(f"{file} does not run on {target.facts.profile}: {timing.reason}")
     return timings
 
 

@@ -14,11 +14,11 @@ from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
 from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
+from compress.target import Target
 from nas.costs.counts.analytic import Counts, count
 from nas.supernet import Supernet
 from results.files import read_lines, write_atomic, write_json
 from results.records import (
-    COMPUTED,
     Agreement,
     Card,
     CardAccuracy,
@@ -32,12 +32,11 @@ from results.records import (
     SearchSummary,
     StepRecord,
 )
+from results.timing import Timing
 from runners.console import Console
 from runners.data.prepared import RunData
-from runners.measuring.stopwatch import Timing
 from runners.stages.compress import calibrated, compressed_entries, measure_files
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Device
+from runners.targets.hardware import HardwareProfile
 
 MODEL = "model.onnx"
 _MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and ONNX Runtime in float32
@@ -51,6 +50,7 @@ class Exporting:
         supernet: the networks were extracted from it.
         data: its test images are run once, here.
         target: files are measured on it.
+        profile: the target's.
         summary: of the search.
         run: the run's folder; files of ``compress/`` go to ``artifacts/``.
         origin: recipe and provenance, for the cards.
@@ -59,7 +59,8 @@ class Exporting:
 
     supernet: Supernet
     data: RunData
-    target: Device
+    target: Target
+    profile: HardwareProfile
     summary: SearchSummary
     run: Path
     origin: CardProvenance
@@ -144,12 +145,12 @@ def _card(
     checked: Verification,
     reference: Reference,
 ) -> Card:
-    data, profile = work.data, work.target.profile
+    data, profile = work.data, work.profile
     content, int8 = candidate.file.read_bytes(), candidate.precision == "int8"
     limit_ms, steps = work.summary.limit_ms, _steps(work, entry.name)
     validation = (data.images(data.splits.val).numpy(), data.splits.val.labels.numpy())
     counts = count(candidate.network, data.input_shape)
-    identity = work.target.identity()
+    facts = work.target.facts
     broken = _broken(profile, counts, len(content), int8=int8)
     for words in broken:
         work.console.say(f"warning: {entry.name} does not fit profile {profile.name}: {words}")
@@ -176,11 +177,11 @@ def _card(
             measured_ms=timing.median_ms,
             low_ms=timing.low_ms,
             high_ms=timing.high_ms,
-            profile=profile.name,
-            runtime=f"{identity.runtime} {identity.runtime_version}",
-            threads=identity.threads,
-            batch=profile.batch,
-            computed=identity.runtime == COMPUTED,
+            profile=facts.profile,
+            runtime=f"{facts.runtime} {facts.runtime_version}",
+            threads=facts.threads,
+            batch=facts.batch,
+            computed=facts.computed,
         ),
         size_bytes=len(content),
         macs=counts.macs,
@@ -216,5 +217,5 @@ def _broken(profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: 
 
 
 def _input(work: Exporting, file: Path) -> CardInput:
-    shape = (work.target.profile.batch, *work.data.input_shape)
+    shape = (work.profile.batch, *work.data.input_shape)
     return CardInput(name=OnnxFile(file).input_name, shape=shape, dtype=np.dtype(np.float32).name)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from compress.target import Target
 from nas.search import SearchResult
 from nas.supernet import Supernet
 from results.front import non_dominated
 from results.numbers import compared
-from results.records import COMPUTED, FrontEntry, LayerRecord, SearchSummary
+from results.records import FrontEntry, LayerRecord, SearchSummary
 from runners.console import Console
 from runners.scoring.subnets import SubnetEvaluator
 from runners.stages.candidates import Candidates
-from runners.targets.target import Device
 from search_spaces.space import Arch, SearchSpace
 
 _LARGEST = "largest"
@@ -55,7 +57,7 @@ class FrontLooker:
 
     name: str
     supernet: Supernet
-    target: Device
+    target: Target
     costs: Candidates
     seen: SubnetEvaluator
     unseen: SubnetEvaluator | None
@@ -88,7 +90,7 @@ def measured_front(
     """
     scored = _scored(look.space, results)
     say, limit_ms = look.console.say, look.limit_ms
-    computed = look.target.identity().runtime == COMPUTED
+    computed = look.target.facts.computed
     archs = _joint_front(scored, limit_ms)
     say(
         f"{'computing' if computed else 'measuring'} the {len(archs)} networks of the front again, and the "
@@ -178,14 +180,13 @@ def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> lis
     """Entries without names of what (searcher, arch, accuracy) stands for, measured side by side."""
     space, target = look.space, look.target
     known = look.costs(np.array([space.to_row(arch) for _, arch, _ in found]))
-    precision = target.profile.precisions[0]
-    timings = target.measure(
-        [
-            target.export(look.supernet.extract(arch).eval(), space.input_shape(arch), precision)
-            for _, arch, _ in found
-        ],
-        budget_s=max(_LEAST_SECONDS, _SECONDS_EACH * len(found)),
-    )
+    facts = target.facts
+    with TemporaryDirectory(prefix="quarry-") as folder:
+        files = [Path(folder) / f"{index}.{facts.format}" for index in range(len(found))]
+        for (_, arch, _), file in zip(found, files, strict=True):
+            network, shape = look.supernet.extract(arch).eval(), space.input_shape(arch)
+            target.export(network, shape, file, precision=facts.precisions[0])
+        timings = target.measure(files, budget_s=max(_LEAST_SECONDS, _SECONDS_EACH * len(found)))
     entries = []
     for index, ((searcher, arch, accuracy), timing) in enumerate(zip(found, timings, strict=True)):
         if timing.status != "measured":

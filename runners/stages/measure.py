@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from compress.target import Target
 from nas.costs.layers.probes import layer_kind
-from nas.costs.model.fit import Profiled, ProfilePlan
+from nas.costs.model.fit import Profiled, ProfilePlan, fit_table
 from nas.costs.table.table import LatencyTable, load_table
 from results.files import read_json, write_json
-from results.records import COMPUTED, TargetRecord
+from results.records import TargetRecord
 from runners.console import Console
 from runners.measuring.layers import Layers, layers_of, profile_on
-from runners.measuring.machine import BUSY_CORES, busy_cores
+from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
 from runners.measuring.power import watts_during
-from runners.targets.imported import fit_imported
-from runners.targets.profile import HardwareProfile
-from runners.targets.ray_nodes import RayDevice
-from runners.targets.target import Device
+from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 
 TABLE, IMPORTED, TARGET = "table.parquet", "imported.parquet", "target.json"
-Progress = Callable[[int, int, float], None]
 
 
 def measure(
     space: SearchSpace,
-    target: Device,
+    target: Target,
+    profile: HardwareProfile,
     plan: ProfilePlan,
     *,
     left_out: Collection[str],
@@ -38,71 +37,61 @@ def measure(
     Args:
         space: whose layers and networks are measured.
         target: what they are measured on.
+        profile: the target's.
         plan: how much is measured.
         left_out: mixers that the space does without, for the record.
         folder: ``measure/`` of the run; a table that was imported into it takes the place of measuring.
         console: where it speaks.
     """
-    profile, identity = target.profile, target.identity()
-    imported, computed = imported_table(folder), identity.runtime == COMPUTED
+    facts, imported = target.facts, imported_table(folder)
     layers = _find_layers(space, plan, console)
     if imported is not None:
-        console.say(f"fitting the table that was measured on {identity.machine}; nothing is measured here")
-    elif computed:
-        constants = f"the constants of {profile.name} ({identity.machine})"
+        console.say(f"fitting the table that was measured on {facts.machine}; nothing is measured here")
+    elif facts.computed:
+        constants = f"the constants of {profile.name} ({facts.machine})"
         console.say(f"computing latencies from {constants}; nothing is measured")
     else:
         console.say(
             f"measuring {len(layers[0].keys)} layers and "
             f"{plan.fit_networks + plan.check_networks} whole networks on {profile.name}: "
-            f"{identity.runtime} {identity.runtime_version}, {identity.threads} thread(s), "
+            f"{facts.runtime} {facts.runtime_version}, {facts.threads} thread(s), "
             f"{profile.precisions[0]}"
         )
         warn_if_busy(target, folder, console)
-    with console.progress("computing" if computed else "measuring") as bar:
-        found = profiled(
-            space,
-            target,
-            plan,
-            folder=folder,
-            layers=layers,
-            progress=lambda done, total, _: bar.update(done, total),
-        )
+    if imported is not None:
+        found = fit_table(imported, layers[0], plan.confidence)
+    else:
+        with console.progress("computing" if facts.computed else "measuring") as bar:
+            found = profile_on(
+                target,
+                profile,
+                space,
+                folder / TABLE,
+                plan=plan,
+                precision=profile.precisions[0],
+                layers=layers,
+                progress=lambda done, total, _: bar.update(done, total),
+            )
     cannot_run = _cannot_run(found.table)
     for kind, reason in cannot_run.items():
         console.say(f"{kind} cannot run there and is not searched: {reason}")
     write_json(folder / "check.json", found.check.to_json())
-    watts = profile.machine.watts or _watts(space, target, folder, console)
-    write_json(folder / TARGET, _record(target, cannot_run, left_out, watts).to_json())
-    if not computed:
+    watts = profile.watts or _watts(space, target, profile.precisions[0], console)
+    write_json(folder / TARGET, _record(target, profile, cannot_run, left_out, watts).to_json())
+    if not facts.computed:
         console.say(found.check.summary())
     return found
 
 
-def profiled(
-    space: SearchSpace,
-    target: Device,
-    plan: ProfilePlan,
-    *,
-    folder: Path,
-    layers: Layers | None = None,
-    progress: Progress = lambda _done, _total, _left: None,
-) -> Profiled:
-    """Table, latency model and check; measures what the table in ``folder`` does not hold yet."""
-    layers = layers or layers_of(space, plan.seed)
-    imported = imported_table(folder)
-    if imported is not None:
-        return fit_imported(layers[0], imported, plan.confidence)
-    return profile_on(
-        target,
-        space,
-        folder / TABLE,
-        plan=plan,
-        precision=target.profile.precisions[0],
-        layers=layers,
-        measurers=target.measurers if isinstance(target, RayDevice) else (),
-        progress=progress,
-    )
+def fitted(space: SearchSpace, plan: ProfilePlan, folder: Path) -> Profiled:
+    """Latency model and check from the table in ``folder``: no target is opened and nothing is measured.
+
+    Raises:
+        ValueError: the table lacks layers or networks of the space.
+        FileNotFoundError: there is none.
+    """
+    table = imported_table(folder) or load_table(folder / TABLE)
+    return fit_table(table, layers_of(space, plan.seed)[0], plan.confidence)
 
 
 def imported_table(folder: Path) -> LatencyTable | None:
@@ -114,18 +103,12 @@ def imported_table(folder: Path) -> LatencyTable | None:
 def watts_of(folder: Path, profile: HardwareProfile) -> float | None:
     """What the target draws, as its profile says or a counter did; None where nobody knows."""
     file = folder / TARGET
-    return TargetRecord.from_json(read_json(file)).watts if file.exists() else profile.machine.watts
+    return TargetRecord.from_json(read_json(file)).watts if file.exists() else profile.watts
 
 
-def _here(target: Device, folder: Path) -> bool:
-    """Whether it is this machine that is measured."""
-    local = target.profile.backend in ("onnxruntime", "torch", "executorch")
-    return local and imported_table(folder) is None and not isinstance(target, RayDevice)
-
-
-def warn_if_busy(target: Device, folder: Path, console: Console) -> None:
+def warn_if_busy(target: Target, folder: Path, console: Console) -> None:
     """Warns where other programs keep the machine that is measured busy."""
-    busy = busy_cores() if _here(target, folder) else 0.0
+    busy = busy_cores() if target.facts.local else 0.0
     if busy >= BUSY_CORES:
         console.warn(
             f"other programs keep {busy:.1f} cores busy; what is measured now will be too slow and less "
@@ -155,35 +138,40 @@ def _cannot_run(table: LatencyTable) -> dict[str, str]:
     return found
 
 
-def _watts(space: SearchSpace, target: Device, folder: Path, console: Console) -> float | None:
+def _watts(space: SearchSpace, target: Target, precision: str, console: Console) -> float | None:
     """What this machine draws while it runs the largest network; None where nobody counts."""
-    if not _here(target, folder) or target.profile.device != "cpu":
+    facts = target.facts
+    if not facts.local or facts.machine != machine_fingerprint():  # the counters are the processor's
         return None
     largest = space.largest()
-    model = target.export(
-        space.build(largest).eval(), space.input_shape(largest), target.profile.precisions[0]
-    )
-    watts = watts_during(lambda: target.measure([model], budget_s=3.0))
+    with TemporaryDirectory(prefix="quarry-") as scratch:
+        file = Path(scratch) / f"largest.{facts.format}"
+        target.export(space.build(largest).eval(), space.input_shape(largest), file, precision=precision)
+        watts = watts_during(lambda: target.measure([file], budget_s=3.0))
     if watts is not None:
         console.say(f"the processor draws {watts:.1f} W meanwhile, other programs included")
     return watts
 
 
 def _record(
-    target: Device, cannot_run: dict[str, str], left_out: Collection[str], watts: float | None
+    target: Target,
+    profile: HardwareProfile,
+    cannot_run: dict[str, str],
+    left_out: Collection[str],
+    watts: float | None,
 ) -> TargetRecord:
-    profile, identity = target.profile, target.identity()
+    facts = target.facts
     return TargetRecord(
-        profile=profile.name,
+        profile=facts.profile,
         summary=profile.summary,
-        runtime=identity.runtime,
-        runtime_version=identity.runtime_version,
-        threads=identity.threads,
-        machine=identity.machine,
+        runtime=facts.runtime,
+        runtime_version=facts.runtime_version,
+        threads=facts.threads,
+        machine=facts.machine,
         precision=profile.precisions[0],
         limits=profile.limits.model_dump(exclude_none=True),
         left_out=tuple(left_out),
         cannot_run=cannot_run,
         watts=watts,
-        computed=identity.runtime == COMPUTED,
+        computed=facts.computed,
     )

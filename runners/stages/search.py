@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from compress.target import Target
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.model.latency import LatencyModel
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
@@ -21,7 +22,7 @@ from nas.search.searchers.nsga2 import survivors
 from nas.supernet import Supernet
 from results.files import read_json, write_json
 from results.front import hypervolume
-from results.records import COMPUTED, SearchSummary, Trial
+from results.records import SearchSummary, Trial
 from runners.console import Bar, Console
 from runners.data.prepared import RunData
 from runners.data.splits import stratified
@@ -34,7 +35,7 @@ from runners.scoring.subnets import SubnetEvaluator, evaluator_of, worker_evalua
 from runners.stages.audit import audit_warning
 from runners.stages.candidates import Candidates
 from runners.stages.front import FrontLooker, measured_front, tell_front
-from runners.targets.target import Device
+from runners.targets.hardware import HardwareProfile, Limits
 from search_spaces.space import Arch, SearchSpace
 
 CONTROL = "random"
@@ -52,6 +53,7 @@ class Searching:
         supernet: trained.
         data: its validation images are scored on.
         target: networks of the front are measured on it.
+        limits: of its profile.
         costs: what is known of archs without scoring them.
         limit_ms: limit on the latency.
         recipe: the recipe's section.
@@ -64,7 +66,8 @@ class Searching:
     name: str
     supernet: Supernet
     data: RunData
-    target: Device
+    target: Target
+    limits: Limits
     costs: Candidates
     limit_ms: float
     recipe: Search
@@ -81,10 +84,9 @@ class Searching:
     @property
     def constraints(self) -> dict[str, float]:
         """Limits by the name of the cost: the latency's, and what the profile sets."""
-        limits = self.target.profile.limits
         constraints = {"latency_ms": self.limit_ms}
         for cost in ("params", "peak_memory_bytes", "size_bytes"):
-            bound = getattr(limits, cost)
+            bound = getattr(self.limits, cost)
             if bound is not None:
                 constraints[cost] = bound
         return constraints
@@ -141,7 +143,7 @@ def search_supernet(work: Searching) -> SearchSummary:
         reference=(reference["accuracy"], reference["latency_ms"]),
         known_first=len(first),
     )
-    tell_front(summary, console, computed=work.target.identity().runtime == COMPUTED)
+    tell_front(summary, console, computed=work.target.facts.computed)
     write_json(work.run / "search" / "front.json", summary.to_json())
     return summary
 
@@ -165,16 +167,18 @@ def _searchers(parts: Sequence[Part]) -> dict[str, str | MakeSearcher]:
     return made
 
 
-def candidates_of(space: SearchSpace, model: LatencyModel, target: Device, watts: float | None) -> Candidates:
+def candidates_of(
+    space: SearchSpace, model: LatencyModel, profile: HardwareProfile, watts: float | None
+) -> Candidates:
     """What is known of the archs of a space on a target before they are scored."""
     return Candidates(
         model=model,
         # A space that only builds would run each candidate for its memory: left out where nothing limits it.
         analytic=AnalyticCosts(
             space,
-            peak_memory=bool(space.slots) or target.profile.limits.peak_memory_bytes is not None,
+            peak_memory=bool(space.slots) or profile.limits.peak_memory_bytes is not None,
         ),
-        value_bytes=1 if target.profile.precisions[0] == "int8" else 4,
+        value_bytes=1 if profile.precisions[0] == "int8" else 4,
         watts=watts,
     )
 

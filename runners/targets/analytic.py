@@ -1,24 +1,30 @@
-"""A device that nothing is measured on: the latency of a file follows from its graph and a few constants.
+"""A target that nothing is measured on: the latency of a file follows from its graph and a few constants.
 
-The roofline of ``nas.costs.roofline``, node by node over the exported file, so that compressed and
-quantized files are told apart as well as archs are.
+Node by node over the exported file, so that compressed and quantized files are told apart as well as archs
+are: what takes longer of arithmetic and of memory traffic (the roofline of Williams et al., "Roofline: an
+insightful visual performance model", CACM 2009), plus the start of a layer.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, shape_inference
+from pydantic import Field
 from torch import nn
 
-from results.records import COMPUTED
-from runners.measuring.stopwatch import Timing, not_measured
-from runners.targets.onnx_format import onnx_bytes
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Identity
+from compress.target import Facts, OperatorTime
+from results.files import write_atomic
+from results.timing import Timing, not_measured
+from runners.targets.hardware import HardwareProfile
+from runners.targets.onnx_format import FORMAT, export_for, run_onnx
+from runners.targets.registry import RUNTIMES
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 # Part of the operator before them in a deployed int8 or float kernel, or no work at all.
@@ -27,78 +33,124 @@ _INT8 = "int8"  # marks a float graph that stands for its int8 version
 _VALUE_BYTES = {"int8": 1, "fp32": 4}
 
 
-class AnalyticDevice:
-    """Computes what the other devices measure; the constants are those of the profile's ``[machine]``.
+@RUNTIMES.register("analytic")
+class AnalyticTarget:
+    """Constants of a device in the place of measurements.
 
-    The constants hold for the first of the profile's precisions. Values of four bytes where that is int8
+    They hold for the first of the profile's precisions. Values of four bytes where that is int8
     take four times as long, in arithmetic and in traffic.
+
+    Args:
+        profile: what is common to all runtimes.
+        macs_per_s: multiply-accumulates a second at full speed.
+        bytes_per_s: memory traffic in bytes a second.
+        layer_overhead_ms: milliseconds that starting one layer takes.
     """
 
-    def __init__(self, profile: HardwareProfile) -> None:
-        self.profile = profile
-
-    def identity(self) -> Identity:
-        """The constants stand in the place of runtime and machine: other constants make a table stale."""
-        machine = self.profile.machine
-        return Identity(
-            runtime=COMPUTED,
+    def __init__(
+        self,
+        profile: HardwareProfile,
+        *,
+        macs_per_s: Annotated[float, Field(gt=0)],
+        bytes_per_s: Annotated[float, Field(gt=0)],
+        layer_overhead_ms: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> None:
+        self._profile = profile
+        self._macs_per_s, self._bytes_per_s = macs_per_s, bytes_per_s
+        self._layer_overhead_ms = layer_overhead_ms
+        # The constants stand in the place of the machine: other constants make a table stale.
+        self.facts = Facts(
+            profile=profile.name,
+            runtime="roofline",
             runtime_version="1",
             threads=1,
-            machine=f"{machine.macs_per_s:g} MAC/s, {machine.bytes_per_s:g} B/s, "
-            f"{machine.layer_overhead_ms:g} ms a layer",
+            batch=profile.batch,
+            machine=f"{macs_per_s:g} MAC/s, {bytes_per_s:g} B/s, {layer_overhead_ms:g} ms a layer",
+            format=FORMAT,
+            precisions=profile.precisions,
+            local=False,
+            computed=True,
         )
 
-    def export(self, module: nn.Module, input_shape: tuple[int, ...], precision: str = "fp32") -> bytes:
-        """The module as ONNX; for int8 marked as such, since only its graph is read."""
-        content = onnx_bytes(
-            module,
-            input_shape,
-            batch=self.profile.batch,
-            unsupported_operators=self.profile.unsupported_operators,
-        )
-        if precision == "fp32":
-            return content
-        model = onnx.load_from_string(content)
-        model.metadata_props.add(key="precision", value=_INT8)
-        return model.SerializeToString()
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes an ONNX file; for int8 marked as such, since only its graph is read."""
+        export_for(self._profile, network, input_shape, path, "fp32")
+        if precision != "fp32":
+            model = onnx.load(path)
+            model.metadata_props.add(key="precision", value=_INT8)
+            write_atomic(path, model.SerializeToString())
+
+    def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
+        """Outputs of a file in ONNX Runtime on this machine, which are the device's but for rounding."""
+        return run_onnx(file, images)
 
     def measure(
-        self, models: Sequence[bytes | Path], *, budget_s: float = 0.0, precision: float = 0.0
+        self, files: Sequence[Path], *, budget_s: float = 0.0, half_width: float = 0.0
     ) -> list[Timing]:
         """The computed latency of each file; a file that cannot be read is ``unsupported``."""
-        del budget_s, precision  # nothing is repeated
-        return [self._timing(model) for model in models]
+        del budget_s, half_width  # nothing is repeated
+        return [self._timing(file) for file in files]
 
-    def _timing(self, content: bytes | Path) -> Timing:
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
+        """Computed time by ONNX operator type; types that take none are left out."""
+        del images
+        nodes: defaultdict[str, list[float]] = defaultdict(list)
         try:
-            model = onnx.load_from_string(content) if isinstance(content, bytes) else onnx.load(content)
-            if not model.graph.node:
-                raise ValueError("this is no ONNX file, or one without operators")
-            latency_ms = self._latency_ms(shape_inference.infer_shapes(model, data_prop=True))
+            found = self._nodes_ms(_inferred(file))
+        except Exception as error:  # whatever reading a foreign file raises
+            raise ValueError(f"{file} cannot be read as ONNX: {_words(error)}") from error
+        for operator, latency_ms in found:
+            nodes[operator].append(latency_ms)
+        entries = [
+            OperatorTime(operator=operator, nodes=len(times), latency_ms=sum(times))
+            for operator, times in nodes.items()
+        ]
+        return tuple(sorted(entries, key=lambda entry: -entry.latency_ms))
+
+    def _timing(self, file: Path) -> Timing:
+        try:
+            total_ms = sum(latency_ms for _, latency_ms in self._nodes_ms(_inferred(file)))
         except Exception as error:  # whatever reading a foreign file raises is its status
-            return not_measured("unsupported", str(error).strip().splitlines()[0])
+            return not_measured("unsupported", _words(error))
+        latency_ms = max(total_ms, 1e-6)  # a layer that is only views takes next to nothing, not nothing
         return Timing(median_ms=latency_ms, low_ms=latency_ms, high_ms=latency_ms, repeats=1)
 
-    def _latency_ms(self, model: ModelProto) -> float:
-        sizes = _sizes(model, self.profile.batch)
+    def _nodes_ms(self, model: ModelProto) -> list[tuple[str, float]]:
+        """The type and the milliseconds of each node that takes any."""
+        sizes = _sizes(model, self._profile.batch)
         int8 = any(entry.value == _INT8 for entry in model.metadata_props) or any(
             node.op_type == "QuantizeLinear" for node in model.graph.node
         )
         value_bytes = _VALUE_BYTES["int8" if int8 else "fp32"]
-        slower = max(1.0, value_bytes / _VALUE_BYTES[self.profile.precisions[0]])
-        machine, total_ms = self.profile.machine, 0.0
-        assert machine.macs_per_s is not None  # the profile was checked
-        assert machine.bytes_per_s is not None
+        slower = max(1.0, value_bytes / _VALUE_BYTES[self._profile.precisions[0]])
+        found = []
         for node in model.graph.node:
             if node.op_type in _FREE:
                 continue
             moved = sum(math.prod(sizes.get(name, ())) for name in (*node.input, *node.output) if name)
             seconds = max(
-                slower * _macs(node, sizes) / machine.macs_per_s,
-                value_bytes * moved / machine.bytes_per_s,
+                slower * _macs(node, sizes) / self._macs_per_s, value_bytes * moved / self._bytes_per_s
             )
-            total_ms += 1e3 * seconds + machine.layer_overhead_ms
-        return max(total_ms, 1e-6)  # a layer that is only views takes next to nothing, not nothing
+            found.append((node.op_type, 1e3 * seconds + self._layer_overhead_ms))
+        return found
+
+
+def _inferred(file: Path) -> ModelProto:
+    """The graph of a file with all shapes that follow.
+
+    Raises:
+        ValueError: it has no operators.
+    """
+    model = onnx.load(file)
+    if not model.graph.node:
+        raise ValueError("this is no ONNX file, or one without operators")
+    return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _words(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 Sizes = dict[str, tuple[int, ...]]

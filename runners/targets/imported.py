@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from numpy.typing import NDArray
 from torch import nn
 
-from nas.costs.layers.probes import rows_of
-from nas.costs.layers.sums import LayerSums
-from nas.costs.model.fit import Profiled, fit_and_check
+from compress.target import Facts
 from nas.costs.table.table import LatencyTable
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Identity
+from runners.targets.hardware import HardwareProfile
 
 
-class DeviceElsewhere:
-    """Stands for the device of an imported table; it measures nothing.
+class ImportedTarget:
+    """The device of an imported table; it only tells what it is.
 
     Args:
         profile: the run's.
@@ -25,54 +23,49 @@ class DeviceElsewhere:
     """
 
     def __init__(self, profile: HardwareProfile, table: LatencyTable) -> None:
-        self.profile, self._table = profile, table
-
-    def identity(self) -> Identity:
-        """As the table's header says."""
-        header = self._table.header
-        return Identity(
+        header = table.header
+        self.facts = Facts(
+            profile=profile.name,
             runtime=header.runtime,
             runtime_version=header.runtime_version,
             threads=header.threads,
+            batch=header.batch,
             machine=header.machine,
+            format="onnx",  # what kits carry
+            precisions=(header.precision,),
+            local=False,
+            reachable=False,
         )
 
-    def export(self, module: nn.Module, input_shape: tuple[int, ...], precision: str = "fp32") -> bytes:
-        """Refuses, as there is nothing to export for."""
-        del module, input_shape, precision
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> NoReturn:
+        """Refuses, as all that follows: see ``measure``."""
+        del network, input_shape, path, precision
         self._refuse()
 
-    def measure(
-        self, models: Sequence[bytes | Path], *, budget_s: float, precision: float = 0.01
-    ) -> NoReturn:
+    def run(self, file: Path, images: NDArray[Any]) -> NoReturn:
+        """Refuses."""
+        del file, images
+        self._refuse()
+
+    def measure(self, files: Sequence[Path], *, budget_s: float, half_width: float = 0.01) -> NoReturn:
         """Refuses.
 
         Raises:
             ValueError: always; the message says what can be done.
         """
-        del models, budget_s, precision
+        del files, budget_s, half_width
+        self._refuse()
+
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> NoReturn:
+        """Refuses."""
+        del file, images
         self._refuse()
 
     def _refuse(self) -> NoReturn:
         raise ValueError(
-            f"the table of this run was measured on {self._table.header.machine}, which cannot be reached "
+            f"the table of this run was measured on {self.facts.machine}, which cannot be reached "
             "from here, so no network can be measured on it again. The trials with their predicted latencies "
-            'are in search/*.jsonl; a profile with backend = "remote" does a run whole'
+            'are in search/*.jsonl; a profile with the runtime "remote" does a run whole'
         )
-
-
-def fit_imported(layers: LayerSums, table: LatencyTable, confidence: float) -> Profiled:
-    """The predictions of a table as it is: nothing is measured; networks that it has twice are the check.
-
-    Raises:
-        ValueError: it lacks layers or networks of the space.
-    """
-    networks, again = table.of("network"), table.of("network", 1)
-    fitting = networks[~networks.index.isin(again.index) & (networks.status == "measured")]
-    if len(fitting) < 5 or not len(again):
-        raise ValueError(
-            f"the table of profile {table.header.profile!r} holds {len(fitting)} whole networks measured "
-            f"once and {len(again)} measured twice; it takes 5 to fit and 1 to check: let the kit's "
-            "measure.py come to its end"
-        )
-    return fit_and_check(table, layers, rows_of(list(fitting.index)), confidence)

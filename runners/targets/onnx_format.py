@@ -8,19 +8,46 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from compress.onnx.export import INPUT_NAME, OUTPUT_NAME
+from compress.onnx.file import OnnxFile
 from compress.onnx.fuse import fuse
 from compress.onnx.static import quantize_static
 from compress.steps import OPERATORS, Quantize
+from results.files import write_atomic
 from results.names import unknown
+from runners.targets.calls import in_calls
+from runners.targets.hardware import HardwareProfile
 
+FORMAT = "onnx"
 OPSET = 18
+
+
+def export_for(
+    profile: HardwareProfile, network: nn.Module, input_shape: tuple[int, ...], path: Path, precision: str
+) -> None:
+    """Writes a network as an ONNX file for a profile, as ``Target.export`` has it."""
+    content = onnx_bytes(
+        network,
+        input_shape,
+        batch=profile.batch,
+        precision=precision,
+        unsupported_operators=profile.unsupported_operators,
+    )
+    write_atomic(path, content)
+
+
+def run_onnx(file: Path, images: NDArray[Any], threads: int = 1) -> NDArray[np.float32]:
+    """Outputs of an ONNX file in ONNX Runtime on this machine's CPU."""
+    session = OnnxFile(file, threads=threads)
+    return in_calls(session, images, session.batch)
 
 
 def onnx_bytes(

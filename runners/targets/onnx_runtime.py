@@ -3,70 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import nn
 
-from runners.measuring import stopwatch
+from compress.onnx.times import operator_times
+from compress.target import Facts, OperatorTime
+from results.timing import Timing
 from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
-from runners.measuring.stopwatch import Timing
-from runners.targets.onnx_format import onnx_bytes
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Identity
+from runners.measuring.stopwatch import example_inputs, words_of
+from runners.targets.hardware import HardwareProfile
+from runners.targets.onnx_format import FORMAT, export_for, run_onnx
+from runners.targets.registry import RUNTIMES
 
 
-class OnnxDevice:
-    """Measures ONNX files; a file that brings the runtime down costs itself and no other.
+@RUNTIMES.register("onnxruntime")
+class OnnxRuntimeTarget:
+    """ONNX Runtime on this machine's CPU.
+
+    A file that brings the runtime down costs itself and no other.
+
+    Args:
+        profile: what is common to all runtimes.
+        options: session configuration entries of ONNX Runtime, such as ``session.intra_op.allow_spinning``.
 
     Raises:
         ValueError: onnxruntime is not installed.
     """
 
-    def __init__(self, profile: HardwareProfile) -> None:
-        self.profile = profile
-        self._version = runtime_version("onnxruntime")
-
-    def identity(self) -> Identity:
-        """Version of the runtime, threads, machine."""
-        return Identity(
+    def __init__(self, profile: HardwareProfile, *, options: dict[str, str] | None = None) -> None:
+        self._profile, self._options = profile, options or {}
+        self.facts = Facts(
+            profile=profile.name,
             runtime="onnxruntime",
-            runtime_version=self._version,
-            threads=threads_of(self.profile),
+            runtime_version=runtime_version("onnxruntime"),
+            threads=threads_of(profile),
+            batch=profile.batch,
             machine=machine_fingerprint(),
+            format=FORMAT,
+            precisions=profile.precisions,
         )
 
-    def export(self, module: nn.Module, input_shape: tuple[int, ...], precision: str = "fp32") -> bytes:
-        """The module as ONNX; see ``onnx_bytes``."""
-        return onnx_bytes(
-            module,
-            input_shape,
-            batch=self.profile.batch,
-            precision=precision,
-            unsupported_operators=self.profile.unsupported_operators,
-        )
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes an ONNX file; see ``export_for``."""
+        export_for(self._profile, network, input_shape, path, precision)
 
-    def measure(
-        self, models: Sequence[bytes | Path], *, budget_s: float, precision: float = 0.01
-    ) -> list[Timing]:
-        """Times ONNX files, given as content or path, side by side in one process."""
+    def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
+        """Outputs of a file, run in this process."""
+        return run_onnx(file, images, self.facts.threads)
+
+    def measure(self, files: Sequence[Path], *, budget_s: float, half_width: float = 0.01) -> list[Timing]:
+        """Times ONNX files side by side in processes of their own."""
         return measure_apart(
-            [str(stopwatch.__file__)], models, self.profile, budget_s=budget_s, precision=precision
+            ["-m", "runners.measuring.stopwatch"],
+            files,
+            self._profile,
+            budget_s=budget_s,
+            half_width=half_width,
+            settings={"config": self._options},
         )
+
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
+        """Time by type of operator after ONNX Runtime's own fusions."""
+        inputs = example_inputs(_session(file), self._profile.batch) if images is None else images
+        return operator_times(file, inputs, runs=30, threads=self._profile.threads)
+
+
+def _session(file: Path) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exception classes share no base but Exception
+        raise ValueError(f"{file} cannot be loaded by ONNX Runtime: {words_of(error)}") from error
 
 
 def runtime_version(package: str, install: str = "") -> str:
     """The installed version of a runtime.
 
     Args:
-        package: its name.
+        package: name of its package.
         install: what pip is to install for it, where that is not the package by its name.
 
     Raises:
         ValueError: it is not installed; the message says how to.
     """
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,103 +1,34 @@
-"""Hardware profiles: a named target, from a TOML file that ships with Quarry or one of your own."""
+"""Hardware profiles from TOML files: those that ship with Quarry, by name, and your own, by path."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
+from results.loading import load_module
 from results.names import unknown
+from runners.targets.hardware import HardwareProfile, Limits
+from runners.targets.registry import RUNTIMES
+from runners.targets.target import SHIPPED as SHIPPED_RUNTIMES
+
+__all__ = ["HardwareProfile", "load_profile", "shipped_profiles"]
 
 SHIPPED = Path(__file__).parent / "profiles"
-BACKENDS = ("onnxruntime", "torch", "executorch", "analytic", "remote")
-PRECISIONS = ("fp32", "int8")
+assert SHIPPED_RUNTIMES  # imported, so that profiles can name them
 
-Positive = Annotated[float, Field(gt=0)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Limits(_Part):
-    """What the device can hold; None where it sets no limit."""
-
-    latency_ms: Positive | None = None
-    params: Positive | None = None
-    peak_memory_bytes: Positive | None = None
-    size_bytes: Positive | None = None
-
-
-class Machine(_Part):
-    """Constants of a device that nothing is measured on (backend ``analytic``), or of its power.
-
-    Attributes:
-        macs_per_s: multiply-accumulates a second at full speed.
-        bytes_per_s: memory traffic a second.
-        layer_overhead_ms: what starting one layer costs.
-        watts: drawn while it runs; with it tables get an energy column.
-    """
-
-    macs_per_s: Positive | None = None
-    bytes_per_s: Positive | None = None
-    layer_overhead_ms: Annotated[float, Field(ge=0)] = 0.0
-    watts: Positive | None = None
-
-
-class HardwareProfile(_Part):
-    """A named target.
-
-    Attributes:
-        name: stands in tables and reports.
-        summary: one line for people.
-        backend: one of ``BACKENDS``.
-        device: ``cpu`` or ``cuda``, for the torch backend.
-        threads: of the runtime; 0 takes all cores.
-        batch: images at once.
-        input_shape: the only input (C, H, W) it takes; empty where it takes any.
-        precisions: what it can run, of ``PRECISIONS``.
-        limits: what it can hold.
-        machine: constants for analytic latency and for energy.
-        unsupported_mixers: names that leave the search space on this device.
-        unsupported_operators: ONNX operator types it cannot run; a layer that has one is unsupported.
-        address: ``user@host`` of a remote device, reached with ssh.
-        python: the interpreter there, with numpy and onnxruntime.
-        options: session configuration entries of ONNX Runtime.
-    """
-
-    name: Annotated[str, Field(min_length=1)]
-    summary: str = ""
-    backend: str
-    device: str = "cpu"
-    threads: Annotated[int, Field(ge=0)] = 1
-    batch: Annotated[int, Field(ge=1)] = 1
-    input_shape: tuple[int, ...] = ()
-    precisions: tuple[str, ...] = ("fp32",)
-    limits: Limits = Limits()
-    machine: Machine = Machine()
-    unsupported_mixers: tuple[str, ...] = ()
-    unsupported_operators: tuple[str, ...] = ()
-    address: str = ""
-    python: str = "python3"
-    options: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _check(self) -> HardwareProfile:
-        if self.backend not in BACKENDS:
-            raise ValueError(unknown("backend", self.backend, BACKENDS))
-        if self.device not in ("cpu", "cuda"):
-            raise ValueError(unknown("device", self.device, ("cpu", "cuda")))
-        for precision in self.precisions:
-            if precision not in PRECISIONS:
-                raise ValueError(unknown("precision", precision, PRECISIONS))
-        if self.backend == "remote" and not self.address:
-            raise ValueError("a remote profile needs address = 'user@host'")
-        if self.backend == "analytic" and not (self.machine.macs_per_s and self.machine.bytes_per_s):
-            raise ValueError("an analytic profile needs machine.macs_per_s and machine.bytes_per_s")
-        return self
+# Keys of profiles before runtimes had settings of their own, and where they stand now.
+_MOVED = {
+    "backend": 'the runtime is named by runtime = "..."',
+    "device": 'it is a setting of the runtime torch: runtime = { kind = "torch", device = "cuda" }',
+    "address": 'it is a setting of the runtime remote: runtime = { kind = "remote", address = "me@box" }',
+    "python": "it is a setting of the runtime remote",
+    "options": "it is a setting of the runtimes onnxruntime and remote",
+    "machine": "watts stands at the top; the other constants are settings of the runtime analytic",
+}
 
 
 def shipped_profiles() -> tuple[str, ...]:
@@ -109,8 +40,8 @@ def load_profile(name: str | Path) -> HardwareProfile:
     """A profile by name, or by the path of a TOML file.
 
     Raises:
-        ValueError: no such name, a file that is not TOML, an unknown key or a bad value; the message names
-            the nearest valid one.
+        ValueError: no such name, a file that is not TOML, or everything that is wrong in it: unknown keys and
+            runtimes, bad values, modules of ``parts`` that cannot be imported; names the nearest valid ones.
         FileNotFoundError: a path (something that ends in .toml) at which there is no file.
     """
     path = Path(name)
@@ -126,22 +57,49 @@ def load_profile(name: str | Path) -> HardwareProfile:
             f"there is no profile at {path}; shipped ones: {', '.join(shipped_profiles())}"
         )
     try:
-        return HardwareProfile.model_validate(tomllib.loads(path.read_text()))
+        entries = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"profile {path} is not TOML: {error}") from error
+    profile, problems = _read(entries, path.resolve().parent)
+    if profile is None or problems:
+        raise ValueError(f"profile {path}: " + "; ".join(problems))
+    return profile
+
+
+def _read(entries: dict[str, Any], folder: Path) -> tuple[HardwareProfile | None, list[str]]:
+    """The profile, None where its common part is wrong, and all that is wrong with it."""
+    profile, problems = None, []
+    parts = entries.get("parts")
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+        entries = {**entries, "parts": [_placed(part, folder) for part in parts]}
+        for part in entries["parts"]:
+            try:
+                load_module(part)
+            except (ValueError, OSError) as error:
+                problems.append(f"parts: {error}")
+    try:
+        profile = HardwareProfile.model_validate(entries)
     except ValidationError as error:
-        raise ValueError(
-            f"profile {path}: " + "; ".join(_problem(entry) for entry in error.errors())
-        ) from None
+        problems += [_problem(entry) for entry in error.errors()]
+    runtime = entries.get("runtime")
+    asked = {"kind": runtime} if isinstance(runtime, str) else runtime
+    if isinstance(asked, dict) and isinstance(asked.get("kind"), str):
+        settings = {key: value for key, value in asked.items() if key != "kind"}
+        problems += RUNTIMES.problems(asked["kind"], settings, "runtime")
+    return profile, problems
 
 
-def _problem(entry: object) -> str:
-    assert isinstance(entry, dict)
+def _placed(part: str, folder: Path) -> str:
+    """A part with its file seen from the folder of the profile; a module as it is."""
+    return str(folder / Path(part).expanduser()) if part.endswith(".py") else part
+
+
+def _problem(entry: Any) -> str:
     where = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "extra_forbidden":
-        parts: dict[str, type[_Part]] = {"limits": Limits, "machine": Machine}
-        owner = parts.get(str(entry["loc"][0]), HardwareProfile)
-        valid = list(owner.model_fields)
+        if where in _MOVED:
+            return f"{where}: profiles have no such key any more; {_MOVED[where]}"
+        valid = list((Limits if entry["loc"][0] == "limits" else HardwareProfile).model_fields)
         close = difflib.get_close_matches(str(entry["loc"][-1]), valid, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"unknown key {where!r}.{hint} Valid: {', '.join(valid)}"

@@ -7,44 +7,32 @@ thing at a time, so a node with one device gets one unit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import nn
 
-from nas.costs.table.build import Measure, Reading
-from runners.measuring.stopwatch import Timing
+from compress.target import Facts, OperatorTime, Target
+from results.timing import Timing
 from runners.pools.ray_session import probe
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Identity, open_device
+from runners.targets.hardware import HardwareProfile, Runtime
+from runners.targets.target import open_target
 
 _LOOK_SECONDS = 5.0
 
 
-def ray_measurers(profile: HardwareProfile) -> list[Measure]:
-    """One measurer for each unit of the profile's resource that the cluster has.
-
-    Raises:
-        ValueError: no node has the resource; the message says how to start one.
-    """
-    import ray
-
-    units = int(ray.cluster_resources().get(profile.name, 0))
-    if not units:
-        raise ValueError(
-            f"no Ray node offers the resource {profile.name!r}; start one on the device with: "
-            f"ray start --address=HEAD:6379 --resources '{{\"{profile.name}\": 1}}'"
-        )
-    return [_measurer(profile) for _ in range(units)]
-
-
-class RayDevice:
+class RayTarget:
     """A profile's device on the nodes of a cluster; what is measured is exported here.
 
     Args:
         profile: whose name is the resource.
-        address: of the cluster.
+        address: address of the cluster.
 
     Raises:
         ValueError: no node offers the resource.
@@ -52,27 +40,44 @@ class RayDevice:
     """
 
     def __init__(self, profile: HardwareProfile, address: str) -> None:
-        self.profile = profile
+        self._profile = profile
         _join(address)
-        self.measurers = ray_measurers(profile)
-        self._here = open_device(profile.model_copy(update={"device": "cpu"}))  # it only exports
+        self._devices = _units(profile)
+        # Here it only exports, for which a processor will do.
+        settings = {name: value for name, value in profile.runtime.settings.items() if name != "device"}
+        runtime = Runtime(kind=profile.runtime.kind, **settings)
+        self._here = open_target(profile.model_copy(update={"runtime": runtime}))
 
-    def identity(self) -> Identity:
+    @cached_property
+    def facts(self) -> Facts:
         """As a node that measures says; all nodes of a resource are taken to be alike."""
-        return Identity(**_answer(self.profile, _identity))
+        return Facts(**{**_answer(self._profile, _facts), "local": False, "devices": self._devices})
 
-    def export(self, module: nn.Module, input_shape: tuple[int, ...], precision: str = "fp32") -> bytes:
-        """As the profile's backend does."""
-        return self._here.export(module, input_shape, precision)
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes a file here, as the profile's runtime does."""
+        self._here.export(network, input_shape, path, precision=precision)
 
-    def measure(self, models: Sequence[bytes], *, budget_s: float, precision: float = 0.01) -> list[Timing]:
-        """Times models side by side on one of the nodes.
+    def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
+        """Outputs of a file, run on one of the nodes."""
+        outputs: NDArray[Any] = _answer(self._profile, _run, file.read_bytes(), images)
+        return outputs
+
+    def measure(self, files: Sequence[Path], *, budget_s: float, half_width: float = 0.01) -> list[Timing]:
+        """Times files side by side on one of the nodes.
 
         Raises:
             OSError: it went away.
         """
-        del precision  # as the node's device has it
-        return [Timing(**entry) for entry in _answer(self.profile, _measure, list(models), budget_s)]
+        contents = [file.read_bytes() for file in files]
+        found = _answer(self._profile, _measure, contents, budget_s, half_width)
+        return [Timing(**entry) for entry in found]
+
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
+        """Time by type of operator on one of the nodes."""
+        found = _answer(self._profile, _operator_times, file.read_bytes(), images)
+        return tuple(OperatorTime(**entry) for entry in found)
 
 
 def _join(address: str) -> None:
@@ -84,11 +89,16 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-def _measurer(profile: HardwareProfile) -> Measure:
-    def measure(models: Sequence[bytes], *, budget_s: float) -> Sequence[Reading]:
-        return [Timing(**entry) for entry in _answer(profile, _measure, list(models), budget_s)]
+def _units(profile: HardwareProfile) -> int:
+    import ray
 
-    return measure
+    units = int(ray.cluster_resources().get(profile.name, 0))
+    if not units:
+        raise ValueError(
+            f"no Ray node offers the resource {profile.name!r}; start one on the device with: "
+            f"ray start --address=HEAD:6379 --resources '{{\"{profile.name}\": 1}}'"
+        )
+    return units
 
 
 def _answer(profile: HardwareProfile, function: Any, *arguments: Any) -> Any:
@@ -116,10 +126,41 @@ def _answer(profile: HardwareProfile, function: Any, *arguments: Any) -> Any:
         raise OSError(f"{lost} ({type(error).__name__})") from error
 
 
-def _measure(profile: dict[str, Any], models: list[bytes], budget_s: float) -> list[dict[str, Any]]:
-    device = open_device(HardwareProfile.model_validate(profile))
-    return [asdict(timing) for timing in device.measure(models, budget_s=budget_s)]
+# What runs on a node: it gets a profile as a dict and files as their content.
 
 
-def _identity(profile: dict[str, Any]) -> dict[str, Any]:
-    return asdict(open_device(HardwareProfile.model_validate(profile)).identity())
+def _target(profile: dict[str, Any]) -> Target:
+    return open_target(HardwareProfile.model_validate(profile))
+
+
+def _facts(profile: dict[str, Any]) -> dict[str, Any]:
+    return asdict(_target(profile).facts)
+
+
+def _measure(
+    profile: dict[str, Any], contents: list[bytes], budget_s: float, half_width: float
+) -> list[dict[str, Any]]:
+    with _written(contents) as files:
+        timings = _target(profile).measure(files, budget_s=budget_s, half_width=half_width)
+    return [asdict(timing) for timing in timings]
+
+
+def _run(profile: dict[str, Any], content: bytes, images: NDArray[Any]) -> NDArray[Any]:
+    with _written([content]) as (file,):
+        return _target(profile).run(file, images)
+
+
+def _operator_times(
+    profile: dict[str, Any], content: bytes, images: NDArray[Any] | None
+) -> list[dict[str, Any]]:
+    with _written([content]) as (file,):
+        return [asdict(entry) for entry in _target(profile).operator_times(file, images)]
+
+
+@contextmanager
+def _written(contents: Sequence[bytes]) -> Iterator[list[Path]]:
+    with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+        files = [Path(folder) / f"{index}.model" for index in range(len(contents))]
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        yield files

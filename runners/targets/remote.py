@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any
 
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import nn
 
-from runners.measuring import stopwatch
+from compress.target import Facts, OperatorTime
+from results.timing import Timing
+from runners.measuring.carried import carry_stopwatch
 from runners.measuring.lock import device_lock
-from runners.measuring.process import read_timings
-from runners.measuring.stopwatch import Timing, merge, processes, share
-from runners.targets.onnx_format import onnx_bytes
-from runners.targets.profile import HardwareProfile
-from runners.targets.target import Identity
+from runners.measuring.stopwatch import in_processes, read_timings, share
+from runners.targets.hardware import HardwareProfile
+from runners.targets.onnx_format import FORMAT, export_for, run_onnx
+from runners.targets.registry import RUNTIMES
 
 _ASK = (
     "import platform,os,onnxruntime;"
@@ -26,87 +32,113 @@ _ASK = (
 )
 
 
-class RemoteDevice:
-    """Measures ONNX files on another machine: files go there with scp, ``stopwatch.py`` runs there.
+@RUNTIMES.register("remote")
+class RemoteTarget:
+    """ONNX Runtime on another machine: files go there with scp, ``stopwatch.py`` runs there.
 
     Args:
-        profile: with ``address`` and the ``python`` to use there.
-        shell: the command that reaches the address; tests put their own in its place.
-        copy: the command that copies files, likewise.
+        profile: what is common to all runtimes.
+        address: the machine, as ``user@host``.
+        python: the interpreter there, with numpy and onnxruntime.
+        options: session configuration entries of ONNX Runtime.
+        shell: command that runs something there; the address and the words follow.
+        copy: command that copies there and back; both places follow, those there as ``address:path``.
     """
 
     def __init__(
         self,
         profile: HardwareProfile,
         *,
-        shell: Sequence[str] = ("ssh", "-o", "BatchMode=yes"),
-        copy: Sequence[str] = ("scp", "-q", "-r", "-o", "BatchMode=yes"),
+        address: Annotated[str, Field(min_length=1)],
+        python: str = "python3",
+        options: dict[str, str] | None = None,
+        shell: tuple[str, ...] = ("ssh", "-o", "BatchMode=yes"),
+        copy: tuple[str, ...] = ("scp", "-q", "-r", "-o", "BatchMode=yes"),
     ) -> None:
-        self.profile = profile
-        self._shell, self._copy = list(shell), list(copy)
+        self._profile, self._address, self._python = profile, address, python
+        self._options, self._shell, self._copy = options or {}, shell, copy
 
-    def identity(self) -> Identity:
-        """As the device says; asked anew each time, so an upgrade there is noticed."""
-        version, machine = self._there(f'{self.profile.python} -c "{_ASK}"').strip().splitlines()[-2:]
-        return Identity(
-            runtime="onnxruntime", runtime_version=version, threads=self.profile.threads, machine=machine
+    @cached_property
+    def facts(self) -> Facts:
+        """As the device says, which is asked once.
+
+        Raises:
+            OSError: it cannot be reached, or lacks the runtime.
+        """
+        version, machine = self._there(f'{self._python} -c "{_ASK}"').strip().splitlines()[-2:]
+        return Facts(
+            profile=self._profile.name,
+            runtime="onnxruntime",
+            runtime_version=version,
+            threads=self._profile.threads,
+            batch=self._profile.batch,
+            machine=machine,
+            format=FORMAT,
+            precisions=self._profile.precisions,
+            local=False,
         )
 
-    def export(self, module: nn.Module, input_shape: tuple[int, ...], precision: str = "fp32") -> bytes:
-        """The module as ONNX; see ``onnx_bytes``."""
-        return onnx_bytes(
-            module,
-            input_shape,
-            batch=self.profile.batch,
-            precision=precision,
-            unsupported_operators=self.profile.unsupported_operators,
-        )
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes an ONNX file here; see ``export_for``."""
+        export_for(self._profile, network, input_shape, path, precision)
 
-    def measure(
-        self, models: Sequence[bytes | Path], *, budget_s: float, precision: float = 0.01
-    ) -> list[Timing]:
+    def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
+        """Outputs of a file in this machine's ONNX Runtime: images need not travel to be classified."""
+        return run_onnx(file, images)
+
+    def measure(self, files: Sequence[Path], *, budget_s: float, half_width: float = 0.01) -> list[Timing]:
         """Times ONNX files there, side by side.
 
         Raises:
             OSError: the device cannot be reached or went away; the message has its last words.
         """
-        if not models:
+        if not files:
             return []
         remote = f"/tmp/quarry-{uuid.uuid4().hex[:12]}"
-        with tempfile.TemporaryDirectory(prefix="quarry-") as name, device_lock(self.profile.address):
-            folder = Path(name) / "job"
+        with tempfile.TemporaryDirectory(prefix="quarry-") as name, device_lock(self._address):
+            folder, result = Path(name) / "job", Path(name) / "result.json"
             folder.mkdir()
-            for index, model in enumerate(models):
-                (folder / f"{index}.onnx").write_bytes(
-                    model if isinstance(model, bytes) else model.read_bytes()
-                )
-            (folder / "stopwatch.py").write_bytes(Path(str(stopwatch.__file__)).read_bytes())
+            for index, file in enumerate(files):
+                shutil.copyfile(file, folder / f"{index}.onnx")
+            carry_stopwatch(folder, "stopwatch.py")
             job = {
-                "models": [f"{remote}/{index}.onnx" for index in range(len(models))],
-                "threads": self.profile.threads,
-                "batch": self.profile.batch,
+                "models": [f"{remote}/{index}.onnx" for index in range(len(files))],
+                "threads": self._profile.threads,
+                "batch": self._profile.batch,
                 "cores": [],
-                "config": dict(self.profile.options),
+                "config": self._options,
                 "budget_s": budget_s,
-                "precision": precision,
+                "half_width": half_width,
             }
             (folder / "job.json").write_text(json.dumps(share(job)))
-            self._call([*self._copy, str(folder), f"{self.profile.address}:{remote}"])
+            self._call([*self._copy, str(folder), f"{self._address}:{remote}"])
+
+            def run(_part: dict[str, Any]) -> list[Timing]:  # it lies there already
+                script, answer = f"{remote}/stopwatch.py", f"{remote}/result.json"
+                self._there(f"{self._python} {script} {remote}/job.json {answer}")
+                self._call([*self._copy, f"{self._address}:{answer}", str(result)])
+                return read_timings(result)
+
             try:
-                script, result = f"{remote}/stopwatch.py", Path(name) / "result.json"
-                measured = []
-                for _ in range(processes(budget_s)):
-                    self._there(f"{self.profile.python} {script} {remote}/job.json {remote}/result.json")
-                    self._call([*self._copy, f"{self.profile.address}:{remote}/result.json", str(result)])
-                    measured.append(read_timings(result))
-                return merge(measured)
+                return in_processes(job, run)
             finally:
                 subprocess.run(
-                    [*self._shell, self.profile.address, f"rm -rf {remote}"], capture_output=True, check=False
+                    [*self._shell, self._address, f"rm -rf {remote}"], capture_output=True, check=False
                 )
 
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
+        """Refuses: what operators take here says nothing of there.
+
+        Raises:
+            ValueError: always.
+        """
+        del file, images
+        raise ValueError(f"the time of operators is not asked of {self._address}")
+
     def _there(self, command: str) -> str:
-        return self._call([*self._shell, self.profile.address, command])
+        return self._call([*self._shell, self._address, command])
 
     def _call(self, command: Sequence[str]) -> str:
         try:
@@ -117,9 +149,9 @@ class RemoteDevice:
             last = (process.stderr.strip().splitlines() or ["no message"])[-1]
             advice = "what was measured is kept, run the same command again when it is back"
             if "No module named" in last:
-                advice = f"install it there: {self.profile.python} -m pip install numpy onnxruntime"
+                advice = f"install it there: {self._python} -m pip install numpy onnxruntime"
             raise OSError(
-                f"device {self.profile.address!r} of profile {self.profile.name!r} did not do its part: "
+                f"device {self._address!r} of profile {self._profile.name!r} did not do its part: "
                 f"{last}; {advice}"
             )
         return process.stdout

@@ -1,26 +1,58 @@
-"""What times PyTorch and ExecuTorch programs: ``python -m runners.targets.torch_runs FORMAT JOB RESULT``."""
+"""PyTorch and ExecuTorch programs as calls.
+
+``python -m runners.targets.torch_runs FORMAT JOB RESULT`` times those of a job.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from runners.measuring.stopwatch import measure_files
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A ``torch.export`` program ready to run.
+
+    Attributes:
+        module: takes images (B, *input_shape) on its device.
+        input_shape: of one image.
+        batch: images that each call has to have; None where any number will do.
+    """
+
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    batch: int | None
+
+
+def load_program(file: str, device: str) -> Program:
+    """A program on a device; what PyTorch raises where the file is none is passed on."""
+    with warnings.catch_warnings(), open(file, "rb") as handle:
+        warnings.simplefilter("ignore")  # of deprecations inside the loader
+        program = torch.export.load(handle)
+    if device != "cpu":
+        program = import_module("torch.export.passes").move_to_device_pass(program, device)
+    (given,) = program.graph_signature.user_inputs
+    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == given)
+    batch = shape[0] if isinstance(shape[0], int) else None
+    return Program(module=program.module(), input_shape=tuple(map(int, shape[1:])), batch=batch)
+
+
 def torch_load(model: str, job: dict[str, Any]) -> Callable[[], object]:
     """A call that runs a ``torch.export`` program once; on a GPU it waits for its end."""
-    program = torch.export.load(model)
-    (example,), _ = program.example_inputs
-    module = program.module().to(job["device"])
-    images = torch.randn(example.shape, device=job["device"])
+    program = load_program(model, job["device"])
+    images = torch.randn(program.batch or job["batch"], *program.input_shape, device=job["device"])
+    module = program.module
     if job["device"] == "cpu":
         return lambda: module(images)
 
@@ -31,13 +63,19 @@ def torch_load(model: str, job: dict[str, Any]) -> Callable[[], object]:
     return run
 
 
+def executorch_method(file: str) -> tuple[Callable[[Tensor], Tensor], tuple[int, ...]]:
+    """A ``.pte`` program as a call, and the shape (B, ...) that each call has to have."""
+    runtime = import_module("executorch.runtime").Runtime.get()
+    method = runtime.load_program(file).load_method("forward")
+    shape = tuple(method.metadata.input_tensor_meta(0).sizes())
+    return lambda images: method.execute([images])[0], shape
+
+
 def executorch_load(model: str, _job: dict[str, Any]) -> Callable[[], object]:
     """A call that runs a ``.pte`` program once."""
-    runtime = import_module("executorch.runtime").Runtime.get()
-    method = runtime.load_program(model).load_method("forward")
-    shape = tuple(method.metadata.input_tensor_meta(0).sizes())
-    images = [torch.randn(shape)]
-    return lambda: method.execute(images)
+    method, shape = executorch_method(model)
+    images = torch.randn(shape)
+    return lambda: method(images)
 
 
 def _executorch_threads(count: int) -> None:

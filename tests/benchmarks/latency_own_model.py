@@ -18,7 +18,7 @@ import torch
 from nas.costs.model.fit import ProfilePlan
 from runners.measuring.layers import profile_on
 from runners.targets.profile import load_profile
-from runners.targets.target import open_device
+from runners.targets.target import open_target
 from tests.spaces import resnet_space, vit_space
 
 PLAN = ProfilePlan(fit_networks=30, check_networks=20, seconds_each=0.2)
@@ -28,11 +28,12 @@ LOOKED_UP = 100_000
 def main() -> None:
     """Prints a line for each space."""
     torch.set_num_threads(1)
-    device = open_device(load_profile("cpu-ort"))
+    profile = load_profile("cpu-ort")
+    target = open_target(profile)
     for make in (resnet_space, vit_space):
         space = make()
         table = Path(mkdtemp()) / "table.parquet"
-        profiled = profile_on(device, space, table, plan=PLAN)
+        profiled = profile_on(target, profile, space, table, plan=PLAN)
         rows = space.sample(LOOKED_UP, np.random.default_rng(0))
         began = time.perf_counter()
         profiled.model.predict(rows)

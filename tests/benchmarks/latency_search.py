@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -21,9 +22,8 @@ from nas.costs.layers.sums import Floats, SlotSums
 from nas.costs.model.latency import LatencyModel, fit_latency
 from nas.search import search
 from results.statistics import share_interval
-from runners.measuring.layers import exporter
 from runners.targets.profile import load_profile
-from runners.targets.target import open_device
+from runners.targets.target import open_target
 from search_spaces.space import Rows
 from search_spaces.spaces.presets import preset
 from tests.benchmarks.latency_table import CALIBRATE, FIT, measured_table, networks, split
@@ -83,11 +83,13 @@ def _found(model: LatencyModel, analytic: AnalyticCosts, limit_ms: float) -> Row
 
 
 def _measured(model: LatencyModel, rows: Rows) -> Floats:
-    device = open_device(load_profile("cpu-ort"))
+    target = open_target(load_profile("cpu-ort"))
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
-    export = exporter(device)
-    files = [export(space.build(space.to_arch(row)).eval(), (3, 32, 32)) for row in rows]
-    timings = device.measure(files, budget_s=SECONDS_EACH * len(files))
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{index}.onnx" for index in range(len(rows))]
+        for row, file in zip(rows, files, strict=True):
+            target.export(space.build(space.to_arch(row)).eval(), (3, 32, 32), file)
+        timings = target.measure(files, budget_s=SECONDS_EACH * len(files))
     return np.array([timing.median_ms for timing in timings])
 
 

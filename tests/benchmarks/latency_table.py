@@ -29,7 +29,6 @@ from nas.costs.model.latency import (
     measured_networks,
 )
 from nas.costs.model.transfer import transfer
-from nas.costs.roofline import RooflineCosts, measure_constants
 from nas.costs.table.build import build_table
 from nas.costs.table.table import LatencyTable
 from results.files import write_atomic, write_json
@@ -37,7 +36,7 @@ from results.records import LatencyCheck
 from runners.measuring.commands import staircase
 from runners.measuring.layers import exporter, table_header
 from runners.targets.profile import load_profile
-from runners.targets.target import open_device
+from runners.targets.target import open_target
 from search_spaces.space import Rows, SearchSpace
 from search_spaces.spaces.presets import preset
 
@@ -92,12 +91,12 @@ def networks(space: SearchSpace, layers: SlotSums, folder: Path, seed: int) -> R
 def measured_table(
     space: SearchSpace, rows: Rows, twice: Rows, profile: str, precision: str, folder: Path
 ) -> LatencyTable:
-    device = open_device(load_profile(profile))
+    target = open_target(load_profile(profile))
     return build_table(
         [*layer_probes(space), *network_probes(space, rows), *network_probes(space, twice, occasion=1)],
-        table_header(device, space, precision),
-        export=exporter(device, precision),
-        measurers=[device.measure],
+        table_header(target, space, precision),
+        export=exporter(target, precision),
+        measure=target.measure,
         path=folder / f"{profile}-{precision}.parquet",
         seconds_each=SECONDS_EACH,
         progress=lambda done, total, left: print(f"\r{done}/{total}, {left:.0f} s left ", end="", flush=True),
@@ -145,8 +144,6 @@ def _compare(
     """Our prediction beside simpler ones, on the same networks."""
     (fit_rows, fit_ms), _, (rows, measured) = parts
     lone = lone_latencies(layers, table)
-    device = open_device(load_profile("cpu-ort"))
-    roofline = RooflineCosts(analytic, measure_constants(export=exporter(device), measure=device.measure))
     sums, fit_sums = layers.sum(rows, lone), layers.sum(fit_rows, lone)
     macs, fit_macs = analytic.macs(rows), analytic.macs(fit_rows)
     slope, offset = _line(fit_sums[:10], fit_ms[:10])
@@ -156,8 +153,7 @@ def _compare(
     print(_errors(f"ours, fitted on {len(fit_rows)} networks", model.latency_ms(rows), measured))
     print(_errors("plain sum of layers", sums, measured))
     print(_errors("sum and a line fitted on 10 networks", slope * sums + offset, measured))
-    print(_errors(f"MACs and a line fitted on {len(fit_rows)}", per_mac * macs + base, measured))
-    print(_errors("roofline from three measured constants", roofline.latency_ms(rows), measured), "\n")
+    print(_errors(f"MACs and a line fitted on {len(fit_rows)}", per_mac * macs + base, measured), "\n")
 
 
 def _limits(model: LatencyModel, rows: Rows, measured: Floats) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.costs.layers.probes import Probe, network_probes, rows_of, sample_networks
+from nas.costs.layers.probes import Probe, network_key, network_probes, rows_of, sample_networks
 from nas.costs.layers.sums import Floats, LayerSums
 from nas.costs.model.check import check_latency
 from nas.costs.model.features import network_terms
@@ -76,7 +76,8 @@ def profile_space(
     plan: ProfilePlan,
     *,
     export: Export,
-    measurers: Sequence[Measure],
+    measure: Measure,
+    at_once: int = 1,
     path: Path,
     progress: Progress = lambda _done, _total, _seconds_left: None,
 ) -> Profiled:
@@ -94,7 +95,8 @@ def profile_space(
             probes,
             header,
             export=export,
-            measurers=measurers,
+            measure=measure,
+            at_once=at_once,
             path=path,
             seconds_each=plan.seconds_each,
             progress=lambda done, all_, left: progress(
@@ -114,7 +116,7 @@ def profile_space(
     table = build(
         [*network_probes(space, rows), *network_probes(space, checked, occasion=1)], len(layer_probes)
     )
-    return fit_and_check(table, layers, fitting, plan.confidence)
+    return fit_table(table, layers, plan.confidence)
 
 
 def choose_networks(
@@ -142,13 +144,28 @@ def choose_networks(
     return candidates[chosen], checked
 
 
-def fit_and_check(table: LatencyTable, layers: LayerSums, fit_rows: Rows, confidence: float) -> Profiled:
-    """Fits on the networks of ``fit_rows`` and checks on all others that the table holds."""
+def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Profiled:
+    """The predictions of a table: a function of what it holds, which measures nothing.
+
+    Networks that it holds once are fitted on; those that it holds twice are the check.
+
+    Args:
+        table: with every layer of the space and enough whole networks.
+        layers: of the space.
+        confidence: of the upper bounds.
+
+    Raises:
+        ValueError: it lacks layers or networks.
+    """
     rows, measured = measured_networks(table)
-    if not len(rows):
-        raise ValueError(f"the table of profile {table.header.profile!r} holds no whole network that ran")
-    chosen = {tuple(row) for row in fit_rows.tolist()}
-    fitting = np.array([tuple(row) in chosen for row in rows.tolist()])
+    twice = set(table.of("network", 1).index)
+    fitting = np.array([network_key(row) not in twice for row in rows], dtype=bool)
+    if fitting.sum() < 5 or not twice:
+        raise ValueError(
+            f"the table of profile {table.header.profile!r} holds {fitting.sum()} whole networks measured "
+            f"once and {len(twice)} measured twice; it takes 5 to fit and 1 to check: measure "
+            "again, or let the kit's measure.py come to its end"
+        )
     model = fit_latency(layers, table, rows[fitting], measured[fitting], confidence=confidence)
     unseen, latency = rows[~fitting], measured[~fitting]
     runnable = np.isfinite(model.latency_ms(unseen))

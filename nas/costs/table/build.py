@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,36 +16,26 @@ from torch import nn
 from nas.costs.layers.probes import Probe
 from nas.costs.table.table import COLUMNS, LatencyTable, TableHeader, load_table, read_header
 from results.files import append_line, read_lines
+from results.timing import Timing
 
-Export = Callable[[nn.Module, tuple[int, ...]], bytes]
 Progress = Callable[[int, int, float], None]
 Group = Sequence[Probe]
+Line = dict[str, Any]
 GROUP = 12  # models measured side by side: few enough that a round sees one state of the machine
 DISTURBED = 1.05  # a group in which the reference took this much longer than in the best is measured again
 RETRIES = 2
 
 
-class Reading(Protocol):
-    """A measured latency, as devices return it."""
+class Export(Protocol):
+    """Writes a module as a file that a device measures; a ValueError makes it ``unsupported``."""
 
-    @property
-    def median_ms(self) -> float: ...
-    @property
-    def low_ms(self) -> float: ...
-    @property
-    def high_ms(self) -> float: ...
-    @property
-    def repeats(self) -> int: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
+    def __call__(self, module: nn.Module, input_shape: tuple[int, ...], path: Path, /) -> None: ...
 
 
 class Measure(Protocol):
-    """Times exported models side by side: one reading each."""
+    """Times exported files side by side: one timing each."""
 
-    def __call__(self, models: Sequence[bytes], *, budget_s: float) -> Sequence[Reading]: ...
+    def __call__(self, files: Sequence[Path], /, *, budget_s: float) -> Sequence[Timing]: ...
 
 
 def build_table(
@@ -52,8 +43,9 @@ def build_table(
     header: TableHeader,
     *,
     export: Export,
-    measurers: Sequence[Measure],
+    measure: Measure,
     path: Path,
+    at_once: int = 1,
     seconds_each: float = 0.4,
     progress: Progress = lambda _done, _total, _seconds_left: None,
 ) -> LatencyTable:
@@ -66,9 +58,10 @@ def build_table(
     Args:
         probes: what to measure.
         header: what the figures will hold for; an existing table has to agree with it, but for the date.
-        export: a module and its input shape to the deployment format; ValueError makes it ``unsupported``.
-        measurers: one per device of the kind; groups are spread over them.
-        path: of the table, ``.parquet``.
+        export: writes a module as a file in the deployment format.
+        measure: times the files of a group.
+        path: where the table lies, ``.parquet``.
+        at_once: groups measured at the same time, one for each device of the kind.
         seconds_each: time budget of a model.
         progress: told models done, models in all, seconds left.
 
@@ -82,20 +75,19 @@ def build_table(
     todo = [probe for probe in probes if probe.identity not in known]
     groups = [todo[start : start + GROUP] for start in range(0, len(todo), GROUP)]
     clock = _Clock(len(probes), len(probes) - len(todo), seconds_each, progress)
-    reference = _reference(todo, export)
     pending: list[Group] = list(groups)
     best_ms = float("inf")
-    for _attempt in range(1 + RETRIES):
-        slowness: list[tuple[float, Group]] = []
-        for rows, reference_ms, group in _measured(
-            pending, export, measurers, seconds_each, reference, clock
-        ):
-            for row in rows:
-                append_line(journal, row)
-                known[(row["kind"], row["key"], row["occasion"])] = row
-            best_ms = min(best_ms, reference_ms)
-            slowness.append((reference_ms, group))
-        pending = [group for reference_ms, group in slowness if reference_ms > DISTURBED * best_ms]
+    with tempfile.TemporaryDirectory(prefix="quarry-") as scratch:
+        bench = _Bench(export, measure, seconds_each, Path(scratch), todo)
+        for _attempt in range(1 + RETRIES):
+            slowness: list[tuple[float, Group]] = []
+            for lines, reference_ms, group in _measured(pending, bench, at_once, clock):
+                for line in lines:
+                    append_line(journal, line)
+                    known[(line["kind"], line["key"], line["occasion"])] = line
+                best_ms = min(best_ms, reference_ms)
+                slowness.append((reference_ms, group))
+            pending = [group for reference_ms, group in slowness if reference_ms > DISTURBED * best_ms]
     table = LatencyTable(header=header, rows=_frame(known))
     table.save(path)
     journal.unlink(missing_ok=True)
@@ -118,35 +110,71 @@ class _Clock:
         self._progress(self._done, self._total, each * (self._total - self._done))
 
 
-def _reference(probes: Sequence[Probe], export: Export) -> bytes | None:
-    """A model from the middle of the list, as good as any to see whether the machine is disturbed."""
-    for probe in probes[len(probes) // 2 :]:
-        try:
-            return export(probe.make(), probe.input_shape)
-        except ValueError:
-            continue
-    return None
+class _Bench:
+    """Exports and measures one group after another, a reference beside each.
+
+    Args:
+        export: writes files.
+        measure: times them.
+        seconds_each: time budget of a file.
+        scratch: folder for them, empty.
+        probes: all of them; the reference is one from the middle, as good as any to see whether the machine
+            is disturbed.
+    """
+
+    def __init__(
+        self,
+        export: Export,
+        measure: Measure,
+        seconds_each: float,
+        scratch: Path,
+        probes: Sequence[Probe],
+    ) -> None:
+        self._export, self._measure = export, measure
+        self._seconds_each, self._scratch = seconds_each, scratch
+        self._reference: Path | None = None
+        for probe in probes[len(probes) // 2 :]:
+            path = scratch / "reference.model"
+            try:
+                export(probe.make(), probe.input_shape, path)
+            except ValueError:
+                continue
+            self._reference = path
+            break
+
+    def measured(self, group: Group) -> tuple[list[Line], float]:
+        """The lines of a group, and the latency of the reference beside it."""
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            files: list[Path] = []
+            refused: dict[int, str] = {}
+            for index, probe in enumerate(group):
+                path = Path(folder) / f"{index}.model"
+                try:
+                    self._export(probe.make(), probe.input_shape, path)
+                    files.append(path)
+                except ValueError as error:
+                    refused[index] = str(error)
+            if self._reference is not None:
+                files.append(self._reference)
+            timings = list(self._measure(files, budget_s=self._seconds_each * len(files))) if files else []
+        reference_ms = timings.pop().median_ms if self._reference is not None else float("nan")
+        remaining = iter(timings)
+        lines = [
+            _line(probe, None if index in refused else next(remaining), refused.get(index, ""))
+            for index, probe in enumerate(group)
+        ]
+        return lines, reference_ms
 
 
 def _measured(
-    groups: Sequence[Group],
-    export: Export,
-    measurers: Sequence[Measure],
-    seconds_each: float,
-    reference: bytes | None,
-    clock: _Clock,
-) -> Iterator[tuple[list[dict[str, Any]], float, Group]]:
-    """The rows of each group as it is done, with the latency of the reference beside it."""
-    free = list(measurers)
+    groups: Sequence[Group], bench: _Bench, at_once: int, clock: _Clock
+) -> Iterator[tuple[list[Line], float, Group]]:
+    """The lines of each group as it is done, with the latency of the reference beside it."""
 
-    def work(group: Group) -> tuple[list[dict[str, Any]], float, Group]:
-        measure = free.pop()
-        try:
-            return *_measure_group(group, export, measure, seconds_each, reference), group
-        finally:
-            free.append(measure)
+    def work(group: Group) -> tuple[list[Line], float, Group]:
+        return *bench.measured(group), group
 
-    with ThreadPoolExecutor(max_workers=max(1, len(free))) as pool:
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
         futures = [pool.submit(work, group) for group in groups]
         try:
             for future in as_completed(futures):
@@ -158,7 +186,7 @@ def _measured(
                 future.cancel()
 
 
-Known = dict[tuple[str, str, int], dict[str, Any]]
+Known = dict[tuple[str, str, int], Line]
 
 
 def _known(header: TableHeader, path: Path, journal: Path) -> tuple[TableHeader, Known]:
@@ -198,30 +226,8 @@ def _same(wanted: TableHeader, found: TableHeader, path: Path) -> TableHeader:
     return found
 
 
-def _measure_group(
-    group: Group, export: Export, measure: Measure, seconds_each: float, reference: bytes | None
-) -> tuple[list[dict[str, Any]], float]:
-    models: list[bytes] = []
-    refused: dict[int, str] = {}
-    for index, probe in enumerate(group):
-        try:
-            models.append(export(probe.make(), probe.input_shape))
-        except ValueError as error:
-            refused[index] = str(error)
-    if reference is not None:
-        models.append(reference)
-    readings = list(measure(models, budget_s=seconds_each * len(models))) if models else []
-    reference_ms = readings.pop().median_ms if reference is not None else float("nan")
-    remaining = iter(readings)
-    rows = [
-        _row(probe, None if index in refused else next(remaining), refused.get(index, ""))
-        for index, probe in enumerate(group)
-    ]
-    return rows, reference_ms
-
-
-def _row(probe: Probe, reading: Reading | None, refusal: str) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _line(probe: Probe, timing: Timing | None, refusal: str) -> Line:
+    line: Line = {
         "kind": probe.kind,
         "key": probe.key,
         "input": "x".join(map(str, probe.input_shape)),
@@ -233,12 +239,8 @@ def _row(probe: Probe, reading: Reading | None, refusal: str) -> dict[str, Any]:
         "status": "unsupported",
         "reason": refusal,
     }
-    if reading is not None:
-        row |= {"repeats": reading.repeats, "status": reading.status, "reason": reading.reason}
-        if reading.status == "measured":
-            row |= {
-                "median_ms": reading.median_ms,
-                "low_ms": reading.low_ms,
-                "high_ms": reading.high_ms,
-            }
-    return row
+    if timing is not None:
+        line |= {"repeats": timing.repeats, "status": timing.status, "reason": timing.reason}
+        if timing.status == "measured":
+            line |= {"median_ms": timing.median_ms, "low_ms": timing.low_ms, "high_ms": timing.high_ms}
+    return line

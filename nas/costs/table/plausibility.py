@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -113,8 +115,11 @@ def remeasure(
     if not able:
         raise ValueError(f"the table of profile {table.header.profile!r} holds none of these layers")
     chosen = np.random.default_rng(seed).permutation(len(able))[:sample]
-    models = [export(able[index].make(), able[index].input_shape) for index in chosen]
-    readings = measure(models, budget_s=seconds_each * len(models))
+    with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+        files = [Path(folder) / f"{index}.model" for index in chosen]
+        for index, file in zip(chosen, files, strict=True):
+            export(able[index].make(), able[index].input_shape, file)
+        readings = measure(files, budget_s=seconds_each * len(files))
     ratios = np.array(
         [
             reading.median_ms / known[able[index].key]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -75,8 +77,11 @@ def measure_staircase(
     """
     if len(channels) < 2:
         raise ValueError(f"a staircase needs at least 2 channel counts, got {list(channels)}")
-    models = [export(make(count), input_shape(count)) for count in channels]
-    readings = measure(models, budget_s=seconds_each * len(models))
+    with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+        files = [Path(folder) / f"{count}.model" for count in channels]
+        for count, file in zip(channels, files, strict=True):
+            export(make(count), input_shape(count), file)
+        readings = measure(files, budget_s=seconds_each * len(files))
     for count, reading in zip(channels, readings, strict=True):
         if reading.status != "measured":
             raise ValueError(f"{count} channels did not run: {reading.reason}")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -11,6 +12,7 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.layers.probes import LayerRow
 from nas.costs.layers.sums import SlotSums
 from nas.costs.table.table import TableHeader
+from results.timing import Timing
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.presets import preset
 
@@ -48,14 +50,10 @@ def header(of: SearchSpace) -> TableHeader:
     )
 
 
-@dataclass(frozen=True)
-class Reading:
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    repeats: int = 9
-    status: str = "measured"
-    reason: str = ""
+def timing(median_ms: float, *, spread: float = 0.01) -> Timing:
+    """A latency known to a share of it."""
+    low_ms, high_ms = (1 - spread) * median_ms, (1 + spread) * median_ms
+    return Timing(median_ms=median_ms, low_ms=low_ms, high_ms=high_ms, repeats=9)
 
 
 @dataclass
@@ -67,21 +65,21 @@ class Device:
     measured: int = 0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
-    def export(self, module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+    def export(self, module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
         params = sum(parameter.numel() for parameter in module.parameters())
         whole = isinstance(module, nn.Sequential) and hasattr(module, "head")
         parts = len(module) if whole or isinstance(module, LayerRow) else 1
-        return f"{params} {np.prod(input_shape)} {parts} {int(whole)}".encode()
+        path.write_text(f"{params} {np.prod(input_shape)} {parts} {int(whole)}")
 
-    def measure(self, models: Sequence[bytes], *, budget_s: float) -> list[Reading]:  # noqa: ARG002 - the protocol's
-        self.measured += len(models)
+    def measure(self, files: Sequence[Path], *, budget_s: float) -> list[Timing]:  # noqa: ARG002 - the protocol's
+        self.measured += len(files)
         if self.measured > self.dies_after:
             raise OSError("device gone")
-        return [self._one(model) for model in models]
+        return [self._one(file) for file in files]
 
-    def _one(self, model: bytes) -> Reading:
-        params, _elements, parts, whole = (int(part) for part in model.split())
+    def _one(self, file: Path) -> Timing:
+        params, _elements, parts, whole = (int(part) for part in file.read_text().split())
         work = 1e-5 * params + 0.01 * parts
         true = CALL_MS + SLOPE * work if whole else CALL_MS + work
         noisy = true * float(np.exp(self.noise * self.rng.normal()))
-        return Reading(noisy, noisy * 0.99, noisy * 1.01)
+        return timing(noisy)

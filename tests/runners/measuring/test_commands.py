@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from nas.costs.model.fit import fit_table
 from runners.measuring.commands import check_table, export_table, import_table, latency, merge, staircase
 from runners.measuring.layers import ProfilePlan, layers_of, profile_on
-from runners.targets.imported import fit_imported
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import load_profile
-from runners.targets.target import open_device
+from runners.targets.target import open_target
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
 
@@ -102,7 +102,8 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
 
     choices = [Choice("width", (4, 8, 16, 32)), Choice("depth", (1, 2, 3))]
     space = SearchSpace("own", choices, build=build, input_shape=(3, 8, 8))
-    device = open_device(load_profile("cpu-ort"))
+    profile = load_profile("cpu-ort")
+    target = open_target(profile)
     path = tmp_path / "table.parquet"
     plan = ProfilePlan(fit_networks=6, check_networks=4, seconds_each=0.02)
     told: list[int] = []
@@ -110,7 +111,13 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     layers = layers_of(space, plan.seed, lambda done, total: run.append((done, total)))
     assert run[-1][0] == run[-1][1] == len(run)
     profiled = profile_on(
-        device, space, path, plan=plan, layers=layers, progress=lambda done, _all, _left: told.append(done)
+        target,
+        profile,
+        space,
+        path,
+        plan=plan,
+        layers=layers,
+        progress=lambda done, _all, _left: told.append(done),
     )
     rows = space.enumerate()
     latencies, upper = profiled.model.predict(rows)
@@ -124,7 +131,7 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="is in 's'; tables are in ms"):
         import_table(tmp_path / "seconds.csv", tmp_path / "refused.parquet")
     taken = import_table(tmp_path / "table.csv", tmp_path / "taken.parquet", space=space, say=lambda _: None)
-    assert fit_imported(layers_of(space)[0], taken, 0.95).check.networks >= 3
+    assert fit_table(taken, layers_of(space)[0], 0.95).check.networks >= 3
     merged = merge([path, tmp_path / "back.parquet"], tmp_path / "merged.parquet", say=lambda _: None)
     assert len(merged.rows) == len(profiled.table.rows)
     lines: list[str] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runners.measuring.process import measure_apart
-from runners.targets.profile import HardwareProfile
+from runners.targets.hardware import HardwareProfile
 
 # Stands in for a runtime: dies on a model that says so, and gives one timing a model else.
 RUNTIME = """
@@ -23,29 +23,38 @@ json.dump(timings, open(sys.argv[2], "w"))
 
 @pytest.fixture
 def profile() -> HardwareProfile:
-    return HardwareProfile(name="board", backend="onnxruntime")
+    return HardwareProfile(name="board", runtime="onnxruntime")
 
 
-def test_a_model_that_kills_the_runtime_costs_no_other(profile: HardwareProfile) -> None:
-    good, dead, other = measure_apart(
-        ["-c", RUNTIME], [b"a", b"dies", b"b"], profile, budget_s=1, precision=0.1
-    )
+def files(folder: Path, *contents: str) -> list[Path]:
+    """A file for each content."""
+    for content in contents:
+        (folder / content).write_text(content)
+    return [folder / content for content in contents]
+
+
+def test_a_model_that_kills_the_runtime_costs_no_other(profile: HardwareProfile, tmp_path: Path) -> None:
+    models = files(tmp_path, "a", "dies", "b")
+    good, dead, other = measure_apart(["-c", RUNTIME], models, profile, budget_s=1, half_width=0.1)
     assert (good.status, dead.status, other.status) == ("measured", "failed", "measured")
     assert "crashed on this model" in dead.reason
     assert good.repeats == 1  # the rest were measured alone
 
 
-def test_files_and_contents_are_taken_alike(profile: HardwareProfile, tmp_path: Path) -> None:
-    file = tmp_path / "model"
-    file.write_text("c")
-    timings = measure_apart(["-c", RUNTIME], [file, b"a"], profile, budget_s=1, precision=0.1)
+def test_files_are_measured_side_by_side_and_none_takes_nothing(
+    profile: HardwareProfile, tmp_path: Path
+) -> None:
+    models = files(tmp_path, "c", "a")
+    timings = measure_apart(["-c", RUNTIME], models, profile, budget_s=1, half_width=0.1)
     assert [timing.repeats for timing in timings] == [2, 2]
-    assert measure_apart(["-c", RUNTIME], [], profile, budget_s=1, precision=0.1) == []
+    assert measure_apart(["-c", RUNTIME], [], profile, budget_s=1, half_width=0.1) == []
 
 
-def test_an_error_of_python_is_said_and_not_taken_for_the_models(profile: HardwareProfile) -> None:
+def test_an_error_of_python_is_said_and_not_taken_for_the_models(
+    profile: HardwareProfile, tmp_path: Path
+) -> None:
     with pytest.raises(OSError, match="measuring on 'board' failed: RuntimeError: the disk is gone"):
-        measure_apart(["-c", RUNTIME], [b"stops"], profile, budget_s=1, precision=0.1)
+        measure_apart(["-c", RUNTIME], files(tmp_path, "stops"), profile, budget_s=1, half_width=0.1)
 
 
 def test_the_time_is_shared_by_processes_and_the_usual_one_counts(
@@ -62,12 +71,12 @@ ms = [1.0, 1.3, 1.01, 1.02, 1.3][calls]
 timing = dict(median_ms=ms, low_ms=ms - 0.01, high_ms=ms + 0.01, repeats=round(10 * job["budget_s"]))
 json.dump([timing], open(sys.argv[2], "w"))
 """
-    (timing,) = measure_apart(["-c", unlike], [b"a"], profile, budget_s=3.1, precision=0.1)
+    (timing,) = measure_apart(["-c", unlike], files(tmp_path, "a"), profile, budget_s=3.1, half_width=0.1)
     assert counter.read_text() == "5"
     assert (timing.median_ms, timing.low_ms, timing.high_ms) == (1.01, 0.99, 1.31)
     assert timing.repeats == 30  # 0.62 s each
 
 
-def test_a_short_measurement_is_one_process(profile: HardwareProfile) -> None:
-    (timing,) = measure_apart(["-c", RUNTIME], [b"a"], profile, budget_s=0.3, precision=0.1)
+def test_a_short_measurement_is_one_process(profile: HardwareProfile, tmp_path: Path) -> None:
+    (timing,) = measure_apart(["-c", RUNTIME], files(tmp_path, "a"), profile, budget_s=0.3, half_width=0.1)
     assert timing.repeats == 1

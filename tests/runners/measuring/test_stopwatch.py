@@ -34,7 +34,7 @@ def test_a_slow_stretch_changes_nothing() -> None:
     machine = Machine()
     machine.slow_between = (0.1, 0.4)
     runs = [machine.run(0.001), machine.run(0.002)]
-    timings = interleave(runs, budget_s=2, precision=0.0, clock=lambda: machine.now)
+    timings = interleave(runs, budget_s=2, half_width=0.0, clock=lambda: machine.now)
     assert [timing.median_ms for timing in timings] == pytest.approx([1.0, 2.0])
 
 
@@ -47,7 +47,7 @@ def test_it_ends_when_the_interval_is_narrow_and_when_the_budget_is_spent() -> N
     interleave([machine.run(0.001)], budget_s=100, clock=lambda: machine.now)
     assert machine.now < 1
     start = machine.now
-    interleave([noisy], budget_s=0.5, precision=1e-6, clock=lambda: machine.now)
+    interleave([noisy], budget_s=0.5, half_width=1e-6, clock=lambda: machine.now)
     assert 0.4 < machine.now - start < 1.5
 
 

@@ -14,8 +14,8 @@ import pytest
 from compress.steps import Finetune, Prune, Retrain
 from nas.search import search
 from results.records import FrontEntry, SearchSummary
+from results.timing import Timing
 from runners.console import Console
-from runners.measuring.stopwatch import Timing
 from runners.recipe.part import part
 from runners.stages import compress, export
 from runners.stages.compress import chosen_from_front, configured_steps, spare
@@ -37,18 +37,15 @@ class Slow:
         self.factor, self.batches = factor, 0
 
     @property
-    def profile(self) -> Any:
-        return SimpleNamespace(precisions=("fp32",))
+    def facts(self) -> Any:
+        return SimpleNamespace(computed=False, format="onnx", precisions=("fp32",))
 
-    def identity(self) -> Any:
-        return SimpleNamespace(runtime="onnxruntime")
+    def export(self, module: Any, _shape: Any, path: Path, **_: Any) -> None:
+        path.write_bytes(bytes([module]))
 
-    def export(self, module: Any, *_: Any) -> bytes:
-        return bytes([module])
-
-    def measure(self, models: Sequence[bytes], **_: float) -> list[Timing]:
+    def measure(self, files: Sequence[Path], **_: float) -> list[Timing]:
         self.batches += 1
-        return [timing(model[0] * self.factor) for model in models]
+        return [timing(file.read_bytes()[0] * self.factor) for file in files]
 
 
 class Network(int):

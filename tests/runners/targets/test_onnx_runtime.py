@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from compress.candidate import Candidate, Context
 from compress.steps import Quantize
 from runners.measuring.lock import device_lock
+from runners.targets.hardware import HardwareProfile
 from runners.targets.onnx_format import onnx_bytes
-from runners.targets.profile import HardwareProfile, load_profile
-from runners.targets.target import open_device
+from runners.targets.profile import load_profile
+from runners.targets.target import open_target
 from search_spaces.spaces.presets import preset
 
 SHAPE = (8, 8, 8)
@@ -33,10 +34,14 @@ class Unexportable(nn.Module):
         return torch.linalg.matrix_exp(x)
 
 
-def test_more_work_takes_longer_and_a_broken_file_is_unsupported() -> None:
-    device = open_device(load_profile("cpu-ort"))
-    models = [device.export(_conv(8), SHAPE), b"not a model", device.export(_conv(512), SHAPE)]
-    small, broken, large = device.measure(models, budget_s=0.3)
+def test_more_work_takes_longer_and_a_broken_file_is_unsupported(tmp_path: Path) -> None:
+    target = open_target(load_profile("cpu-ort"))
+    files = [tmp_path / f"{name}.onnx" for name in ("small", "broken", "large")]
+    target.export(_conv(8), SHAPE, files[0])
+    files[1].write_bytes(b"not a model")
+    target.export(_conv(512), SHAPE, files[2])
+    small, broken, large = target.measure(files, budget_s=0.3)
+    assert {entry.operator for entry in target.operator_times(files[0])} & {"Conv", "FusedConv"}
     assert broken.status == "unsupported"
     assert broken.reason
     assert 0 < small.median_ms < large.median_ms
@@ -62,13 +67,29 @@ def test_int8_files_hold_int8_weights() -> None:
     assert onnx.TensorProto.INT8 in types
 
 
-def test_what_cannot_be_exported_or_run_is_refused_in_one_line() -> None:
+def test_what_cannot_be_exported_or_run_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be exported to ONNX") as caught:
         onnx_bytes(Unexportable(), (4, 4))
     assert "\n" not in str(caught.value)
-    profile = HardwareProfile(name="a", backend="onnxruntime", unsupported_operators=("Softmax",))
+    entries = {"name": "a", "runtime": "onnxruntime", "unsupported_operators": ["Softmax"]}
+    profile = HardwareProfile.model_validate(entries)
     with pytest.raises(ValueError, match="uses Softmax, which the profile cannot run"):
-        open_device(profile).export(nn.Softmax(dim=1), SHAPE)
+        open_target(profile).export(nn.Softmax(dim=1), SHAPE, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_run_whatever_number_of_images_it_takes(tmp_path: Path) -> None:
+    network = nn.Sequential(_conv(4), nn.Flatten()).eval()
+    images = np.random.default_rng(0).standard_normal((5, *SHAPE), dtype=np.float32)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(images)).numpy()
+    for batch in (1, 3):
+        entries = {"name": "a", "runtime": "onnxruntime", "batch": batch}
+        target = open_target(HardwareProfile.model_validate(entries))
+        target.export(network, SHAPE, tmp_path / "a.onnx")
+        np.testing.assert_allclose(target.run(tmp_path / "a.onnx", images), wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="no images"):
+        target.run(tmp_path / "a.onnx", images[:0])
 
 
 def test_one_device_measures_one_thing_at_a_time() -> None:

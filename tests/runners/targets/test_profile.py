@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runners.targets.profile import load_profile, shipped_profiles
-from runners.targets.target import open_device
+from runners.targets.target import open_target
 
 
 @pytest.mark.parametrize("name", shipped_profiles())
@@ -21,16 +21,33 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = 'a'\nbackend = 'onnxruntme'", "Did you mean 'onnxruntime'"),
-        ("name = 'a'\nbackend = 'torch'\nthread = 1", "Did you mean 'threads'"),
-        ("name = 'a'\nbackend = 'torch'\n[limits]\nparam = 1", "Did you mean 'params'"),
         (
-            "name = 'a'\nbackend = 'torch'\nthreads = -1",
+            "name = 'a'\nruntime = 'onnxruntme'",
+            "runtime: unknown runtime 'onnxruntme'. Did you mean 'onnxruntime'",
+        ),
+        ("name = 'a'\nruntime = 'torch'\nthread = 1", "Did you mean 'threads'"),
+        ("name = 'a'\nruntime = 'torch'\n[limits]\nparam = 1", "Did you mean 'params'"),
+        (
+            "name = 'a'\nruntime = 'torch'\nthreads = -1",
             "threads: Input should be greater than or equal to 0",
         ),
-        ("name = 'a'\nbackend = 'remote'", "needs address"),
-        ("name = 'a'\nbackend = 'analytic'", "macs_per_s"),
-        ("name = 'a'\nbackend = 'torch'\nprecisions = ['fp8']", "unknown precision 'fp8'"),
+        ("name = 'a'\nruntime = 'remote'", "runtime.address: 'remote' needs this and has no default"),
+        (
+            "name = 'a'\nruntime = { kind = 'analytic', mac_per_s = 1 }",
+            "runtime.mac_per_s: 'analytic' has no setting 'mac_per_s'. Did you mean 'macs_per_s'",
+        ),
+        (
+            "name = 'a'\nruntime = { kind = 'analytic', macs_per_s = 0, bytes_per_s = 1 }",
+            "runtime.macs_per_s = 0: Input should be greater than 0",
+        ),
+        ("name = 'a'\nruntime = { kind = 'torch', device = 'gpu' }", "Input should be 'cpu' or 'cuda'"),
+        ("name = 'a'\nruntime = 'torch'\nprecisions = ['fp8']", "unknown precision 'fp8'"),
+        (
+            "name = 'a'\nbackend = 'torch'",
+            "backend: profiles have no such key any more; the runtime is named by",
+        ),
+        ("name = 'a'\nruntime = 'torch'\nparts = ['gone.py']", "parts: there is no file"),
+        ("name = 'a'", "runtime: Field required"),
         ("name = ", "is not TOML"),
     ],
 )
@@ -40,6 +57,17 @@ def test_a_bad_file_says_what_would_be_right(tmp_path: Path, text: str, message:
     with pytest.raises(ValueError, match="mine.toml") as caught:
         load_profile(path)
     assert message in str(caught.value)
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "thread = 1\nruntime = { kind = 'remote', adress = 'me@box' }\nparts = ['no.such.module']"
+    )
+    with pytest.raises(ValueError, match="mine.toml") as caught:
+        load_profile(path)
+    for words in ("name: Field required", "'threads'", "runtime.adress", "there is no module"):
+        assert words in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -52,4 +80,4 @@ def test_a_gpu_that_is_not_there_is_said_before_work_starts(monkeypatch: pytest.
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="needs a CUDA GPU"):
-        open_device(load_profile("cuda-torch"))
+        open_target(load_profile("cuda-torch"))

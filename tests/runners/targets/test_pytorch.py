@@ -1,52 +1,101 @@
 """PyTorch as a device, and what is said where ExecuTorch is not installed; where it is, it is run."""
 
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from runners.targets.profile import HardwareProfile, load_profile
-from runners.targets.target import open_device
+from runners.targets.hardware import HardwareProfile
+from runners.targets.profile import load_profile
+from runners.targets.target import open_target
+
+NETWORK = nn.Sequential(
+    nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)
+).eval()
 
 
-def test_more_work_takes_longer_and_a_bad_program_harms_no_other() -> None:
-    device = open_device(load_profile("cpu-torch"))
-    models = [
-        device.export(nn.Conv2d(8, 8, 3), (8, 8, 8)),
-        b"not a program",
-        device.export(nn.Conv2d(8, 512, 3), (8, 8, 8)),
-    ]
-    small, broken, large = device.measure(models, budget_s=0.3)
+class OneImage(nn.Module):
+    """Takes one image in a call, however many are given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(2, 3, 64).mean(dim=2)
+
+
+def test_more_work_takes_longer_and_a_bad_program_harms_no_other(tmp_path: Path) -> None:
+    target = open_target(load_profile("cpu-torch"))
+    files = [tmp_path / f"{name}.pt2" for name in ("small", "broken", "large")]
+    target.export(nn.Conv2d(8, 8, 3), (8, 8, 8), files[0])
+    files[1].write_bytes(b"not a program")
+    target.export(nn.Conv2d(8, 512, 3), (8, 8, 8), files[2])
+    small, broken, large = target.measure(files, budget_s=0.3)
     assert broken.status == "unsupported"
     assert broken.reason
     assert 0 < small.median_ms < large.median_ms
-    assert device.identity().runtime == "torch-cpu"
+    assert (target.facts.runtime, target.facts.format, target.facts.local) == ("torch-cpu", "pt2", True)
+
+
+def test_a_program_computes_what_the_network_does_for_any_number_of_images(tmp_path: Path) -> None:
+    target, file = open_target(load_profile("cpu-torch")), tmp_path / "a.pt2"
+    target.export(NETWORK, (3, 8, 8), file)
+    images = torch.randn(300, 3, 8, 8)
+    with torch.no_grad():
+        wanted = NETWORK(images).numpy()
+    for n in (1, 2, 300):
+        np.testing.assert_allclose(target.run(file, images[:n].numpy()), wanted[:n], atol=1e-5)
+    file.write_bytes(b"broken")
+    with pytest.raises(ValueError, match="no torch.export program"):
+        target.run(file, images.numpy())
+
+
+def test_a_network_that_takes_one_number_of_images_is_run_in_such_calls(tmp_path: Path) -> None:
+    target, file = open_target(load_profile("cpu-torch")), tmp_path / "a.pt2"
+    target.export(OneImage(), (3, 8, 8), file)
+    images = torch.randn(5, 3, 8, 8)
+    np.testing.assert_allclose(
+        target.run(file, images.numpy()), images.flatten(2).mean(dim=2).numpy(), atol=1e-6
+    )
+
+
+def test_time_is_told_by_operator(tmp_path: Path) -> None:
+    target, file = open_target(load_profile("cpu-torch")), tmp_path / "a.pt2"
+    target.export(NETWORK, (3, 8, 8), file)
+    times = target.operator_times(file)
+    assert any("conv" in entry.operator and entry.nodes == 1 for entry in times)
+    assert list(times) == sorted(times, key=lambda entry: -entry.latency_ms)
+
+
+def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
+    entries = {"name": "a", "runtime": "torch", "unsupported_operators": ["relu"]}
+    with pytest.raises(ValueError, match="uses relu, which the profile cannot run"):
+        open_target(HardwareProfile.model_validate(entries)).export(NETWORK, (3, 8, 8), tmp_path / "a.pt2")
+    assert not list(tmp_path.iterdir())
+    int8 = HardwareProfile.model_validate({"name": "a", "runtime": "torch", "precisions": ["int8"]})
+    with pytest.raises(ValueError, match="runtime 'torch' runs fp32"):
+        open_target(int8)
 
 
 def test_all_cores_are_meant_by_no_threads() -> None:
-    device = open_device(HardwareProfile(name="all", backend="torch", threads=0))
-    assert device.identity().threads >= 1
+    profile = HardwareProfile.model_validate({"name": "all", "runtime": "torch", "threads": 0})
+    assert open_target(profile).facts.threads >= 1
 
 
 def test_executorch_runs_what_the_module_computes_or_says_what_to_install(tmp_path: Path) -> None:
     profile = load_profile("cpu-executorch")
     if find_spec("executorch") is None:
         with pytest.raises(ValueError, match=r"pip install 'quarry-nas\[executorch\]'"):
-            open_device(profile)
+            open_target(profile)
         return
-    device = open_device(profile)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
-    program = device.export(network.eval(), (3, 8, 8))
-    good, broken = device.measure([program, b"not a program"], budget_s=0.3)
+    target = open_target(profile)
+    files = [tmp_path / "good.pte", tmp_path / "broken.pte"]
+    target.export(NETWORK, (3, 8, 8), files[0])
+    files[1].write_bytes(b"not a program")
+    good, broken = target.measure(files, budget_s=0.3)
     assert good.median_ms > 0
     assert broken.status == "unsupported"
-    file = tmp_path / "model.pte"
-    file.write_bytes(program)
-    runtime = import_module("executorch.runtime").Runtime.get()
-    images = torch.randn(1, 3, 8, 8)
-    (output,) = runtime.load_program(file).load_method("forward").execute([images])
+    images = torch.randn(5, 3, 8, 8)
     with torch.no_grad():
-        torch.testing.assert_close(output, network(images), atol=1e-5, rtol=1e-5)
+        wanted = NETWORK(images).numpy()
+    np.testing.assert_allclose(target.run(files[0], images.numpy()), wanted, atol=1e-5)

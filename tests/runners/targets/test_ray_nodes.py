@@ -1,17 +1,19 @@
 """A device as a Ray resource: measured on the node that has it, here a second raylet on this machine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nas.costs.layers.probes import layer_probes
 from nas.costs.table.build import build_table
 from runners.measuring.layers import exporter, table_header
 from runners.targets.profile import load_profile
-from runners.targets.ray_nodes import RayDevice, ray_measurers
-from runners.targets.target import open_device
+from runners.targets.ray_nodes import RayTarget
+from runners.targets.target import open_target
 from search_spaces.spaces.presets import preset
 
 
@@ -31,21 +33,26 @@ def cluster() -> Iterator[Any]:
 def test_a_node_with_the_resource_measures_a_table(cluster: Any, tmp_path: Path) -> None:
     space = preset("digits", classes=10, input_shape=(1, 8, 8))
     profile = load_profile("cpu-ort")
-    here = open_device(profile)
+    here = open_target(profile)
     with pytest.raises(ValueError, match="ray start"):
-        ray_measurers(load_profile("cpu-torch"))
-    device = RayDevice(profile, cluster.address)
-    assert len(device.measurers) == 1
-    assert device.identity() == here.identity()
+        RayTarget(load_profile("cpu-torch"), cluster.address)
+    target = RayTarget(profile, cluster.address)
+    assert target.facts.devices == 1
+    assert target.facts == replace(here.facts, local=False)
     table = build_table(
         layer_probes(space)[:5],
-        table_header(device, space),
-        export=exporter(device),
-        measurers=device.measurers,
+        table_header(target, space),
+        export=exporter(target),
+        measure=target.measure,
         path=tmp_path / "table.parquet",
         seconds_each=0.02,
     )
     assert (table.rows.status == "measured").all()
+    layer, file = space.layers[0], tmp_path / "layer.onnx"
+    target.export(layer.build().eval(), layer.input_shape, file)
+    images = np.zeros((3, *layer.input_shape), np.float32)
+    np.testing.assert_allclose(target.run(file, images), here.run(file, images), atol=1e-6)
+    assert target.operator_times(file)
     cluster.remove_node(cluster.device)
     with pytest.raises(OSError, match="went away; what was measured is kept, run the same command again"):
-        device.measure([b"x"], budget_s=0.1)
+        target.measure([file], budget_s=0.1)

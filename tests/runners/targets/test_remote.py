@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from compress.target import Target
 from nas.costs.layers.probes import layer_probes
 from nas.costs.table.build import build_table
 from nas.costs.table.table import LatencyTable
 from runners.measuring.layers import exporter, table_header
-from runners.targets.profile import HardwareProfile
-from runners.targets.remote import RemoteDevice
-from runners.targets.target import open_device
+from runners.targets.hardware import HardwareProfile
+from runners.targets.target import open_target
 from search_spaces.spaces.presets import preset
 
 SHELL = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
@@ -26,26 +26,30 @@ def _tool(path: Path, text: str) -> str:
     return str(path)
 
 
-def _device(tmp_path: Path, shell: str = SHELL) -> RemoteDevice:
-    profile = HardwareProfile(name="board", backend="remote", address="me@board", python=sys.executable)
-    return RemoteDevice(
-        profile, shell=[_tool(tmp_path / "shell", shell)], copy=[_tool(tmp_path / "copy", COPY)]
-    )
+def _target(python: str = sys.executable, **settings: object) -> Target:
+    runtime = {"kind": "remote", "address": "me@board", "python": python, **settings}
+    return open_target(HardwareProfile.model_validate({"name": "board", "runtime": runtime}))
+
+
+def _scripted(tmp_path: Path, shell: str = SHELL) -> Target:
+    return _target(shell=[_tool(tmp_path / "shell", shell)], copy=[_tool(tmp_path / "copy", COPY)])
 
 
 def test_files_go_there_and_timings_come_back(tmp_path: Path) -> None:
-    device = _device(tmp_path)
-    assert device.identity().runtime == "onnxruntime"
-    models = [device.export(nn.Conv2d(3, 8, 3), (3, 8, 8)), b"broken"]
-    good, broken = device.measure(models, budget_s=0.1)
+    target = _scripted(tmp_path)
+    assert (target.facts.runtime, target.facts.local) == ("onnxruntime", False)
+    files = [tmp_path / "good.onnx", tmp_path / "broken.onnx"]
+    target.export(nn.Conv2d(3, 8, 3), (3, 8, 8), files[0])
+    files[1].write_bytes(b"broken")
+    good, broken = target.measure(files, budget_s=0.1)
     assert good.median_ms > 0
     assert broken.status == "unsupported"
 
 
 def test_a_device_that_is_gone_says_how_to_go_on(tmp_path: Path) -> None:
-    device = _device(tmp_path, "#!/bin/sh\necho 'connection refused' >&2\nexit 255\n")
+    target = _scripted(tmp_path, "#!/bin/sh\necho 'connection refused' >&2\nexit 255\n")
     with pytest.raises(OSError, match="connection refused; what was measured is kept"):
-        device.measure([b"x"], budget_s=0.1)
+        target.measure([Path(__file__)], budget_s=0.1)
 
 
 def _on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ssh: str) -> None:
@@ -62,17 +66,16 @@ def test_a_device_that_goes_away_in_the_middle_is_resumed(
     count = tmp_path / "calls"
     gone = f'[ $(wc -l < {count}) -eq 4 ] && {{ echo "No route to host" >&2; exit 255; }}'
     _on_path(tmp_path, monkeypatch, f'shift\necho call >> {count}\n{gone}\nexec sh -c "$*"\n')
-    profile = HardwareProfile(name="board", backend="remote", address="me@board", python=sys.executable)
-    device = open_device(profile)
+    target = _target()
     space = preset("digits", classes=10, input_shape=(1, 8, 8))
     path = tmp_path / "table.parquet"
 
     def build() -> LatencyTable:
         return build_table(
             layer_probes(space)[:20],
-            table_header(device, space),
-            export=exporter(device),
-            measurers=[device.measure],
+            table_header(target, space),
+            export=exporter(target),
+            measure=target.measure,
             path=path,
             seconds_each=0.01,
         )
@@ -89,8 +92,7 @@ def test_a_device_that_goes_away_in_the_middle_is_resumed(
 def test_a_python_without_the_runtime_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _on_path(tmp_path, monkeypatch, 'shift\nexec sh -c "$*"\n')
     bare = _tool(tmp_path / "python-bare", f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
-    profile = HardwareProfile(name="board", backend="remote", address="me@board", python=bare)
     with pytest.raises(
         OSError, match="No module named 'onnxruntime'; install it there: .* -m pip install numpy onnxruntime"
     ):
-        open_device(profile).identity()
+        _ = _target(bare).facts

@@ -29,7 +29,7 @@ def profiled(tmp_path: Path, device: Device, plan: ProfilePlan) -> Profiled:
         header(here),
         plan,
         export=device.export,
-        measurers=[device.measure],
+        measure=device.measure,
         path=tmp_path / "table.parquet",
     )
 
@@ -122,10 +122,10 @@ def test_a_layer_the_device_cannot_run_makes_its_archs_infeasible(tmp_path: Path
 
 def test_a_space_that_mostly_cannot_run_is_profiled_on_what_can(tmp_path: Path) -> None:
     class NoPooling(Device):
-        def export(self, module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+        def export(self, module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
             if any(isinstance(part, nn.AvgPool2d) for part in module.modules()):
                 raise ValueError("uses AveragePool, which the profile cannot run")
-            return super().export(module, input_shape)
+            super().export(module, input_shape, path)
 
     result = profiled(tmp_path, NoPooling(), ProfilePlan(fit_networks=20, check_networks=20))
     assert result.check.networks == 20
@@ -158,30 +158,28 @@ def test_a_killed_build_resumes_where_it_was(tmp_path: Path) -> None:
     dying, fresh = Device(dies_after=30), Device()
     arguments = (layer_probes(here), header(here))
     with pytest.raises(OSError, match="device gone"):
-        build_table(*arguments, export=dying.export, measurers=[dying.measure], path=path)
+        build_table(*arguments, export=dying.export, measure=dying.measure, path=path)
     assert not path.exists()
-    build_table(*arguments, export=fresh.export, measurers=[fresh.measure], path=path)
+    build_table(*arguments, export=fresh.export, measure=fresh.measure, path=path)
     whole = Device()
     other = tmp_path / "other.parquet"
-    build_table(*arguments, export=whole.export, measurers=[whole.measure], path=other)
+    build_table(*arguments, export=whole.export, measure=whole.measure, path=other)
     assert fresh.measured < whole.measured
     idle = Device()
-    table = build_table(*arguments, export=idle.export, measurers=[idle.measure], path=path)
+    table = build_table(*arguments, export=idle.export, measure=idle.measure, path=path)
     assert idle.measured == 0
     assert len(table.rows) == len(layer_probes(here))
 
 
 def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     here, path, device = space(), tmp_path / "table.parquet", Device()
-    build_table(
-        layer_probes(here)[:3], header(here), export=device.export, measurers=[device.measure], path=path
-    )
+    build_table(layer_probes(here)[:3], header(here), export=device.export, measure=device.measure, path=path)
     with pytest.raises(ValueError, match="threads 4 against 1"):
         build_table(
             layer_probes(here),
             replace(header(here), threads=4),
             export=device.export,
-            measurers=[device.measure],
+            measure=device.measure,
             path=path,
         )
 
@@ -192,9 +190,9 @@ def test_a_disturbed_group_is_measured_again(tmp_path: Path) -> None:
     class Disturbed(Device):
         calls = 0
 
-        def measure(self, models, *, budget_s):  # type: ignore[no-untyped-def]
+        def measure(self, files, *, budget_s):  # type: ignore[no-untyped-def]
             self.calls += 1
-            readings = super().measure(models, budget_s=budget_s)
+            readings = super().measure(files, budget_s=budget_s)
             if self.calls != 2:
                 return readings
             return [replace(r, median_ms=2 * r.median_ms, high_ms=3 * r.high_ms) for r in readings]
@@ -202,11 +200,9 @@ def test_a_disturbed_group_is_measured_again(tmp_path: Path) -> None:
     device, quiet = Disturbed(), Device()
     arguments = (layer_probes(here), header(here))
     disturbed = build_table(
-        *arguments, export=device.export, measurers=[device.measure], path=tmp_path / "a.parquet"
+        *arguments, export=device.export, measure=device.measure, path=tmp_path / "a.parquet"
     )
-    steady = build_table(
-        *arguments, export=quiet.export, measurers=[quiet.measure], path=tmp_path / "b.parquet"
-    )
+    steady = build_table(*arguments, export=quiet.export, measure=quiet.measure, path=tmp_path / "b.parquet")
     left, right = disturbed.of("layer").median_ms.sort_index(), steady.of("layer").median_ms.sort_index()
     np.testing.assert_allclose(left, right)
 

@@ -1,7 +1,6 @@
-"""Staircase, roofline, transfer to a new device, and the layers of a user's own model."""
+"""Staircase, transfer to a new device, and the layers of a user's own model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from nas.costs.model.correction import Correction
 from nas.costs.model.fit import ProfilePlan, profile_space
 from nas.costs.model.latency import LatencyModel, fit_latency, layer_latencies, lone_latencies
 from nas.costs.model.transfer import transfer
-from nas.costs.roofline import MachineConstants, RooflineCosts, measure_constants
 from nas.costs.table.build import build_table
 from nas.costs.table.staircase import find_steps, measure_staircase
+from results.timing import Timing
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
-from tests.nas.costs.synthetic import CALL_MS, Device, Reading, analytic, header, space
+from tests.nas.costs.synthetic import CALL_MS, Device, header, space, timing
 from tests.nas.costs.synthetic import layers as slot_layers
 
 
@@ -37,44 +36,18 @@ def test_steps_are_the_last_counts_of_their_stairs() -> None:
 
 
 def test_a_planted_staircase_is_measured_and_its_multiple_found() -> None:
-    def measure(models: Sequence[bytes], *, budget_s: float) -> list[Reading]:
-        stairs = [-(-int(model) // 16) for model in models]
-        return [Reading(float(stair), stair * 0.99, stair * 1.01) for stair in stairs]
+    def measure(files: Sequence[Path], *, budget_s: float) -> list[Timing]:
+        return [timing(float(-(-int(file.read_text()) // 16))) for file in files]
 
     found = measure_staircase(
         lambda count: nn.Conv2d(4, count, 1),
         lambda _count: (4, 8, 8),
         range(4, 65, 4),
-        export=lambda module, _shape: str(module.out_channels).encode(),
+        export=lambda module, _shape, path: path.write_text(str(module.out_channels)),
         measure=measure,
     )
     assert found.steps == (16, 32, 48, 64)
     assert found.multiple == 16
-
-
-def test_a_roofline_takes_the_longer_of_arithmetic_and_traffic() -> None:
-    here = space()
-    counts = analytic()
-    fast_memory = MachineConstants(macs_per_s=1e9, bytes_per_s=1e15, layer_overhead_ms=0.0, watts=2.0)
-    rows = here.sample(20, np.random.default_rng(0))
-    costs = RooflineCosts(counts, fast_memory)
-    np.testing.assert_allclose(costs.latency_ms(rows), counts.macs(rows) / 1e6, rtol=1e-3)
-    np.testing.assert_allclose(costs.energy_mj(rows), 2 * costs.latency_ms(rows))
-    slow_memory = replace(fast_memory, bytes_per_s=1e3, watts=None)
-    assert (RooflineCosts(counts, slow_memory).latency_ms(rows) > costs.latency_ms(rows)).all()
-    with pytest.raises(ValueError, match=r"machine\.watts"):
-        RooflineCosts(counts, slow_memory).energy_mj(rows)
-
-
-def test_constants_are_what_the_machine_shows() -> None:
-    def measure(models: Sequence[bytes], *, budget_s: float) -> list[Reading]:
-        assert len(models) == 3
-        return [Reading(ms, ms, ms) for ms in (100.0, 8.0, 0.01)]
-
-    constants = measure_constants(export=lambda _module, _shape: b"", measure=measure)
-    assert constants.macs_per_s == pytest.approx(256 * 256 * 9 * 28 * 28 / 0.1)
-    assert constants.bytes_per_s == pytest.approx(8 * 64 * 256 * 256 / 0.008)
-    assert constants.layer_overhead_ms == 0.01
 
 
 def _device_model(rng: np.random.Generator, layers: SlotSums) -> LatencyModel:
@@ -141,7 +114,7 @@ def test_a_users_model_gets_its_layers_by_tracing(tmp_path: Path) -> None:
         header(own),
         ProfilePlan(fit_networks=8, check_networks=4),
         export=device.export,
-        measurers=[device.measure],
+        measure=device.measure,
         path=tmp_path / "own.parquet",
     )
     assert np.isfinite(result.model.latency_ms(rows)).all()
@@ -184,7 +157,7 @@ def test_what_a_layer_takes_is_a_copys_share_of_a_row(tmp_path: Path) -> None:
         layer_probes(here),
         header(here),
         export=device.export,
-        measurers=[device.measure],
+        measure=device.measure,
         path=tmp_path / "table.parquet",
     )
     lone, inside = lone_latencies(layers, table), layer_latencies(layers, table)

@@ -12,7 +12,8 @@ from nas.costs.table.build import build_table
 from nas.costs.table.exchange import export_csv, import_csv
 from nas.costs.table.plausibility import check_plausible, remeasure, why_stale
 from nas.costs.table.table import LatencyTable
-from tests.nas.costs.synthetic import Device, Reading, analytic, header, space
+from results.timing import Timing
+from tests.nas.costs.synthetic import Device, analytic, header, space
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
         layer_probes(here),
         header(here),
         export=device.export,
-        measurers=[device.measure],
+        measure=device.measure,
         path=tmp_path_factory.mktemp("table") / "table.parquet",
     )
 
@@ -77,8 +78,8 @@ def test_a_changed_machine_is_named_and_a_sample_says_whether_the_table_holds(ta
     assert remeasure(table, probes, export=same.export, measure=same.measure, seed=0).holds
 
     class Slower(Device):
-        def _one(self, model: bytes) -> Reading:
-            reading = super()._one(model)
+        def _one(self, file: Path) -> Timing:
+            reading = super()._one(file)
             return replace(reading, median_ms=1.2 * reading.median_ms)
 
     slower = Slower()
