@@ -6,7 +6,7 @@ began with, then loading the weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -16,8 +16,24 @@ from torch import Tensor, nn
 from compress.candidate import Candidate
 from compress.pruning.channels import Cut, cut_channels
 from results.files import read_json, write_atomic, write_json
+from results.records import Record
 
 WEIGHTS, SHAPE = "network.safetensors", "candidate.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRecord(Record):
+    """The shape of a saved candidate; candidate.json beside its weights.
+
+    Attributes:
+        file: name of the target's file, beside it.
+        precision: number format of that file.
+        cuts: cuts that make the network from the one that compression began with.
+    """
+
+    file: str
+    precision: str
+    cuts: tuple[Cut, ...]
 
 
 def save(candidate: Candidate, place: Path) -> Candidate:
@@ -27,9 +43,8 @@ def save(candidate: Candidate, place: Path) -> Candidate:
     file = place / f"model{candidate.file.suffix}"
     write_atomic(place / WEIGHTS, safetensors.torch.save(weights))
     write_atomic(file, candidate.file.read_bytes())
-    cuts = [cut.to_json() for cut in candidate.cuts]
-    # Last: where it is, all is there.
-    write_json(place / SHAPE, {"file": file.name, "precision": candidate.precision, "cuts": cuts})
+    record = CandidateRecord(file=file.name, precision=candidate.precision, cuts=candidate.cuts)
+    write_json(place / SHAPE, record.to_json())  # last: where it is, all is there
     return replace(candidate, file=file)
 
 
@@ -50,9 +65,14 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
         ValueError: a file is damaged, or belongs to another network.
         FileNotFoundError: nothing was saved there.
     """
-    saved = read_json(place / SHAPE)
-    cuts = tuple(Cut.from_json(value) for value in saved["cuts"])
-    network = cut_channels(original, example, cuts)
+    try:
+        saved = CandidateRecord.from_json(read_json(place / SHAPE))
+    except ValueError as error:
+        raise ValueError(
+            f"{place / SHAPE} is damaged ({error}); delete {place.parent} and the compression log to "
+            "compress again"
+        ) from error
+    network = cut_channels(original, example, saved.cuts)
     try:
         network.load_state_dict(safetensors.torch.load((place / WEIGHTS).read_bytes()))
     except (RuntimeError, safetensors.SafetensorError) as error:
@@ -60,12 +80,7 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
             f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
             f"{place.parent} and the compression log to compress again"
         ) from error
-    return Candidate(
-        network=network,
-        file=place / saved.get("file", "model.onnx"),  # the one format that there was before files had names
-        cuts=cuts,
-        precision="fp32" if saved["precision"] == "float32" else saved["precision"],
-    )
+    return Candidate(network=network, file=place / saved.file, cuts=saved.cuts, precision=saved.precision)
 
 
 def last_kept(original: nn.Module, example: Tensor, folder: Path) -> Candidate:

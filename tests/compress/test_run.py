@@ -316,6 +316,16 @@ def test_other_steps_than_the_logged_ones_are_refused(begun, tmp_path):
         run_steps("net", network, [Finetune()], scripted(), folder=folder, log=log)
 
 
+def test_damaged_shape_is_named_with_the_field(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+    shape = folder / "0_start" / "candidate.json"
+    shape.write_text(shape.read_text().replace('"cuts": []', '"cuts": [{"root": 3}]'))
+    with pytest.raises(
+        ValueError, match=r"candidate\.json is damaged \(CandidateRecord\.cuts\[0\] lacks .* delete"
+    ):
+        run_steps("net", network, [], scripted(), folder=folder, log=log)
+
+
 def test_damaged_weights_are_named(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
     weights = folder / "0_start" / "network.safetensors"
