@@ -82,7 +82,7 @@ class Random:
     """Random scores, the control: any other criterion has to beat it.
 
     Args:
-        seed: Seed of the draws.
+        seed: Seed of the draws; the one of the run where none is given.
     """
 
     def __init__(self, *, seed: Annotated[int, Field(ge=0)] = 0) -> None:

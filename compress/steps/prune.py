@@ -28,6 +28,7 @@ class Prune:
         counts: Channel counts that are allowed: multiples of this, or one of these.
         importance: Criterion that ranks the channels, by name, or as a table of ``kind`` and its settings.
         across_layers: Whether layers may lose different shares: channels of all groups are ranked together.
+        ignore: Names of layers, or of modules that hold them, whose output channels stay.
     """
 
     for_speed: ClassVar[bool] = True
@@ -35,6 +36,7 @@ class Prune:
     counts: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = COUNTS
     importance: CriterionSpec = "l2"
     across_layers: bool = False
+    ignore: tuple[str, ...] = ()
 
     def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
         """A candidate for each share to keep.
@@ -53,6 +55,7 @@ class Prune:
                 importance=self.importance,
                 across_layers=self.across_layers,
                 loss=context.loss,
+                ignore=self.ignore,
                 seed=context.seed,
             )
             cuts = (*current.cuts, *pruned.cuts)

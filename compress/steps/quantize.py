@@ -23,12 +23,14 @@ class Quantize:
         operators: Sets of operators to try.
         ranges: Way in which activation ranges follow from the calibration: the extremes, the 99.999th
             percentile, or least entropy.
+        per_channel: Whether each output channel of a weight has its scale; otherwise the whole has one.
         reduce_range: Whether weights have 7 bits, for x86 CPUs without VNNI.
     """
 
     for_speed: ClassVar[bool] = True
     operators: tuple[OperatorSet, ...] = tuple(OPERATORS)
     ranges: RangeMethod = "minmax"
+    per_channel: bool = True
     reduce_range: bool = False
 
     def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
@@ -47,6 +49,7 @@ class Quantize:
                 file,
                 operators=operators_of(label),
                 ranges=self.ranges,
+                per_channel=self.per_channel,
                 reduce_range=self.reduce_range,
             )
             candidates.append(replace(current, file=file, precision="int8", label=f"int8 for {label}"))

@@ -16,18 +16,19 @@ from compress.steps import STEPS, Finetune, Prune, Quantize, QuantizeAware, Retr
         ("prune", {"keep": 0.5}, Prune(keep=0.5)),
         (
             "prune",
-            {"keep": [0.75, 0.5], "counts": [8, 24], "importance": "taylor", "across_layers": True},
-            Prune(keep=(0.75, 0.5), counts=(8, 24), importance="taylor", across_layers=True),
+            {"keep": [0.75, 0.5], "counts": [8, 24], "importance": "taylor", "ignore": ["stem"]},
+            Prune(keep=(0.75, 0.5), counts=(8, 24), importance="taylor", ignore=("stem",)),
         ),
         (
             "prune",
             {"importance": {"kind": "magnitude", "p": 1}},
             Prune(importance={"kind": "magnitude", "p": 1}),
         ),
+        ("prune", {"across_layers": True}, Prune(across_layers=True)),
         (
             "quantize",
-            {"operators": ["convolutions"], "ranges": "entropy", "reduce_range": True},
-            Quantize(operators=("convolutions",), ranges="entropy", reduce_range=True),
+            {"operators": ["convolutions"], "ranges": "entropy", "per_channel": False},
+            Quantize(operators=("convolutions",), ranges="entropy", per_channel=False),
         ),
         ("quantize_aware", {"epochs": 2}, QuantizeAware(epochs=2)),
     ],
