@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from runners.recipe.keys import holds_part, holds_parts
 from runners.recipe.schema import Recipe
 
 _NAMING = ("measure.profile", "space.preset", "space.mixers", "space.activation", "train.rule")
@@ -68,9 +69,16 @@ def _replace(values: Any, spare: Any, path: Sequence[str]) -> None:
         values, spare = values.get(section), spare.get(section, {})
         if not isinstance(values, dict) or not isinstance(spare, dict):
             return
-    values.pop(last, None)
+    before = values.pop(last, None)
     if last in spare:
         values[last] = copy.deepcopy(spare[last])
+        if isinstance(before, dict):  # a section that does not hold together: its parts are looked at
+            kept = {
+                key: one
+                for key, one in before.items()
+                if holds_part([*path, key]) or holds_parts([*path, key])
+            }
+            values[last] |= kept
 
 
 def _at(recipe: Recipe, key: str) -> Any:

@@ -154,6 +154,12 @@ def test_wrong_keys_and_wrong_parts_are_said_at_once() -> None:
         assert words in said
 
 
+def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
+    said = refused("digits", "train.batch_size=7", "train.processes=2", "train.rule.random_subnets=-1")
+    assert "train: batch_size (7) must be a multiple of processes (2)" in said
+    assert "train.rule.random_subnets = -1: Input should be greater than or equal to 0" in said
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -279,6 +285,33 @@ def read(view, *, share: float = 1.0):
 
 space = print
 """
+
+
+def test_an_installed_package_brings_its_parts_or_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SOURCES, "_entries", dict(SOURCES._entries))
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[quarry.parts]\nsources = sources_of_theirs\n")
+    (tmp_path / "sources_of_theirs.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = refused("digits", "data.source=mine", "train.rule=delaid")
+    assert "entry point 'sources' of theirs (sources_of_theirs) fails: ZeroDivisionError" in said
+    assert "Did you mean 'delayed'?" in said
+    (tmp_path / "sources_of_theirs.py").write_text(BRINGS)
+    assert load_recipe("digits", ["data.source=mine"]).data.source == part("mine")
+
+
+def test_two_parts_of_one_name_are_told_with_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SOURCES, "_entries", dict(SOURCES._entries))
+    (tmp_path / "brings.py").write_text(BRINGS.replace('"mine"', '"folder"'))
+    said = refused("digits", f"parts=['{tmp_path}/brings.py']")
+    assert f"parts: {tmp_path}/brings.py fails: ValueError: there are two parts named 'folder'" in said
+    assert "by runners.data.folder; choose another name for the one in brings" in said
 
 
 @pytest.mark.parametrize("key", ["space.module={}/brings.py:space", "parts=['{}/brings.py']"])
