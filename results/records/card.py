@@ -9,7 +9,7 @@ from typing import Any
 from results.records.codec import Record, Value
 from results.records.run import Provenance
 
-NOT_MEASURED = " (computed from constants of the device, not measured)"
+NOT_MEASURED = " (computed from constants of the profile, not measured)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
