@@ -71,6 +71,7 @@ _TITLES = {
     "search.searchers": "Searchers",
     "compress.steps": "Compression steps",
     "compress.steps.prune.importance": "Criteria of pruning",
+    "runtime": "Runtimes of hardware profiles",
 }
 
 

@@ -8,13 +8,14 @@ from results.registry import Registry
 
 
 def registries() -> dict[str, Registry[Any]]:
-    """The registries by key. Those behind keys of one part or a list of parts, and that of the mixers."""
+    """The registries by key: of the recipe, and of the hardware profile that it names (``runtime``)."""
     # Imported here: they bring PyTorch, for which reading a recipe should not wait.
     from compress.pruning.importance import CRITERIA
     from compress.steps import STEPS
     from nas.rules import RULES
     from nas.search import searcher
     from runners.data.sources import SOURCES
+    from runners.targets.profile import RUNTIMES
     from search_spaces.mixers import MIXERS
 
     searchers: Registry[Any] = Registry("searcher")
@@ -27,4 +28,5 @@ def registries() -> dict[str, Registry[Any]]:
         "search.searchers": searchers,
         "compress.steps": STEPS,
         "compress.steps.prune.importance": CRITERIA,
+        "runtime": RUNTIMES,
     }
