@@ -196,6 +196,8 @@ class Compress(Section):
     """Training images for the ranges of activations."""
     tolerance: float = Field(default=0.01, ge=0, lt=1)
     """Accuracy that compression may cost as a whole, as a fraction."""
+    noise: float = Field(default=0.02, ge=0, lt=1)
+    """Share of a latency below which a gain is not believed, even where the intervals do not overlap."""
     seed: int | None = Field(default=None, ge=0)
     """Seed of training and pruning; the recipe's where none is given."""
 

@@ -235,6 +235,7 @@ def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
         loss=_loss(data, seed),
         macs=lambda network: count(network, data.input_shape).macs,
         tolerance=recipe.tolerance,
+        noise=recipe.noise,
         seconds_each=_SECONDS_EACH,
         seed=seed,
     )

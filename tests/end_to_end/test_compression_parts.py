@@ -29,8 +29,12 @@ importance = "taylor"
 across_layers = true
 
 [[compress.steps]]
-kind = "quantize"
+kind = "quantize_aware"
 operators = ["convolutions"]
+epochs = 1
+
+[[compress.steps]]
+kind = "quantize"
 """
 MY_PARTS = """
 from dataclasses import dataclass
@@ -84,10 +88,12 @@ def test_a_criterion_that_needs_gradients_prunes_in_a_run(call: Call, tmp_path: 
     assert said.code == 0, said.error
     assert set((tmp_path / "seen.txt").read_text().splitlines()) == {"2.0 3 True"}
     steps = {line["step"]: line for line in read_lines(tmp_path / "run" / "compress" / "steps.jsonl")}
-    assert list(steps) == ["prune", "my_broken", "prune-2", "quantize"]
+    assert list(steps) == ["prune", "my_broken", "prune-2", "quantize_aware", "quantize"]
     assert steps["my_broken"]["reason"] == "failed: division by zero (ZeroDivisionError)"
     for name in ("prune", "prune-2"):
         assert steps[name]["macs_after"] < steps[name]["macs_before"], steps[name]["reason"]
+    assert steps["quantize_aware"]["kept"], steps["quantize_aware"]["reason"]
+    assert steps["quantize"]["reason"] == "the file is int8 already"
     assert list((tmp_path / "run" / "artifacts").glob("*/card.json"))
 
 
