@@ -77,7 +77,7 @@ class Target(Protocol):
 
         Args:
             network: takes one tensor (B, *input_shape), gives one tensor; left untouched.
-            input_shape: of one input, without the batch.
+            input_shape: shape of one input, without the batch.
             path: file to write.
             precision: number format, one of the facts' ``precisions``. Below float32 the ranges are those of
                 random inputs: for timing, not for accuracy.
@@ -100,7 +100,7 @@ class Target(Protocol):
         """Latencies of files, measured side by side; a file that does not run is not ``measured``.
 
         Args:
-            files: to be compared with one another.
+            files: files to be compared with one another.
             budget_s: seconds for all of them.
             half_width: relative half width of the 95 % intervals that is good enough.
 
@@ -114,7 +114,7 @@ class Target(Protocol):
         """Time by type of operator, longest first.
 
         Args:
-            file: of this target's format.
+            file: file of this target's format.
             images: one call's input, (B, ...) float32; None has one made up.
 
         Raises:

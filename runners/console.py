@@ -44,7 +44,7 @@ class Bar:
 
 
 class Console:
-    """Where a run speaks.
+    """The place where a run speaks.
 
     Args:
         log: file that gets every line, without colours; None keeps none.

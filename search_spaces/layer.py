@@ -24,7 +24,7 @@ class Layer:
             identifies what is measured: two layers with the same key cost the same.
         sizes: the keyword arguments of ``make``, as a sorted tuple of pairs.
         input_shape: (C, H, W) or whatever the layer takes, without the batch dimension.
-        output_shape: likewise.
+        output_shape: shape of the output, without the batch.
         make: builds the module from ``sizes``.
     """
 

@@ -44,7 +44,7 @@ def cut_channels(network: nn.Module, example: Tensor, cuts: Iterable[Cut]) -> nn
     """A copy with those channels removed from every layer they run through.
 
     Args:
-        network: as it was when the cuts were made; it is left untouched.
+        network: network as it was when the cuts were made; it is left untouched.
         example: an input (B, ...).
         cuts: applied in order.
 

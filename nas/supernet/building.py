@@ -114,7 +114,7 @@ class Skeletons:
     """The skeletons used lately, by a name for what they build.
 
     Args:
-        device: where networks have their buffers.
+        device: device of the networks' buffers.
     """
 
     def __init__(self, device: torch.device) -> None:

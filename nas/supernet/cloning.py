@@ -62,7 +62,7 @@ class Templates:
     The index tables and masks of a transformer are the same in every network of a space.
 
     Args:
-        device: where they are held.
+        device: device that holds them.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -89,7 +89,7 @@ class Skeleton:
 
     Args:
         module: the network; it loses its parameters' memory.
-        templates: of its buffers, on the device where twins have theirs.
+        templates: templates of its buffers, on the device where twins have theirs.
 
     Attributes:
         parameters: its parameters, tied ones once, in the order that ``make`` takes them.
@@ -141,7 +141,7 @@ class Single:
     """A network of which no twin can be made: the one that was built, to be used once.
 
     Attributes:
-        parameters: as a skeleton's.
+        parameters: parameters by module, as a skeleton has them.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:

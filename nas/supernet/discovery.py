@@ -25,7 +25,7 @@ class Piece:
     """Something that can be built and holds parameters: a layer in its slot, or a whole network.
 
     Attributes:
-        prefix: of its parameters' names; empty for a whole network.
+        prefix: prefix of its parameters' names; empty for a whole network.
         build: makes it.
         what: how messages call it; pieces called the same are built the same.
     """

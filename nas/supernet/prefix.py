@@ -44,8 +44,8 @@ def check_prefix_rule(
 
     Args:
         space: the space.
-        seed: of weights, images and archs.
-        archs: to start from; the smallest and random ones where none are given.
+        seed: seed of weights, images and archs.
+        archs: archs to start from; the smallest and random ones where none are given.
         networks: how many random archs to start from.
 
     Returns:

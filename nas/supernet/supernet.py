@@ -45,11 +45,11 @@ class Supernet:
 
     Args:
         space: the search space.
-        seed: of the first values.
-        device: where weights and gradients live.
+        seed: seed of the first values.
+        device: device that holds weights and gradients.
 
     Attributes:
-        index: where each parameter lives, by name.
+        index: place of each parameter, by name.
         flat: the weights, one flat float32 tensor for each group (with and without weight decay).
         grad: the gradients, likewise; empty when the weights are only read.
 
@@ -79,7 +79,7 @@ class Supernet:
 
         Args:
             space: the space the weights belong to.
-            index: of the supernet they come from.
+            index: index of the supernet they come from.
             flat: its flat tensors, or others that share memory with them (or read-only copies).
         """
         supernet = cls.__new__(cls)
@@ -98,7 +98,7 @@ class Supernet:
         self._plans: OrderedDict[bytes, _Plan] = OrderedDict()
 
     def __getstate__(self) -> dict[str, object]:
-        """For ``copy.deepcopy`` and pickle: what the views are made from, not the views."""
+        """What the views are made from, and not the views, for ``copy.deepcopy`` and pickle."""
         return {"space": self.space, "index": self.index, "flat": self.flat, "grad": self.grad}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -32,16 +32,18 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given again."),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: the recipe's].")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all that is random [default: the recipe's].")
+]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe by name, or the path of a TOML file.")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="That score networks at once [default: search.workers].")
+    int | None, typer.Option("--workers", help="Workers that score networks [default: search.workers].")
 ]
 RayAddress = Annotated[
     str | None,
-    typer.Option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster whose workers score networks."),
+    typer.Option("--ray-address", metavar="HOST:PORT", help="Ray cluster whose workers score networks."),
 ]
 
 
@@ -201,10 +203,11 @@ def report(out: Run) -> None:
 def audit(
     out: Run,
     networks: Annotated[
-        int | None, typer.Option(help="To train alone [default: the recipe's audit.networks, 20].")
+        int | None, typer.Option(help="Networks to train alone [default: the recipe's audit.networks, 20].")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Of each [default: the recipe's audit.epochs, or the supernet's own].")
+        int | None,
+        typer.Option(help="Epochs to train each network [default: audit.epochs, or the supernet's]."),
     ] = None,
     set_: Set = None,
     seed: Seed = None,
@@ -232,7 +235,7 @@ def latency(
         str, typer.Option("--profile", help="A hardware profile, by name or path.")
     ] = "cpu-ort",
     input_shape: Annotated[str, typer.Option("--input", help="3x224x224, for module:function.")] = "",
-    seconds: Annotated[float, typer.Option(help="Of measuring.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Seconds to measure for.")] = 3.0,
 ) -> None:
     """Measure any model: latency with its spread, time by operator, and what to make of it.
 

@@ -84,7 +84,7 @@ def analyse(
 
     Args:
         model: an ONNX file, or a network, which is exported as the profile deploys.
-        profile: of any runtime; ONNX files take one that runs them.
+        profile: hardware profile of any runtime; ONNX files take one that runs them.
         input_shape: shape without the batch, for a network, or for a file that leaves it open.
         seconds: seconds of measuring.
 

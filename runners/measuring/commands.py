@@ -34,7 +34,7 @@ def latency(
         spec: ``path.onnx`` or ``module:function``.
         profile: name or path.
         input_shape: ``3x224x224``, for ``module:function`` and files that leave it open.
-        seconds: of measuring.
+        seconds: time to measure for.
         say: takes each line.
 
     Raises:
@@ -118,7 +118,7 @@ def import_table(
     Args:
         source: the folder or file.
         target: the table, ``.parquet``; what is there is replaced.
-        space: to check that the table is of it, and that its times are plausible.
+        space: space that the table has to be of, with plausible times.
         say: takes each line.
 
     Raises:

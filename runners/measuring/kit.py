@@ -50,9 +50,9 @@ def write_kit(
     Args:
         folder: made anew; must not hold anything.
         probes: what the device is to measure.
-        header: of the table to be; runtime and machine are filled in there.
+        header: header of the table to be; runtime and machine are filled in there.
         profile: threads, batch and session options, of a runtime that is ONNX Runtime.
-        export: to ONNX.
+        export: exporter to ONNX.
         seconds_each: time budget of a model.
         progress: told models exported and models in all.
 

@@ -62,7 +62,7 @@ def layers_of(
 
     Args:
         space: one that only builds has some 350 of its networks run to find them.
-        seed: of the draw of these.
+        seed: seed of the draw of these.
         progress: told networks run, networks in all.
     """
     if space.slots:
@@ -99,11 +99,11 @@ def profile_on(
 
     Args:
         target: exports and measures.
-        profile: which inputs and mixers it takes.
+        profile: hardware profile, which says what inputs and mixers it takes.
         space: whose layers and networks are measured.
-        path: of the table; what it holds already is not measured again.
+        path: file of the table; what it holds already is not measured again.
         plan: how much to measure.
-        precision: of the models.
+        precision: number format of the models.
         layers: what ``layers_of`` gave for the space and the plan's seed; found here where it is None.
         progress: told models done, models in all, seconds left.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def lock_path(device: str) -> Path:
-    """Where the lock of a device lies: in the machine's folder for temporary files, for all its users."""
+    """The file that locks a device: in the machine's folder for temporary files, for all its users."""
     safe = "".join(letter if letter.isalnum() else "-" for letter in device)
     return Path(tempfile.gettempdir()) / f"quarry-device-{safe}.lock"
 

@@ -18,7 +18,7 @@ def watts_during(
 
     Args:
         work: seconds long; it runs only where there is a counter, which may count in milliseconds.
-        root: where the system keeps its counters; tests give their own.
+        root: folder in which the system keeps its counters; tests give their own.
         clock: seconds.
     """
     before = _counters(root)

@@ -36,7 +36,7 @@ def measure_apart(
 
     Args:
         command: Python's arguments; it gets the paths of a job and of its result to write.
-        files: to be compared with one another.
+        files: files to be compared with one another.
         profile: threads and batch.
         budget_s: seconds for all of them.
         half_width: relative half width of the interval that is good enough.
@@ -78,7 +78,7 @@ def measure_apart(
 
 
 def threads_of(profile: HardwareProfile) -> int:
-    """As many as the profile says; all cores where it says 0."""
+    """Threads that the profile asks for; all cores where it says 0."""
     return profile.threads or len(cores())
 
 

@@ -231,7 +231,7 @@ def measure_files(
     block_ms.
 
     Args:
-        job: with these keys; a loader of another runtime than ONNX Runtime may read more.
+        job: table with these keys; a loader of another runtime than ONNX Runtime may read more.
         load: makes a call that runs a file once; what it raises is why the file is ``unsupported``.
     """
     if job["cores"] and hasattr(os, "sched_setaffinity"):

@@ -27,13 +27,13 @@ class RunDirectory:
     """An opened run. It is locked: a second process that opens it is refused.
 
     Args:
-        path: of the folder; made if it is not there.
-        recipe: of the job; None takes the one the run was started with.
+        path: folder; made if it is not there.
+        recipe: recipe of the job; None takes the one the run was started with.
         command: how it was called, for the record.
 
     Attributes:
-        path: of the folder.
-        recipe: of the job.
+        path: folder of the run.
+        recipe: recipe of the job.
 
     Raises:
         ValueError: the run belongs to another recipe, the folder holds other things, another process

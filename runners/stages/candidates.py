@@ -33,10 +33,10 @@ class Candidates:
     """What is known of archs without scoring them.
 
     Attributes:
-        model: of latency.
+        model: latency model.
         analytic: counts; its bytes are those of float32.
-        value_bytes: of a weight or activation as deployed: 1 where the device runs int8 alone.
-        watts: that the device draws; None where nobody knows.
+        value_bytes: bytes of a weight or activation as deployed: 1 where the device runs int8 alone.
+        watts: power that the device draws; None where nobody knows.
     """
 
     model: LatencyModel

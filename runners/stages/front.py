@@ -51,8 +51,8 @@ class FrontLooker:
         seen: scores on the images that the searchers saw.
         unseen: scores on images that they did not see; None where none were held back.
         limit_ms: limit on the measured latency.
-        confidence: at which predictions had to be under it.
-        console: where it speaks.
+        confidence: confidence at which predictions had to be under it.
+        console: console of the run.
     """
 
     name: str
@@ -84,7 +84,7 @@ def measured_front(
 
     Args:
         look: what measures and scores.
-        results: of each searcher.
+        results: result of each searcher.
         reference: (accuracy, latency) for the hypervolume.
         known_first: how many trials of a search were known before it.
     """

@@ -41,7 +41,7 @@ def measure(
         plan: how much is measured.
         left_out: mixers that the space does without, for the record.
         folder: ``measure/`` of the run; a table that was imported into it takes the place of measuring.
-        console: where it speaks.
+        console: console of the run.
     """
     facts, imported = target.facts, imported_table(folder)
     layers = _find_layers(space, plan, console)

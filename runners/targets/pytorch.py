@@ -31,7 +31,7 @@ class TorchTarget:
 
     Args:
         profile: what is common to all runtimes.
-        device: where programs run.
+        device: device that programs run on.
 
     Raises:
         ValueError: the profile wants a GPU and there is none, or another precision than fp32.
@@ -126,7 +126,7 @@ def exported_program(
 
     Args:
         network: takes one tensor, gives one; left untouched.
-        shape: of the example, batch first.
+        shape: shape of the example, batch first.
         free_batch: whether the program takes other numbers of images too, where the network does.
 
     Raises:

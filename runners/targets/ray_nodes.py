@@ -50,7 +50,7 @@ class RayTarget:
 
     @cached_property
     def facts(self) -> Facts:
-        """As a node that measures says; all nodes of a resource are taken to be alike."""
+        """Facts of a node that measures; all nodes of a resource are taken to be alike."""
         return Facts(**{**_answer(self._profile, _facts), "local": False, "devices": self._devices})
 
     def export(

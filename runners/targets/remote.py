@@ -60,7 +60,7 @@ class RemoteTarget:
 
     @cached_property
     def facts(self) -> Facts:
-        """As the device says, which is asked once.
+        """Facts as the device tells them; it is asked once.
 
         Raises:
             OSError: it cannot be reached, or lacks the runtime.

@@ -26,7 +26,7 @@ class Program:
 
     Attributes:
         module: takes images (B, *input_shape) on its device.
-        input_shape: of one image.
+        input_shape: shape of one image.
         batch: images that each call has to have; None where any number will do.
     """
 

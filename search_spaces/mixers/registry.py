@@ -15,7 +15,7 @@ from results.registry import Registry, Setting, settings_of
 from search_spaces.choice import Choice, Value
 
 Options = Mapping[str, Mapping[str, Any]]
-"""By mixer and key: the values of a choice of the mixer's, or a setting."""
+"""Values of a mixer's choices, and its settings, by mixer and key."""
 
 _GIVEN_BY_THE_SPACE = ("channels", "activation", "mixer", "ratio")
 
@@ -25,7 +25,7 @@ class Mixer:
     """A token mixer, by name.
 
     Attributes:
-        name: in recipes and values; also part of its parameters' names, so mixers never share weights.
+        name: name in recipes and values; also part of its parameters' names, so mixers never share weights.
         make: makes a module that turns (B, C, H, W) into (B, C, H, W). It is given ``channels``, the mixer's
             choices and settings by name, and ``activation`` where it has that parameter. Settings are its
             other keyword-only parameters. None stands for no mixer at all.
@@ -151,7 +151,7 @@ def option_problems(options: Options, mixers: Iterable[str]) -> list[str]:
     """Everything that is wrong with the options of a space's mixers, each line beginning with mixer and key.
 
     Args:
-        options: by mixer and key.
+        options: options by mixer and key.
         mixers: names of the mixers that the space has.
     """
     present = dict.fromkeys(mixers)

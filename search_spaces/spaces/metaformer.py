@@ -77,11 +77,11 @@ def metaformer(
     """A space of MetaFormer hierarchies.
 
     Args:
-        name: of the space.
+        name: name of the space.
         stages: first to last.
         classes: outputs of the head.
         input_shape: (C, H, W) of one image.
-        activation: of the convolutions, one for the whole space.
+        activation: activation of the convolutions, one for the whole space.
 
     Raises:
         ValueError: an unknown mixer or activation, widths a mixer cannot take, an image too small for

@@ -1,4 +1,4 @@
-"""Which layer stands in each place of a network, as a function of few choices, learned from examples.
+"""The layer in each place of a network, as a function of few choices, learned from examples.
 
 Tracing a network takes milliseconds. What stands in one place of it (one convolution, one activation)
 follows from two or three choices; once these are known, archs are looked up by the million.
@@ -23,7 +23,7 @@ class Place:
     """One place of a network.
 
     Attributes:
-        columns: of the choices that decide.
+        columns: columns of the choices that decide.
         sizes: how many values each of them has.
         standing: what stands here by the combined index of their values.
     """

@@ -52,7 +52,7 @@ class LayerSums(Protocol):
 
 
 class SlotSums:
-    """Of a space of slots, whose sums are table look-ups over whole populations."""
+    """The sums of a space of slots, which are table look-ups over whole populations."""
 
     def __init__(self, space: SearchSpace, analytic: AnalyticCosts | None = None) -> None:
         self._space = space

@@ -29,13 +29,13 @@ class Call:
     """One module or function at work.
 
     Attributes:
-        place: where in the network: a module's qualified name, or that of the module whose ``forward`` calls
-            the function, the function's name, and the how manieth of that name it is there.
+        place: place in the network: a module's qualified name, or that of the module whose ``forward`` calls
+            the function, the function's name, and its number among those of that name there.
         key: what it does, with all sizes: equal keys take equal time.
         kind: the module's class or the function's name.
-        input_shape: of what goes in first, without the batch.
-        output_shape: without the batch.
-        weight_bytes: of float32 parameters.
+        input_shape: shape of its first input, without the batch.
+        output_shape: shape of its output, without the batch.
+        weight_bytes: bytes of its parameters in float32.
         make: builds a module that does the same.
     """
 
@@ -53,8 +53,8 @@ def calls(network: nn.Module, input_shape: tuple[int, ...], device: str) -> list
 
     Args:
         network: put in eval mode.
-        input_shape: without the batch.
-        device: of the network; ``meta`` where only shapes are asked for.
+        input_shape: shape of the input, without the batch.
+        device: device of the network; ``meta`` where only shapes are asked for.
     """
     watch = _Watch()
     modules = list(network.named_modules())

@@ -20,7 +20,7 @@ def upper_ratio(ratios: Sequence[float], confidence: float) -> float:
 
     Args:
         ratios: measured over predicted latency of networks that took no part in making their prediction.
-        confidence: of the bound, in (0, 1).
+        confidence: confidence of the bound, in (0, 1).
 
     Raises:
         ValueError: fewer than three ratios, or a confidence outside (0, 1).

@@ -1,4 +1,4 @@
-"""From a sum over layers to a network's latency: a small robust correction fitted on whole networks.
+"""Correction of a sum over layers to a network's latency: small, robust, fitted on whole networks.
 
 Layers differ from layers in a network in five ways, each a term of the correction. A call of the runtime
 has a price that a network pays once (a slope and an offset). A layer kind may meet its neighbours in another
@@ -32,9 +32,9 @@ class Correction:
     """(slope + per_layer) . layers + offset + per_kind . counts + per_byte . bytes + after + spilled.
 
     Attributes:
-        slope: on the sum of the layers' latencies.
+        slope: factor on the sum of the layers' latencies.
         offset_ms: once per network.
-        per_layer: on the latency of each layer, beside the slope.
+        per_layer: factor on the latency of each layer, beside the slope.
         per_kind_ms: once per layer of each kind.
         per_byte_ms: per byte of inputs and outputs of the layers of each kind.
         after: the kind that changes how later layers of the same shape run; empty where none does.
@@ -79,7 +79,7 @@ def fit_correction(terms: Terms, measured_ms: Floats) -> tuple[Correction, Float
     The kind that changes later layers and the cache size are those that make the measurements most probable.
 
     Args:
-        terms: of n networks.
+        terms: features of n networks.
         measured_ms: their latencies, (n,).
 
     Returns:

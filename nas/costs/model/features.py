@@ -17,15 +17,15 @@ NOTICED = 0.05  # the share of a cache that has to spill for its size to be told
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Of n networks.
+    """The features of n networks, from which their latency is predicted.
 
     Attributes:
         layers_ms: what each layer's copies in the network take by the table, (n, layers).
         counts: layers of each kind, (n, kinds).
         moved_bytes: inputs and outputs of the layers of each kind, (n, kinds).
         weight_bytes: (n,).
-        after: for each kind that may change how later layers run, how many of these there are and their
-            inputs' and outputs' bytes, (n, 2).
+        after: number of the layers after one of a kind that may change how they run, and their inputs' and
+            outputs' bytes, (n, 2), by that kind.
     """
 
     layers_ms: Floats
@@ -49,7 +49,7 @@ class Terms:
         """The columns of the regression in the order of ``spreads``, (n, columns).
 
         Args:
-            kind: that changes later layers; empty where none does.
+            kind: kind that changes later layers; empty where none does.
             cache_bytes: beyond which weights are read anew.
         """
         n = len(self.layers_ms)
@@ -83,7 +83,7 @@ def network_terms(layers: LayerSums, layer_ms: Floats, rows: Rows) -> Terms:
     """The terms of networks whose layers all run.
 
     Args:
-        layers: of the space.
+        layers: layers of the space.
         layer_ms: what each takes in a network, (layers,); infinite for those that cannot run.
         rows: archs without such layers, (n, n choices).
     """

@@ -30,8 +30,8 @@ class ProfilePlan:
         fit_networks: the correction is fitted on; the smallest and the largest network are among them.
         check_networks: predicted before they are looked at, each measured twice.
         seconds_each: time budget of a layer or network; narrow intervals end it sooner.
-        confidence: of the upper bounds.
-        seed: of the draw of the networks.
+        confidence: confidence of the upper bounds.
+        seed: seed of the draw of the networks.
     """
 
     fit_networks: int = 30
@@ -60,7 +60,7 @@ class Profiled:
     Attributes:
         table: everything measured.
         model: fitted; its intervals have seen the fit's left-out errors and the check's networks.
-        check: of the model before it had seen the check's networks.
+        check: check of the model before it had seen the check's networks.
     """
 
     table: LatencyTable
@@ -125,8 +125,8 @@ def choose_networks(
     """The networks to fit on, those that tell most, and the ones to check with, drawn at random.
 
     Args:
-        space: to choose from.
-        layers: of the space.
+        space: space to choose from.
+        layers: layers of the space.
         layer_ms: what each takes, (layers,); networks with an infinite one are not chosen.
         plan: how many of each; where the space has not enough, there are fewer to check.
     """
@@ -150,9 +150,9 @@ def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Prof
     Networks that it holds once are fitted on; those that it holds twice are the check.
 
     Args:
-        table: with every layer of the space and enough whole networks.
-        layers: of the space.
-        confidence: of the upper bounds.
+        table: table with every layer of the space and enough whole networks.
+        layers: layers of the space.
+        confidence: confidence of the upper bounds.
 
     Raises:
         ValueError: it lacks layers or networks.

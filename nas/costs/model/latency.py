@@ -26,10 +26,10 @@ class LatencyModel:
 
     Attributes:
         layers: the space's.
-        layer_ms: of each in a network; infinite where the device cannot run it, and so are its archs.
-        correction: from their sum to a network.
+        layer_ms: milliseconds of each in a network; infinite, with its archs, where the device cannot run it.
+        correction: correction of their sum to the latency of a network.
         ratios: measured over predicted, of networks that took no part in making their prediction.
-        confidence: of the upper bound.
+        confidence: confidence of the upper bound.
     """
 
     layers: LayerSums
@@ -120,7 +120,7 @@ def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
 
 
 def _price(differences_ms: Floats, known: NDArray[np.bool_], kinds: NDArray[np.str_]) -> Floats:
-    """For each layer the median of the known differences of its kind, or of all where its kind has none."""
+    """The median, for each layer, of the known differences of its kind, or of all where its kind has none."""
     price = np.full(len(kinds), np.median(differences_ms[known]) if known.any() else 0.0)
     for kind in set(kinds[known].tolist()):
         price[kinds == kind] = np.median(differences_ms[known & (kinds == kind)])
@@ -150,11 +150,11 @@ def fit_latency(
     al., Annals of Statistics 2021, with one model for the point); ``calibrated`` adds more.
 
     Args:
-        layers: of the space.
-        table: with every layer of the space.
+        layers: layers of the space.
+        table: table with every layer of the space.
         rows: archs measured whole, (n, n choices), n >= 5.
         measured_ms: their latencies, (n,).
-        confidence: of the upper bounds.
+        confidence: confidence of the upper bounds.
 
     Raises:
         ValueError: too few networks, or a layer that the table lacks.

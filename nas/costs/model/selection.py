@@ -1,4 +1,4 @@
-"""Which networks to measure: those that tell most about all the others."""
+"""Choice of the networks to measure: those that tell most about all the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def most_telling(terms: Terms, n: int, first: int) -> NDArray[np.int64]:
     take part.
 
     Args:
-        terms: of the networks to choose from.
+        terms: features of the networks to choose from.
         n: how many to choose, at most as many as there are.
         first: so many of the first are chosen in any case.
     """
@@ -40,7 +40,7 @@ def most_telling(terms: Terms, n: int, first: int) -> NDArray[np.int64]:
 
 
 def _covariance(terms: Terms) -> Floats:
-    """Of the relative latencies under the prior, in units of the variance of the noise, (n, n)."""
+    """Covariance of the relative latencies under the prior, in units of the variance of the noise, (n, n)."""
     spreads = terms.spreads()
     plain = terms.features("", float("inf"))
     blocks = [plain * spreads]

@@ -24,10 +24,10 @@ class TransferModel:
 
     Attributes:
         known: models of known devices for the same space.
-        weights: of each in the mixture.
+        weights: weight of each in the mixture.
         offset_ms: added to the mixture.
         ratios: measured over predicted when each measured network was left out.
-        confidence: of the upper bound.
+        confidence: confidence of the upper bound.
     """
 
     known: tuple[LatencyModel, ...]
@@ -60,8 +60,8 @@ def transfer(
         known: models of other devices for the same space.
         rows: the networks measured on the new device, (n, n choices).
         measured_ms: their latencies, (n,).
-        strength: of the pull towards an even mixture at the right scale.
-        confidence: of the upper bounds.
+        strength: strength of the pull towards an even mixture at the right scale.
+        confidence: confidence of the upper bounds.
 
     Raises:
         ValueError: no known device, or fewer than five networks.

@@ -60,7 +60,7 @@ def build_table(
         header: what the figures will hold for; an existing table has to agree with it, but for the date.
         export: writes a module as a file in the deployment format.
         measure: times the files of a group.
-        path: where the table lies, ``.parquet``.
+        path: file of the table, ``.parquet``.
         at_once: groups measured at the same time, one for each device of the kind.
         seconds_each: time budget of a model.
         progress: told models done, models in all, seconds left.

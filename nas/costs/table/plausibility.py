@@ -24,9 +24,9 @@ def check_plausible(table: LatencyTable, keys: Sequence[str], macs: Floats) -> N
     """Refuses a table whose times can't be milliseconds.
 
     Args:
-        table: to look at.
-        keys: of the layers of its space.
-        macs: of each of them, (n layers,).
+        table: table to look at.
+        keys: keys of the layers of its space.
+        macs: multiply-accumulates of each of them, (n layers,).
 
     Raises:
         ValueError: the times look like seconds, or like microseconds; the message says why.
@@ -65,7 +65,7 @@ class Drift:
     Attributes:
         layers: how many.
         ratio: median of new over old latency.
-        spread: of the ratios, as the mean distance from their median.
+        spread: spread of the ratios, as the mean distance from their median.
         holds: whether the table can still be used: every latency moved alike, by no more than ``tolerance``.
     """
 
@@ -97,11 +97,11 @@ def remeasure(
     """Measures a sample of the table's layers again.
 
     Args:
-        table: in question.
+        table: table in question.
         probes: the space's layers.
-        export: of the device as it is now.
-        measure: likewise.
-        seed: of the draw of the sample.
+        export: exporter of the device as it is now.
+        measure: stopwatch of the device as it is now.
+        seed: seed of the draw of the sample.
         sample: layers to measure.
         seconds_each: time budget of each.
         tolerance: relative change up to which the table holds.

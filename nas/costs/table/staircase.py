@@ -18,7 +18,7 @@ class Staircase:
 
     Attributes:
         channels: ascending.
-        latency_ms: of each.
+        latency_ms: milliseconds of each.
         steps: the counts worth choosing: no larger count costs less or, within the tolerance, the same.
         multiple: the largest common divisor of the steps that is a power of two, what pruning rounds to.
     """
@@ -34,7 +34,7 @@ def find_steps(channels: Sequence[int], latency_ms: Sequence[float], *, toleranc
 
     Args:
         channels: ascending.
-        latency_ms: of each.
+        latency_ms: milliseconds of each.
         tolerance: relative difference that the device's noise makes; less is not a step.
 
     Raises:
@@ -67,8 +67,8 @@ def measure_staircase(
         make: the layer at a channel count.
         input_shape: its input, without the batch.
         channels: ascending, two or more.
-        export: of the device.
-        measure: likewise.
+        export: exporter of the device.
+        measure: stopwatch of the device.
         tolerance: relative difference that is noise.
         seconds_each: time budget of each.
 

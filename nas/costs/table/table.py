@@ -42,15 +42,15 @@ class TableHeader:
     Attributes:
         profile: name of the hardware profile.
         runtime: library that ran the layers.
-        runtime_version: of it.
+        runtime_version: version of the runtime.
         threads: it used.
         batch: images at once.
         precision: ``fp32`` or ``int8``.
         machine: processor, cores, architecture, system.
         space: name of the search space.
-        space_fingerprint: of its choices and layers.
-        date: when building began, ISO 8601.
-        unit: of the time columns; only ``ms`` is taken.
+        space_fingerprint: fingerprint of its choices and layers.
+        date: beginning of the building, ISO 8601.
+        unit: unit of the time columns; only ``ms`` is taken.
     """
 
     profile: str
@@ -66,7 +66,7 @@ class TableHeader:
     unit: str = "ms"
 
     def differences(self, other: TableHeader, *, but: Sequence[str] = ("date",)) -> list[str]:
-        """In words, every field in which the two differ."""
+        """Every field in which the two differ, in words."""
         return [
             f"{field.name} {getattr(self, field.name)!r} against {getattr(other, field.name)!r}"
             for field in fields(self)

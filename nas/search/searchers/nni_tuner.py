@@ -29,7 +29,7 @@ class NniSearch:
 
     Args:
         problem: what is searched.
-        seed: of the tuner and of repairs.
+        seed: seed of the tuner and of repairs.
         tuner: one of ``TUNERS``.
 
     Raises:
