@@ -1,26 +1,34 @@
-"""Folding BatchNorms into convolutions, and modules by their own ``fuse()``."""
+"""Folding BatchNorms into convolutions, and modules by their own ``folded()``."""
 
 from __future__ import annotations
 
-import copy
+import inspect
 from collections import Counter
 
+import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from compress.plain import plain_copy
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 def fuse(network: nn.Module) -> nn.Module:
     """A copy in eval mode that computes the same with fewer modules; the network itself is untouched.
 
-    A module that has a method ``fuse()`` is replaced by what that returns (re-parameterised branches merge
-    there). Then every BatchNorm that is fed by one convolution, and by nothing else, is folded into it: its
-    place is taken by ``nn.Identity``. Pairs are found on the traced graph, so a convolution whose output is
-    also read elsewhere keeps its norm; where a module's ``forward`` cannot be traced its children are
-    looked at one by one.
+    A module whose class has a method ``folded()`` without arguments is replaced by the module which that
+    returns (re-parameterised branches merge there). Weights that are computed, such as those of weight
+    norm, become ordinary ones. Then every BatchNorm that is fed by one convolution, and by nothing else, is
+    folded into it: its place is taken by ``nn.Identity``.
+
+    Raises:
+        ValueError: a ``folded()`` returned no module.
     """
-    fused = _own_fusions(copy.deepcopy(network)).eval()
+    fused = _own_foldings(plain_copy(network).eval())
     for conv_name, norm_name in norm_pairs(fused):
         conv, norm = fused.get_submodule(conv_name), fused.get_submodule(norm_name)
         assert isinstance(conv, _ConvNd)
@@ -31,30 +39,41 @@ def fuse(network: nn.Module) -> nn.Module:
     return fused
 
 
-def _own_fusions(module: nn.Module) -> nn.Module:
-    own = getattr(module, "fuse", None)
-    if callable(own):
-        replacement = own()
+def _own_foldings(module: nn.Module) -> nn.Module:
+    own = inspect.getattr_static(type(module), "folded", None)
+    if inspect.isfunction(own) and len(inspect.signature(own).parameters) == 1:
+        replacement = own(module)
         if not isinstance(replacement, nn.Module):
             raise ValueError(
-                f"{type(module).__name__}.fuse() must return the module that takes its place, "
+                f"{type(module).__name__}.folded() must return the module that takes its place, "
                 f"got {type(replacement).__name__}"
             )
-        return replacement
+        return replacement.eval()
     for name, child in list(module.named_children()):
-        setattr(module, name, _own_fusions(child))
+        module.set_submodule(name, _own_foldings(child))
     return module
 
 
-def norm_pairs(network: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
-    """Qualified names of (convolution, BatchNorm) where the norm can be folded into the convolution."""
+class _Tracer(fx.Tracer):
+    """Sees every read of a parameter or buffer in a ``forward``."""
+
+    proxy_buffer_attributes = True
+
+
+def norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
+    """Qualified names of (convolution, BatchNorm) where the norm can be folded into the convolution.
+
+    What the traced graph proves: each is called once, the norm alone reads the convolution's output, and
+    nothing but their own calls reads their weights and statistics. Hooks, shared weights, and a ``forward``
+    that cannot be traced rule a pair out.
+    """
     try:
-        graph = fx.Tracer().trace(network)
-    except Exception:  # a user's forward fails on proxies in whatever way it likes; its children may not
-        return [
-            pair for name, child in network.named_children() for pair in norm_pairs(child, f"{prefix}{name}.")
-        ]
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+        graph = _Tracer().trace(network)
+    except Exception:  # a user's forward fails on proxies in whatever way it likes
+        return []
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    holders = Counter(id(tensor) for _, tensor in network.named_parameters(remove_duplicate=False))
     pairs = []
     for node in graph.nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
@@ -62,16 +81,23 @@ def norm_pairs(network: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
         source = node.args[0]
         if source.op != "call_module" or len(source.users) != 1:
             continue
-        if calls[source.target] != 1 or calls[node.target] != 1:
-            continue  # one set of weights, two uses: folding for one would break the other
-        conv, norm = network.get_submodule(str(source.target)), network.get_submodule(str(node.target))
-        if _foldable(conv, norm):
-            pairs.append((f"{prefix}{source.target}", f"{prefix}{node.target}"))
+        names = str(source.target), str(node.target)
+        conv, norm = network.get_submodule(names[0]), network.get_submodule(names[1])
+        if not _foldable(conv, norm) or any(calls[name] != 1 or name in read for name in names):
+            continue
+        if all(holders[id(tensor)] == 1 for module in (conv, norm) for tensor in module.parameters()):
+            pairs.append(names)
     return pairs
 
 
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
-    if not isinstance(conv, _ConvNd) or not isinstance(norm, _BatchNorm) or norm.running_mean is None:
+    if type(conv) not in _CONVOLUTIONS or type(norm) not in _NORMS:
         return False
+    if not isinstance(getattr(norm, "running_mean", None), torch.Tensor):
+        return False
+    for module in (conv, norm):
+        own = getattr(module.forward, "__func__", None) is type(module).forward
+        if not own or module._forward_hooks or module._forward_pre_hooks:
+            return False
     # The output channels of a grouped transposed convolution are spread over two dimensions of its weight.
     return not isinstance(conv, _ConvTransposeNd) or conv.groups == 1

@@ -26,7 +26,6 @@ from runners.data.prepared import RunData
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.stages.train import mix_of, train_settings
-from runners.targets.adapter import OnnxTarget
 from runners.training.finetuning import FinetuneSettings, finetune
 from runners.training.standalone import train_alone
 from search_spaces.space import Arch
@@ -226,7 +225,7 @@ def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
         return tuned.cpu()
 
     return Context(
-        target=OnnxTarget(work.target),
+        target=work.target,
         example=data.example,
         images=data.images(data.splits.val).numpy(),
         score=lambda outputs: float((outputs.argmax(axis=1) == labels).mean()),

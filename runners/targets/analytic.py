@@ -98,7 +98,7 @@ class AnalyticTarget:
         del images
         nodes: defaultdict[str, list[float]] = defaultdict(list)
         try:
-            found = self._nodes_ms(_inferred(file))
+            found = self._nodes_ms(_inferred(file, self._profile.batch))
         except Exception as error:  # whatever reading a foreign file raises
             raise ValueError(f"{file} cannot be read as ONNX: {_words(error)}") from error
         for operator, latency_ms in found:
@@ -111,7 +111,9 @@ class AnalyticTarget:
 
     def _timing(self, file: Path) -> Timing:
         try:
-            total_ms = sum(latency_ms for _, latency_ms in self._nodes_ms(_inferred(file)))
+            total_ms = sum(
+                latency_ms for _, latency_ms in self._nodes_ms(_inferred(file, self._profile.batch))
+            )
         except Exception as error:  # whatever reading a foreign file raises is its status
             return not_measured("unsupported", _words(error))
         latency_ms = max(total_ms, 1e-6)  # a layer that is only views takes next to nothing, not nothing
@@ -137,8 +139,8 @@ class AnalyticTarget:
         return found
 
 
-def _inferred(file: Path) -> ModelProto:
-    """The graph of a file with all shapes that follow.
+def _inferred(file: Path, batch: int) -> ModelProto:
+    """The graph of a file with all shapes that follow from a batch of this many images.
 
     Raises:
         ValueError: it has no operators.
@@ -146,6 +148,8 @@ def _inferred(file: Path) -> ModelProto:
     model = onnx.load(file)
     if not model.graph.node:
         raise ValueError("this is no ONNX file, or one without operators")
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = batch
     return shape_inference.infer_shapes(model, data_prop=True)
 
 

@@ -1,4 +1,4 @@
-"""One exported network for the whole session: an export takes a second or two."""
+"""One exported network for the whole session: what most tests of files read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.onnx.export import Exported, export_onnx
+from compress.onnx.export import export_onnx
 from tests.compress.networks import EXAMPLE, digits_network
 
 
@@ -28,10 +28,7 @@ def network() -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_onnx(network, EXAMPLE, tmp_path_factory.mktemp("exported") / "model.onnx")
-
-
-@pytest.fixture(scope="session")
-def float_file(exported: Exported) -> Path:
-    return exported.path
+def float_file(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export_onnx(network, EXAMPLE, path)
+    return path

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.onnx.export import OPSET, export_onnx
+from compress.onnx import export
+from compress.onnx.export import INPUT_NAME, OPSET, OUTPUT_NAME, export_onnx, onnx_bytes
 from compress.onnx.file import OnnxFile
 from compress.onnx.verify import accuracy, verify
-from tests.compress.networks import EXAMPLE, digits_network, images
+from tests.compress.networks import EXAMPLE, images
 
 
 def test_the_file_equals_the_network_at_any_batch_size(float_file, network):
@@ -23,40 +26,164 @@ def test_the_file_equals_the_network_at_any_batch_size(float_file, network):
         assert np.abs(run(batch) - expected).max() < 1e-4
 
 
-def test_the_record_says_how_the_file_is_called(exported):
-    graph = onnx.load(exported.path).graph
-    assert [entry.name for entry in graph.input] == [exported.input_name]
-    assert [entry.name for entry in graph.output] == [exported.output_name]
-    assert exported.size_bytes == exported.path.stat().st_size
-    assert [path.name for path in exported.path.parent.iterdir()] == ["model.onnx"]
-
-
-def test_the_graph_is_folded_and_holds_nothing_of_the_machine(exported):
-    model = onnx.load(exported.path)
+def test_the_graph_is_folded_and_holds_nothing_of_the_machine(float_file):
+    model = onnx.load(float_file)
     kinds = {node.op_type for node in model.graph.node}
     assert "BatchNormalization" not in kinds
     assert not kinds & {"Constant", "Identity", "Shape", "Cast"}
     assert {entry.version for entry in model.opset_import if entry.domain == ""} == {OPSET}
-    assert b".py" not in exported.path.read_bytes()
+    assert [entry.name for entry in model.graph.input] == [INPUT_NAME]
+    assert [entry.name for entry in model.graph.output] == [OUTPUT_NAME]
+    assert b".py" not in float_file.read_bytes()
+    assert [path.name for path in float_file.parent.iterdir()] == ["model.onnx"]
 
 
-def test_a_network_of_several_outputs_is_refused(tmp_path):
-    class Pair(nn.Module):
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            return x, x
+def test_the_same_network_gives_the_same_bytes(float_file, network):
+    assert onnx_bytes(network, (1, 8, 8)) == float_file.read_bytes() == onnx_bytes(network, EXAMPLE)
 
-    with pytest.raises(ValueError, match="Pair gives a tuple; only networks that give one tensor"):
-        export_onnx(Pair(), EXAMPLE, tmp_path / "model.onnx")
+
+class _Block(nn.Module):
+    """What spaces of one's own hold: a reshape into heads, a class token, a GELU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1, 1, 16))
+        self.norm, self.qkv, self.last = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 10)
+        self.first = nn.Conv2d(1, 16, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).flatten(2).transpose(1, 2)
+        batch, tokens, _ = x.shape
+        x = self.norm(torch.cat([self.token.expand(batch, -1, -1), x], 1))
+        q, k, v = self.qkv(x).reshape(batch, tokens + 1, 3, 4, -1).permute(2, 0, 3, 1, 4)
+        x = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens + 1, -1)
+        return self.last(nn.functional.gelu(x)[:, 0])
+
+
+def _operators(network: nn.Module, example: Tensor | tuple[int, ...]) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(onnx_bytes(network, example)).graph.node]
+
+
+def test_reshapes_cost_no_operators_of_their_own_and_gelu_is_one():
+    operators = _operators(_Block(), EXAMPLE)
+    assert operators.count("Gelu") == 1
+    # Of the class token's copies alone the number follows from the batch.
+    assert sum(operators.count(kind) for kind in ("Shape", "Gather", "Unsqueeze")) <= 6
+    assert operators.count("Concat") <= 2
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (nn.MultiheadAttention(16, 2, batch_first=True), (5, 16)),
+        (nn.GRU(8, 16, batch_first=True), (5, 8)),
+        (nn.Sequential(nn.Conv2d(1, 16, 3), nn.GroupNorm(4, 16), nn.AdaptiveAvgPool2d(4)), (1, 10, 10)),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(5)),
+            (1, 10, 10),
+        ),  # torch.export alone takes it
+        (nn.Linear(8, 4).bfloat16(), (8,)),
+        (nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 4)), torch.randint(0, 50, (1, 12))),
+        (nn.Identity(), (8,)),
+    ],
+)
+def test_layers_of_all_kinds_run_at_any_batch(network, shape, capfd):
+    layer = _First(network).eval()
+    run = OnnxFile(onnx_bytes(layer, shape))
+    for count in (1, 5):
+        inputs = shape.expand(count, -1) if isinstance(shape, Tensor) else torch.randn(count, *shape)
+        with torch.no_grad():
+            expected = layer.float()(inputs).numpy()
+        np.testing.assert_allclose(run(inputs.numpy()), expected, atol=1e-5)
+    assert capfd.readouterr() == ("", "")  # exporters are talkative
+
+
+class _First(nn.Module):
+    """A layer's first output; attention takes its input three times."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        output = self.layer(x, x, x) if isinstance(self.layer, nn.MultiheadAttention) else self.layer(x)
+        return output[0] if isinstance(output, tuple) else output
+
+
+def test_a_condition_on_shapes_is_traced_and_one_on_values_is_refused_by_name(tmp_path):
+    class Careful(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.relu() if x.shape[1] == 1 else x
+
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > -1e9 else -x  # a comparison on any one input would not notice
+
+    assert _operators(Careful(), EXAMPLE) == ["Relu"]
+    with pytest.raises(ValueError, match="Branching cannot be exported to ONNX: "):
+        export_onnx(Branching(), EXAMPLE, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_that_depends_on_values_is_refused_by_name(tmp_path):
-    class Branching(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x if x.sum() > 0 else -x
+class _Counting(nn.Module):
+    """Whose trace holds the batch as a constant."""
 
-    with pytest.raises(ValueError, match="Branching cannot be exported to ONNX: "):
-        export_onnx(Branching(), EXAMPLE, tmp_path / "model.onnx")
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([x[index].relu() for index in range(len(x))])
+
+
+class _Random(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, training=True)
+
+
+class _Pair(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+class _Two(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class _Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((1, 2, 3)).sub(torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (
+            _Counting(),
+            "_Counting cannot be exported to ONNX: .* over the batch in forward makes it a constant",
+        ),
+        (_Random(), "_Random cannot be exported to ONNX: the file is not the network: an output differs by"),
+        (_Broken(), "the network's outputs are not finite, so its file cannot be compared"),
+        (_Pair(), "_Pair gives a tuple; only networks that give one tensor"),
+        (_Two(), r"_Two does not run on inputs of \(3, 1, 8, 8\): .*missing 1 required positional argument"),
+        (nn.Linear(3, 3), r"Linear does not run on inputs of \(3, 1, 8, 8\): .*cannot be multiplied"),
+    ],
+)
+def test_what_is_not_one_network_at_any_batch_is_refused_with_the_reason(tmp_path, network, words):
+    with pytest.raises(ValueError, match=words):
+        export_onnx(network, EXAMPLE, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_the_network_is_never_written(tmp_path, monkeypatch):
+    """Whatever goes wrong on the way: here a folding that forgets the convolution's bias."""
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+    def forgetful(module: nn.Module) -> nn.Module:
+        fused = copy.deepcopy(module)
+        fused.get_submodule("0").register_parameter("bias", None)
+        return fused
+
+    monkeypatch.setattr(export, "fuse", forgetful)
+    with pytest.raises(ValueError, match="the file is not the network: an output differs by"):
+        export_onnx(network, EXAMPLE, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,30 +244,3 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
     (tmp_path / "cut.onnx").write_bytes(b"\x08\x07 cut short")
     with pytest.raises(ValueError, match=r"cut\.onnx cannot be loaded by ONNX Runtime"):
         OnnxFile(tmp_path / "cut.onnx")
-
-
-def test_new_weights_go_into_an_old_file_where_they_fit(float_file, tmp_path, monkeypatch):
-    trained = digits_network()
-    with torch.no_grad():
-        for parameter in trained.parameters():
-            parameter.add_(0.01)
-    monkeypatch.setattr(
-        "compress.onnx.export.onnx_bytes", lambda *_: pytest.fail("the network was traced again")
-    )
-    target = tmp_path / "model.onnx"
-    export_onnx(trained, EXAMPLE, target, like=float_file)
-    verify(target, trained, (images(30), np.zeros(30)), max_difference=1e-4)
-
-
-def test_where_they_do_not_fit_the_network_is_traced(float_file, tmp_path, monkeypatch):
-    traced = []
-    monkeypatch.setattr("compress.onnx.export.onnx_bytes", lambda *_: traced.append(True) or b"traced")
-    wider = digits_network(**{"stage0.width": 48})
-    same_weights_other_forward = nn.Sequential(*digits_network().children())
-    renamed = dict(zip(same_weights_other_forward._modules, digits_network()._modules, strict=True))
-    for old, new in renamed.items():
-        same_weights_other_forward._modules[new] = same_weights_other_forward._modules.pop(old)
-    same_weights_other_forward.add_module("negated", _Negated())
-    for network in (wider, same_weights_other_forward):
-        export_onnx(network.eval(), EXAMPLE, tmp_path / "model.onnx", like=float_file)
-    assert traced == [True, True]

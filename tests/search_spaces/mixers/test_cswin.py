@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.onnx.export import export_onnx
+from compress.onnx.export import onnx_bytes
 from compress.pruning.prune import prune
 from nas.supernet.supernet import Supernet
-from runners.targets.onnx_format import onnx_bytes
 from search_spaces.mixers.cswin import CrossStripe, Stripes, fitting
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.metaformer import Stage
@@ -124,12 +121,11 @@ def test_bad_options_are_refused_in_words(options: dict[str, object], message: s
         space_of(options=options)
 
 
-def test_both_exporters_write_what_it_computes(tmp_path: Path) -> None:
+def test_its_file_computes_what_it_computes_at_any_batch() -> None:
     network = network_of()
-    images = torch.rand(1, 1, 8, 8)
-    exported = export_onnx(network, EXAMPLE, tmp_path / "network.onnx").path.read_bytes()
-    for content in (exported, onnx_bytes(network, (1, 8, 8))):
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(onnx_bytes(network, (1, 8, 8)), providers=["CPUExecutionProvider"])
+    for batch in (1, 4):
+        images = torch.rand(batch, 1, 8, 8)
         (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
         np.testing.assert_allclose(found, network(images).detach().numpy(), atol=1e-4, rtol=1e-4)
 
