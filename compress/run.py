@@ -221,7 +221,7 @@ def _record(
         step=step_name,
         kept=tried.decision.kept,
         reason=tried.decision.reason,
-        proposal=after.label if after else "",
+        candidate=after.label if after else "",
         accuracy_before=tried.accuracy,
         accuracy_after=comparison.accuracy_after if comparison else None,
         latency_ms_before=tried.before.median_ms,

@@ -16,26 +16,26 @@ class StepRecord(Record):
         step: name of the step.
         kept: whether the step's result was taken over.
         reason: why it was kept or undone, in words.
-        proposal: name of the proposal the numbers belong to, where the step had several.
+        candidate: words for the candidate the numbers belong to, where the step had several.
         accuracy_before: accuracy of the file before the step, on validation data, in [0, 1].
-        accuracy_after: accuracy of the proposed file, likewise; None where the step had nothing to propose.
+        accuracy_after: accuracy of the candidate's file, likewise; None where there is none.
         latency_ms_before: median latency of the file before the step, measured in turns with the one after.
-        latency_ms_after: median latency of the proposed file; None where there is none.
+        latency_ms_after: median latency of the candidate's file; None where there is none.
         size_bytes_before: size of the file before the step.
-        size_bytes_after: size of the proposed file; None where there is none.
+        size_bytes_after: size of the candidate's file; None where there is none.
         macs_before: multiply-accumulates of the network for one input.
-        macs_after: multiply-accumulates of the proposed network; None where there is none.
+        macs_after: multiply-accumulates of the candidate's network; None where there is none.
         params_before: parameters of the network.
-        params_after: parameters of the proposed network; None where there is none.
+        params_after: parameters of the candidate's network; None where there is none.
         seconds: time the step took.
-        why: sentences on where the time of an undone proposal goes.
+        why: sentences on where the time of an undone candidate goes.
     """
 
     network: str
     step: str
     kept: bool
     reason: str
-    proposal: str
+    candidate: str
     accuracy_before: float
     accuracy_after: float | None
     latency_ms_before: float

@@ -36,7 +36,7 @@ _HEAD: list[Piece] = ["step", "verdict", "accuracy", "latency", "size", "MACs", 
 
 
 def _row(step: StepRecord) -> list[Piece]:
-    about = [step.proposal.replace(step.step, ""), duration(step.seconds)]
+    about = [step.candidate.replace(step.step, ""), duration(step.seconds)]
     return [
         join([tag("strong", step.step), tag("small", "; ".join(part for part in about if part))]),
         join(

@@ -246,13 +246,13 @@ def _steps(folder: Path, entry: FrontEntry, *, int8: bool) -> None:
         ),
     ]
     accuracy, latency, size = entry.accuracy, entry.measured_ms, 41_000
-    for step, kept, reason, proposal, lost, faster, smaller, fewer, seconds in lines:
+    for step, kept, reason, candidate, lost, faster, smaller, fewer, seconds in lines:
         record = StepRecord(
             network=entry.name,
             step=step,
             kept=kept,
             reason=reason,
-            proposal=proposal,
+            candidate=candidate,
             accuracy_before=accuracy,
             accuracy_after=accuracy + lost,
             latency_ms_before=latency,

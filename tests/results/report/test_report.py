@@ -192,7 +192,7 @@ def test_text_of_a_run_stays_text(run):
     summary["front"][3]["layers"][0]["kind"] = evil
     write_json(run / "search" / "front.json", summary)
     step = next(read_lines(run / "compress" / "steps.jsonl"))
-    step |= {"network": evil, "step": evil, "kept": False, "reason": evil, "proposal": evil, "why": [evil]}
+    step |= {"network": evil, "step": evil, "kept": False, "reason": evil, "candidate": evil, "why": [evil]}
     append_line(run / "compress" / "steps.jsonl", step)
     page, text = read(write_report(run))
     assert page.tags.count("script") == 1
