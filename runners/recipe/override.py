@@ -51,7 +51,7 @@ def _inside(here: Any, name: str, path: tuple[str, ...], text: str) -> Any:
     inner = here.get(name)
     if inner is None:  # what the schema has there by default, or a new section
         inner = standing(path)
-    if holds_part(path):
+    if holds_part(path) or (isinstance(inner, str) and KIND in here):  # a part, or one that a part is given
         inner = _table(inner)
     elif not isinstance(inner, dict) and not (isinstance(inner, list) and holds_parts(path)):
         raise ValueError(f"--set {text!r}: {name!r} is a value, not a section")
@@ -69,4 +69,8 @@ def _place(parts: list[Any], name: str, text: str) -> int:
     names = [_table(part).get(KIND) for part in parts]
     if name not in names:
         raise ValueError(f"--set {text!r}: {unknown('part of this list', name, names)}")
+    if names.count(name) > 1:
+        raise ValueError(
+            f"--set {text!r}: {name!r} stands in this list more than once; set the list as a whole"
+        )
     return names.index(name)
