@@ -17,6 +17,7 @@ from results.records.card import (
     Reference,
     best_first,
 )
+from results.records.card_text import readme
 from results.records.codec import Record, Value
 from results.records.compression import StepRecord
 from results.records.measuring import LatencyCheck, TargetRecord
@@ -56,4 +57,5 @@ __all__ = [
     "Trial",
     "Value",
     "best_first",
+    "readme",
 ]

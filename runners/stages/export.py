@@ -31,6 +31,7 @@ from results.records import (
     Reference,
     SearchSummary,
     StepRecord,
+    readme,
 )
 from results.timing import Timing
 from runners.console import Console
@@ -96,7 +97,7 @@ def export_files(work: Exporting) -> None:
         card = _card(work, entry, candidate, timing, checked, reference)
         folder = work.run / "artifacts" / entry.name
         write_atomic(folder / MODEL, candidate.file.read_bytes())
-        write_atomic(folder / "README.md", card.to_markdown())
+        write_atomic(folder / "README.md", readme(card))
         write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
 
 

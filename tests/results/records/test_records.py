@@ -35,6 +35,7 @@ from results.records import (
     TargetRecord,
     Trial,
     best_first,
+    readme,
 )
 from results.records.codec import Wrapped
 
@@ -298,7 +299,7 @@ def test_best_card_meets_the_limit_and_is_chosen_without_the_test_data():
 
 
 def test_card_as_text_says_what_matters():
-    text = CARD.to_markdown()
+    text = readme(CARD)
     for words in (
         "# a",
         "97.25%",
@@ -324,7 +325,7 @@ def test_card_as_text_says_what_matters():
     ],
 )
 def test_card_shows_how_its_file_is_run(file, words):
-    text = replace(CARD, file=file).to_markdown()
+    text = readme(replace(CARD, file=file))
     assert words in text
     code = re.search(r"```python\n(.*?)```", text, flags=re.S)
     assert (code is None) == (file == "model.other")

@@ -29,6 +29,7 @@ from results.records import (
     StepRecord,
     TargetRecord,
     Trial,
+    readme,
 )
 
 LIMIT_MS = 0.15
@@ -323,4 +324,4 @@ def _card(folder: Path, entry: FrontEntry, summary: SearchSummary) -> None:
     )
     place = folder / "artifacts" / entry.name
     _write(place / "card.json", card)
-    write_atomic(place / "README.md", card.to_markdown())
+    write_atomic(place / "README.md", readme(card))

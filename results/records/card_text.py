@@ -1,0 +1,134 @@
+"""The card of an artifact as a README to lie beside the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from results.records.card import Card
+
+NOT_MEASURED = " (computed from constants of the profile, not measured)"
+
+
+def readme(card: Card) -> str:
+    """The card as Markdown."""
+    parts = [_heading(card), _numbers(card), _preparation(card), _usage(card), _origin(card)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(card: Card) -> str:
+    latency = card.latency
+    met = "meets" if latency.measured_ms <= card.limit.latency_ms else "does not meet"
+    broken = "".join(f" It does not fit the profile: {words}." for words in card.limit.broken)
+    kept = ", then ".join(card.steps_kept) or "none"
+    return (
+        f"# {card.name}\n\n"
+        f"`{card.file}` ({card.precision}, {card.size_bytes / 1000:.1f} kB) classifies an image into "
+        f"{len(card.classes)} classes: {card.accuracy.exported_test:.2%} right on "
+        f"{card.accuracy.test_images} test images, {latency.measured_ms:.4g} ms a call of {latency.batch} on "
+        f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}"
+        f"{NOT_MEASURED if latency.how == 'computed' else ''}. It {met} the "
+        f"limit of {card.limit.latency_ms:.4g} ms.{broken}\n\nCompression steps kept: {kept}."
+    )
+
+
+def _numbers(card: Card) -> str:
+    accuracy, latency, other = card.accuracy, card.latency, card.reference
+    rows = [
+        ("accuracy of the file, run on the test set", f"{accuracy.exported_test:.2%}"),
+        ("accuracy of the float network, on the test set", f"{accuracy.float_test:.2%}"),
+        ("accuracy of the file, on validation data", f"{accuracy.validation:.2%}"),
+        *_weights(card),
+        ("images with the same prediction as in PyTorch", f"{card.agreement.same_predictions:.2%}"),
+        ("largest difference of an output", f"{card.agreement.max_difference:.2g}"),
+        (
+            f"latency, {latency.how} {'from' if latency.how == 'computed' else 'on'} the file",
+            f"{latency.measured_ms:.4g} ms ({latency.low_ms:.4g} to {latency.high_ms:.4g})",
+        ),
+        (
+            "latency, predicted before compression",
+            f"{latency.predicted_ms:.4g} ms (at most {latency.upper_ms:.4g})",
+        ),
+        ("multiply-accumulates", f"{card.macs:,}"),
+        ("parameters", f"{card.params:,}"),
+        ("size of the file", f"{card.size_bytes:,} bytes"),
+        (
+            f"the {other.name} network",
+            f"{other.exported_test:.2%}, {other.latency_ms:.4g} ms, {other.size_bytes:,} bytes",
+        ),
+        ("speed-up over that network", f"{other.speedup:.2f} times"),
+    ]
+    lines = [f"| {name} | {value} |" for name, value in rows]
+    return "\n".join(["## Numbers", "", "| what | value |", "|---|---|", *lines])
+
+
+def _weights(card: Card) -> list[tuple[str, str]]:
+    if card.weights is None:
+        return []
+    kept = card.weights.kept
+    return [
+        (
+            f"accuracy before compression, {name}{' (kept)' if name == kept else ''}, on validation data",
+            f"{accuracy:.2%}",
+        )
+        for name, accuracy in card.weights.offered()
+    ]
+
+
+def _preparation(card: Card) -> str:
+    shape = " x ".join(str(size) for size in card.input.shape)
+    lines = [f"- {name}: {_words(value)}" for name, value in card.preprocessing.to_json().items()]
+    intro = f"Input `{card.input.name}`: {card.input.dtype}, {shape}."
+    classes = "Classes, in the order of the outputs: " + ", ".join(card.classes) + "."
+    return "\n".join(["## Input and output", "", intro, "", *lines, "", classes])
+
+
+_USAGE = {
+    "onnx": """import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above
+scores = session.run(None, {{"{input}": images}})[0]
+best = scores.argmax(axis=1)""",
+    "pt2": """import torch
+
+network = torch.export.load("{file}").module()
+images = torch.zeros({shape})  # prepared as above
+best = network(images).argmax(dim=1)""",
+    "pte": """import torch
+from executorch.runtime import Runtime
+
+program = Runtime.get().load_program("{file}")
+images = torch.zeros({shape})  # prepared as above
+(scores,) = program.load_method("forward").execute([images])
+best = scores.argmax(dim=1)""",
+}
+
+
+def _usage(card: Card) -> str:
+    """Code that runs the file; where its format is another's, the runtime that does."""
+    known = _USAGE.get(card.file.rpartition(".")[2])
+    if known is None:
+        return f"## Use\n\n`{card.file}` is run by {card.latency.runtime}."
+    one = card.input
+    code = known.format(file=card.file, shape=tuple(one.shape), dtype=one.dtype, input=one.name)
+    return f"## Use\n\n```python\n{code}\n```"
+
+
+def _origin(card: Card) -> str:
+    known = {name: value for name, value in card.provenance.to_json().items() if name != "recipe"}
+    if "name" in card.provenance.recipe:  # the whole recipe stands in card.json
+        known = {"recipe": card.provenance.recipe["name"], **known}
+    lines = [f"- {name}: {_words(value)}" for name, value in known.items()]
+    arch = ", ".join(f"{name}={value}" for name, value in card.arch.items())
+    return "\n".join(
+        ["## Provenance", "", *lines, f"- sha256 of the file: `{card.sha256}`", "", f"Arch: {arch}"]
+    )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(item) for item in value)
+    return str(value)
