@@ -1,4 +1,4 @@
-"""Networks to judge a supernet's ranking by: spread over the sizes of a space, whatever their number."""
+"""The choice of networks to judge a supernet's ranking by: spread over the sizes of a space."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def spread(space: SearchSpace, size: Size, n: int, *, seed: int) -> Rows:
     drawn uniformly choice by choice would nearly all be of one size, and say nothing of the ends.
 
     Args:
-        space: to draw from.
-        size: how big archs are.
-        n: at least 2.
-        seed: of the draw.
+        space: space to draw from.
+        size: function from rows to the size of each arch, (n,).
+        n: number of archs, at least 2.
+        seed: seed of the draw.
 
     Returns:
         (n, n choices), canonical, in order of size.
@@ -37,17 +37,17 @@ def spread(space: SearchSpace, size: Size, n: int, *, seed: int) -> Rows:
     if n == space.size:
         rows = space.enumerate()
     else:
-        rows = _drawn(space, size, n, np.random.default_rng([seed, 3]))
+        rows = _draw_spread(space, size, n, np.random.default_rng([seed, 3]))
     return rows[np.argsort(size(rows), kind="stable")]
 
 
-def _drawn(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> Rows:
+def _draw_spread(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> Rows:
     moment = Moment(space=space, rng=rng, size=size)
     ends = space.canonical(np.stack([np.zeros_like(space.n_values), space.n_values - 1]))
     taken = {row.tobytes(): row for row in ends}
     start = rng.random()
     for place in range(1, n - 1):
-        wanted = np.array([(start + _halving(place)) % 1.0])
+        wanted = np.array([(start + _van_der_corput(place)) % 1.0])
         for attempt in range(_TRIES):
             # The archs of a size may be used up in a small space: after some tries any other size will do.
             row = draw_at(moment, wanted if attempt < _TRIES // 2 else rng.random(1))[0]
@@ -59,7 +59,7 @@ def _drawn(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> 
     return np.stack(list(taken.values()))
 
 
-def _halving(place: int) -> float:
+def _van_der_corput(place: int) -> float:
     """Van der Corput's sequence, 1/2, 1/4, 3/4, 1/8, ...: the binary digits of the place, mirrored."""
     return int(f"{place:b}"[::-1], 2) / 2 ** place.bit_length()
 

@@ -1,4 +1,4 @@
-"""To and from ``nni.mutable``: NNI's tuners drive our spaces, spaces written for NNI are searched here."""
+"""Conversion to and from ``nni.mutable``, for NNI's tuners and for spaces written for NNI."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def from_nni(mutable: Mutable, *, name: str = "nni") -> SearchSpace:
     """A space written for NNI as one of ours; its networks are what ``mutable.freeze`` makes.
 
     Args:
-        mutable: a model space, or anything else with labelled choices.
-        name: of the space.
+        mutable: model space, or anything else with labelled choices.
+        name: name of the space.
 
     Raises:
         ValueError: a choice that has no finite list of plain values, or constraints, which NNI only knows

@@ -20,10 +20,10 @@ class TabularSpace(SearchSpace):
     """The archs of a table. Combinations that the table lacks are not in the space.
 
     Args:
-        name: stands in files and messages.
-        choices: one for each column that describes the arch.
-        rows: the archs of the table, (n, n choices), no two the same.
-        scores: the table's numbers, name to (n,).
+        name: name in files and messages.
+        choices: choice for each column that describes the arch.
+        rows: archs of the table, (n, n choices), no two the same.
+        scores: numbers of the table, name to (n,).
 
     Raises:
         ValueError: two rows are the same arch.
@@ -61,10 +61,10 @@ class TabularSpace(SearchSpace):
         """A space from a data frame: numbers become ordered values, anything else categories.
 
         Args:
-            frame: one row an arch.
-            choices: the columns that say which arch it is.
-            objectives: the columns with its scores and costs, in the frame's units.
-            name: of the space.
+            frame: table with one line an arch.
+            choices: columns that say which arch it is.
+            objectives: columns with its scores and costs, in the frame's units.
+            name: name of the space.
 
         Raises:
             ValueError: an unknown column, an empty table, a missing value, a score that is not a number,
@@ -90,7 +90,7 @@ class TabularSpace(SearchSpace):
     # -- the table -------------------------------------------------------------------------------
 
     def position(self, rows: Rows) -> Rows:
-        """Where each arch stands in the table, (n,); -1 where it does not."""
+        """The line of each arch in the table, (n,); -1 where it has none."""
         keys = self._hash(rows)
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         place = self._order[at]
@@ -144,7 +144,7 @@ class TabularSpace(SearchSpace):
         return self._rows[rng.integers(len(self._rows), size=n)]
 
     def valid(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows the table has, (n,)."""
+        """Whether the table has each arch, (n,)."""
         inside = super().valid(rows)
         return np.asarray(inside & (self.position(np.where(inside[:, None], rows, 0)) >= 0))
 

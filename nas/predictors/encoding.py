@@ -1,4 +1,4 @@
-"""What predictors read of an arch: which value each choice has, how big it is, and what the arch costs."""
+"""The features of an arch that predictors read: the value of each choice, its size, and the arch's costs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Encoding:
     distance within a block is at most 1. A cost is its logarithm, scaled to the costs of some samples.
 
     Args:
-        space: the archs.
-        costs: canonical rows to (n,) arrays; what does not depend on an evaluation.
+        space: space of archs.
+        costs: function from canonical rows to (n,) arrays of costs that need no evaluation.
 
     Attributes:
-        blocks: the block of each feature, (n features,).
-        n_blocks: how many there are.
+        blocks: block of each feature, (n features,).
+        n_blocks: number of blocks.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a predictor is, and how good one is."""
+"""The protocol of predictors, and reports on how good one is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Predictor(Protocol):
     """Learns a number from features."""
 
     def fit(self, features: Features, targets: Targets) -> None:
-        """Learns from scored archs, (n, n features) and (n,)."""
+        """Fits the predictor to scored archs, (n, n features) and (n,)."""
 
     def mean(self, features: Features) -> Targets:
         """The expected number, (n,)."""
@@ -32,14 +32,14 @@ MakePredictor = Callable[[], Predictor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictorReport:
-    """How well a predictor did on archs that it was not fitted to.
+    """The quality of a predictor on archs that it was not fitted to.
 
     Attributes:
-        name: of the predictor.
-        archs: how many scored archs there were.
+        name: name of the predictor.
+        archs: number of scored archs.
         mean_error: mean absolute error, in the unit of the target.
         tau: Kendall's rank correlation of predicted and true, in [-1, 1].
-        interval: half the width within which nine of ten errors lay, in the unit of the target.
+        interval: half width of the interval that holds nine of ten errors, in the unit of the target.
     """
 
     name: str
@@ -75,7 +75,7 @@ def cross_validate(
 
 
 def report_on(name: str, targets: Targets, predicted: Targets) -> PredictorReport:
-    """How good some predictions of unseen archs are."""
+    """The report on some predictions of unseen archs, (n,) each."""
     errors = np.abs(targets - predicted)
     return PredictorReport(
         name=name,

@@ -27,12 +27,12 @@ class Process:
     off than it believes.
 
     Args:
-        blocks: the block of each feature, (n features,), as ``Encoding.blocks``.
-        relearn: learn relevances anew when there are this many times as many archs as last time; 0 at
-            every fit.
+        blocks: block of each feature, (n features,), as ``Encoding.blocks``.
+        relearn: growth of the number of archs, as a factor, after which relevances are learnt anew; 0 learns
+            them at every fit.
 
     Attributes:
-        left_out: what each fitted arch is predicted as without itself, (n,).
+        left_out: prediction of each fitted arch without itself, (n,).
         relearnt: whether the last fit learnt relevances anew.
     """
 
@@ -54,7 +54,7 @@ class Process:
         self.condition(features, targets)
 
     def condition(self, features: Features, targets: Targets) -> None:
-        """Takes archs in without learning relevances anew."""
+        """Conditions on scored archs, (n, n features) and (n,), without learning relevances anew."""
         self._mean, self._unit = _scale(targets)
         self._inputs = self._weigh(features)
         covariance = self._kernel(self._inputs, self._inputs)
@@ -62,10 +62,10 @@ class Process:
         self._inverse = _triangular_inverse(np.linalg.cholesky(covariance))
         standard = (targets - self._mean) / self._unit
         self._dual = self._inverse.T @ (self._inverse @ standard)
-        precision = (self._inverse**2).sum(axis=0)
+        inverse_diagonal = (self._inverse**2).sum(axis=0)
         # What each arch would have been predicted as without it, and how many standard errors that is off.
-        self.left_out = targets - self._unit * self._dual / precision
-        off = self._dual / np.sqrt(precision)
+        self.left_out = targets - self._unit * self._dual / inverse_diagonal
+        off = self._dual / np.sqrt(inverse_diagonal)
         self._calibration = float(np.clip(np.sqrt(np.mean(off**2)), 1.0, 3.0))
 
     def mean(self, features: Features) -> Targets:

@@ -1,4 +1,4 @@
-"""Which predictor to believe: all are tried on archs they did not see, the best is fitted to all."""
+"""The choice of a predictor: all are tried on archs they did not see, the best is fitted to all archs."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Ensemble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """The chosen predictor, fitted, and how all did.
+    """The chosen predictor, fitted, and reports on all.
 
     Attributes:
-        predictor: the best in cross-validation, fitted to all archs.
-        report: how good it was on archs it did not see.
-        others: the same of those that were not chosen.
+        predictor: best predictor in cross-validation, fitted to all archs.
+        report: its quality on archs that it did not see.
+        others: reports on the predictors that were not chosen.
     """
 
     predictor: Predictor
@@ -61,7 +61,11 @@ class Selected:
 
 
 def predictors(blocks: NDArray[np.int64]) -> dict[str, MakePredictor]:
-    """What is chosen from, by name, besides their mean. ``blocks`` as ``Encoding.blocks``."""
+    """The candidates by name; their mean is one more.
+
+    Args:
+        blocks: block of each feature, (n features,), as ``Encoding.blocks``.
+    """
     return {
         "ridge": Ridge,
         "trees": Trees,
@@ -80,10 +84,10 @@ def select(
     It comes fitted to all archs.
 
     Args:
-        candidates: by name, as ``predictors`` gives them.
-        features: (n, n features).
-        targets: (n,).
-        rng: draws the folds, the same for all.
+        candidates: predictors by name, as ``predictors`` gives them.
+        features: features of scored archs, (n, n features).
+        targets: scores, (n,).
+        rng: generator of the folds, which are the same for all candidates.
 
     Raises:
         ValueError: too few archs, or scores that are not finite.

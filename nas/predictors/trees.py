@@ -12,7 +12,7 @@ class Trees:
     """Gradient-boosted trees; the standard error is that on a fifth held back from a first fit.
 
     Args:
-        seed: of subsampling.
+        seed: seed of subsampling.
     """
 
     def __init__(self, seed: int = 0) -> None:

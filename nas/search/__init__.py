@@ -6,7 +6,6 @@ from nas.search.pool import Pool as Pool
 from nas.search.pool import SerialPool as SerialPool
 from nas.search.problem import Problem as Problem
 from nas.search.result import SearchResult as SearchResult
-from nas.search.searcher import Searcher as Searcher
-from nas.search.searcher import register as register
-from nas.search.searcher import searchers as searchers
+from nas.search.searchers import SEARCHERS as SEARCHERS
+from nas.search.searchers.searcher import Searcher as Searcher
 from results.records import Trial as Trial

@@ -1,10 +1,10 @@
-"""What every searcher must keep to, as checks that you can run on yours.
+"""The contract of every searcher, as checks that you can run on yours.
 
     @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
     def test_my_searcher(check, tmp_path):
         check(MySearcher, tmp_path)
 
-Each check takes what makes a searcher and an empty folder, and raises AssertionError in words.
+Each check takes a function that makes a searcher, and an empty folder; it raises AssertionError in words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nas.search.engine import search
 from nas.search.pool import Evaluate, Outcome, Pool, SerialPool
 from nas.search.problem import Problem
 from nas.search.result import SearchResult
-from nas.search.searcher import MakeSearcher
+from nas.search.searchers.searcher import MakeSearcher
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, Rows, SearchSpace
 
@@ -91,7 +91,7 @@ def repeats_itself(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
 
 
 def other_seeds_differ(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
-    """Another seed proposes others. For searchers with chance in them."""
+    """Another seed proposes others; for searchers with random decisions."""
     assert not np.array_equal(proposals(make, 3, 40), proposals(make, 4, 40)), (
         "two seeds gave the same search"
     )
@@ -113,7 +113,7 @@ def one_objective_will_do(make: MakeSearcher, folder: Path) -> None:  # noqa: AR
 
 
 def respects_the_budget(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
-    """No more is evaluated than was paid for."""
+    """No more archs are evaluated than the budget."""
     found = _search(make, budget=37)
     assert len(found.trials) <= 37, f"{len(found.trials)} trials of a budget of 37"
 
@@ -134,7 +134,7 @@ def ends_when_nothing_is_left(make: MakeSearcher, folder: Path) -> None:  # noqa
 
 
 def ends_at_impossible_limits(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
-    """A limit that nothing meets is said at once."""
+    """A limit that nothing meets is reported at once."""
     told = ""
     try:
         _search(make, budget=5, limits={"latency_ms": 0.01})
@@ -150,13 +150,13 @@ def stands_failures(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
 
     def evaluate(arch: Arch) -> dict[str, float]:
         if next(count) % 3 == 2:
-            raise RuntimeError("out of luck")
+            raise RuntimeError("planted")
         return small_accuracy(arch)
 
     found = _search(make, budget=36, evaluate=evaluate)
     failed = found.trials[found.trials["status"] == "failed"]
     assert len(failed) or len(found.trials) < 3, "failed trials are missing"
-    assert (failed["error"] == "RuntimeError: out of luck").all(), "the reason of a failure is lost"
+    assert (failed["error"] == "RuntimeError: planted").all(), "the reason of a failure is lost"
 
 
 def takes_outcomes_in_any_order(make: MakeSearcher, folder: Path) -> None:  # noqa: ARG001
@@ -236,4 +236,4 @@ CHECKS: Sequence[Check] = (
     takes_outcomes_in_any_order,
     resumes_to_the_same_end,
 )
-"""Every check; ``other_seeds_differ`` is not for searchers without chance."""
+"""Every check; ``other_seeds_differ`` is not for searchers without random decisions."""

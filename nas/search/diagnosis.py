@@ -1,4 +1,4 @@
-"""Why no arch meets the limits: the closest one, what holds it there, and what limit would be met."""
+"""The diagnosis of limits that no arch meets: the closest arch, what binds it, a limit that would be met."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDS = 200
 def closest(problem: Problem, rng: np.random.Generator) -> Rows:
     """The row nearest to meeting the cheap limits, (n choices,).
 
-    By descent from the smallest arch and from samples; exact where the space is small enough to list.
+    It is found by descent from the smallest arch and from samples; exact where the space can be listed.
     """
     space = problem.space
     if space.size <= 50_000:
@@ -52,42 +52,42 @@ def diagnose(problem: Problem, row: Rows) -> str:
     """The message for limits that nothing meets.
 
     Args:
-        problem: with the limits.
-        row: the closest arch, as ``closest`` found it.
+        problem: problem with the limits.
+        row: closest arch, as ``closest`` found it, (n choices,).
     """
     space = problem.space
     costs = {name: values[0] for name, values in problem.costs(row[None]).items()}
     broken = [limit for limit in problem.cheap_limits if limit.excess(np.array([costs[limit.name]]))[0] != 0]
-    asked = ", ".join(map(_told, problem.cheap_limits))
-    reached = ", ".join(f"{_plain(limit)} {costs[limit.name]:.6g}" for limit in broken)
+    asked = ", ".join(map(_described, problem.cheap_limits))
+    reached = ", ".join(f"{_given_name(limit)} {costs[limit.name]:.6g}" for limit in broken)
     lines = [f"no arch of {space.name!r} meets {asked}; the cheapest reachable network found has {reached}"]
     if any(not np.isfinite(costs[limit.name]) for limit in broken):
         lines.append(
-            f"{_plain(broken[0])} is not known for any arch that was tried: is the cost table complete?"
+            f"{_given_name(broken[0])} is not known for any arch that was tried: is the cost table complete?"
         )
         return ". ".join(lines)
     bounds = _bounds(problem, row)
     if bounds:
         lines.append(f"It is bound by {', '.join(bounds)}: the other values there cost more")
     met = ", ".join(
-        f"{_plain(limit)} {_round_up(costs[limit.name], up=not limit.at_least):g}" for limit in broken
+        f"{_given_name(limit)} {_round_up(costs[limit.name], up=not limit.at_least):g}" for limit in broken
     )
     lines.append(f"A limit of {met} would be met")
     return ". ".join(lines) + "."
 
 
-def _plain(limit: Limit) -> str:
+def _given_name(limit: Limit) -> str:
     """The name that the limit was given under."""
     return limit.name.removesuffix(UPPER)
 
 
-def _told(limit: Limit) -> str:
-    upper = " with the upper end of its interval" if limit.name != _plain(limit) else ""
-    return f"{replace(limit, name=_plain(limit))}{upper}"
+def _described(limit: Limit) -> str:
+    upper = " with the upper end of its interval" if limit.name != _given_name(limit) else ""
+    return f"{replace(limit, name=_given_name(limit))}{upper}"
 
 
 def _bounds(problem: Problem, row: Rows, most: int = 3) -> list[str]:
-    """The choices that weigh most at this arch: where leaving their value makes matters worse by most."""
+    """The choices that bind an arch most: those whose other values raise the violation most."""
     space = problem.space
     steps = space.neighbours(row)
     if not len(steps):

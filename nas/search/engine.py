@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,15 @@ from nas.search.feasible import Feasible, Proposals
 from nas.search.pool import Evaluate, Outcome, Pool, SerialPool
 from nas.search.problem import Costs, Problem
 from nas.search.result import SearchResult, check_reference, front_of, result_of
-from nas.search.searcher import MakeSearcher, Searcher
-from nas.search.searcher import searcher as named
+from nas.search.searchers import SearcherChoice, named
+from nas.search.searchers.searcher import Searcher
 from nas.search.trials import TrialLog, finite
 from results.names import unknown
 from results.records import Trial
 from search_spaces.space import Arch, Rows, SearchSpace
 
 TRIES = 50
-HOPELESS = 10
+FAILURES_TO_STOP_AT = 10
 DEFAULT = "guided"
 OnTrial = Callable[[int, int, Trial, Sequence[Trial]], None]
 
@@ -39,7 +38,7 @@ def search(
     budget: int,
     constraints: Mapping[str, float] | None = None,
     costs: Costs | None = None,
-    searcher: str | MakeSearcher = DEFAULT,
+    searcher: SearcherChoice = DEFAULT,
     seed: int = 0,
     pool: Pool | None = None,
     log: Path | None = None,
@@ -50,25 +49,25 @@ def search(
     """Searches a space for the archs that trade the objectives off best under the limits.
 
     Args:
-        space: the archs.
-        evaluate: arch to a dictionary with every objective that ``costs`` does not give. What it raises,
-            a missing number or a NaN is recorded as a failed trial and the search goes on.
-        objectives: one to four, name to ``max`` or ``min``.
-        budget: how many archs are evaluated, failed ones included. None is evaluated twice.
+        space: space of archs.
+        evaluate: function from an arch to a dictionary with every objective that ``costs`` does not give.
+            What it raises, a missing number or a NaN is recorded as a failed trial and the search goes on.
+        objectives: one to four objectives, name to ``max`` or ``min``.
+        budget: number of archs to evaluate, failed ones included. None is evaluated twice.
         constraints: limits by name, on costs (at most), minimised objectives (at most) or maximised ones
             (at least). Limits on costs are met by every arch that is evaluated. Where ``costs`` gives
-            ``latency_ms_upper`` too, that is what a limit on ``latency_ms`` holds.
-        costs: canonical rows to a dictionary of (n,) arrays, known without an evaluation.
-        searcher: a name from ``searchers()``, or what makes one from a problem and a seed.
-        seed: decides everything that chance decides.
-        pool: evaluates in place of ``evaluate``, several at a time; it is closed at the end.
-        log: the trials as lines of JSON, appended as they come. If it holds trials of this search already,
+            ``latency_ms_upper`` too, a limit on ``latency_ms`` is compared with that.
+        costs: function from canonical rows to a dictionary of (n,) arrays, known without an evaluation.
+        searcher: name in ``SEARCHERS``, name and settings, or what makes one from a problem and a seed.
+        seed: seed of every random decision.
+        pool: pool that evaluates in place of ``evaluate``, several archs at a time; it is closed at the end.
+        log: file of the trials, appended as lines of JSON. If it holds trials of this search already,
             the search continues where it ended. A serial search ends the same as if it had never stopped;
             with several evaluations under way none is lost or repeated.
-        on_trial: called after each new trial with how many are done, the budget, the trial, the front.
+        on_trial: function called after each new trial with the number done, the budget, the trial, the front.
         first: archs to evaluate before the searcher proposes any, those within the limits; the searcher
             learns from them, and they count in the budget. A search that is continued is given the same.
-        reference: the worst value of each objective that counts for hypervolume. To compare searches, give
+        reference: worst value of each objective that counts for hypervolume. To compare searches, give
             the others the ``reference`` of the first. None takes the limits, for costs without one the worst
             of some archs, and for what is measured the median of this search's trials.
 
@@ -76,8 +75,8 @@ def search(
         Trials, front and hypervolume.
 
     Raises:
-        ValueError: objectives, limits or budget that make no sense, limits that nothing meets (with a
-            diagnosis), a log of another search, or an evaluator that fails from the start.
+        ValueError: impossible objectives, budget, limits or settings of a searcher, limits that nothing meets
+            (with a diagnosis), a log of another search, or an evaluator that fails from the start.
     """
     if (evaluate is None) == (pool is None):
         raise ValueError("give either evaluate= (a function) or pool= (a pool of workers)")
@@ -86,13 +85,16 @@ def search(
     problem = Problem(space, objectives, constraints, costs, log=log)
     if reference is not None:
         check_reference(problem, reference)
-    name, make = (searcher, named(searcher)) if isinstance(searcher, str) else (_name_of(searcher), searcher)
+    name, make = named(searcher)
     journal = TrialLog(log, _identity(problem, name, seed))
     made = make(problem, seed)
-    if budget < min(population := getattr(made, "population", 1), space.size):
+    if not isinstance(made, Searcher):
+        what = type(made).__name__
+        raise ValueError(f"{name!r} makes a {what}, which is no searcher; subclass nas.search.Searcher")
+    if budget < min(made.population, space.size):
         raise ValueError(
-            f"a budget of {budget} is under the population of {name!r}, {population}: it would end before it "
-            f"has learnt anything. Give at least {population} evaluations, or use another searcher."
+            f"a budget of {budget} is under the population of {name!r}, {made.population}: it would end "
+            f"before anything is learnt. Give at least {made.population} evaluations, or another searcher."
         )
     run = _Run(problem, made, budget, seed)
     run.begin_with(first)
@@ -103,15 +105,7 @@ def search(
         _evaluate(run, pool, journal, on_trial)
     finally:
         pool.close()
-    return result_of(problem, journal.trials, reference=reference, rounds=tuple(getattr(made, "rounds", ())))
-
-
-def _name_of(make: MakeSearcher) -> str:
-    """What tells a searcher's log from another's: its class, and its options where it is a partial."""
-    if isinstance(make, partial):
-        options = ", ".join(f"{key}={value!r}" for key, value in sorted(make.keywords.items()))
-        return f"{_name_of(make.func)}({options})"
-    return str(getattr(make, "__name__", type(make).__name__))
+    return result_of(problem, journal.trials, reference=reference, rounds=tuple(made.rounds))
 
 
 def _identity(problem: Problem, name: str, seed: int) -> dict[str, object]:
@@ -131,7 +125,7 @@ def _evaluate(run: _Run, pool: Pool, journal: TrialLog, on_trial: OnTrial | None
     while True:
         for ticket, row in run.plan():
             pool.submit(ticket, run.problem.space.to_arch(row))
-        if not run.flying:
+        if not run.under_way:
             return
         outcome = pool.next()
         if outcome.scores and not any(trial.ok for trial in journal.trials):
@@ -142,7 +136,7 @@ def _evaluate(run: _Run, pool: Pool, journal: TrialLog, on_trial: OnTrial | None
         if on_trial is not None:
             on_trial(len(journal.trials), run.budget, trial, front_of(run.problem, journal.trials))
         failed = failed + 1 if not trial.ok else 0
-        if failed >= HOPELESS and not any(t.ok for t in journal.trials):
+        if failed >= FAILURES_TO_STOP_AT and not any(t.ok for t in journal.trials):
             raise ValueError(
                 f"the first {len(journal.trials)} evaluations all failed; the last one: {trial.error}. "
                 "Nothing is lost: mend the evaluator, delete the log and search again."
@@ -160,7 +154,7 @@ def _check_given(problem: Problem, scores: Mapping[str, float]) -> None:
 
 
 def _trial(run: _Run, outcome: Outcome, session: int, capacity: int) -> Trial:
-    row = run.flying[outcome.ticket]
+    row = run.under_way[outcome.ticket]
     costs = {name: values[0] for name, values in run.problem.costs(row[None]).items()}
     scores, error = outcome.scores, outcome.error
     if scores is not None:
@@ -184,12 +178,12 @@ def _trial(run: _Run, outcome: Outcome, session: int, capacity: int) -> Trial:
 
 
 class _Run:
-    """What is asked, under way and told; moved alike by outcomes from a pool and from a log."""
+    """State of a search: proposed, under way and finished archs; outcomes come from a pool or a log."""
 
     def __init__(self, problem: Problem, searcher: Searcher, budget: int, seed: int) -> None:
         self.problem = problem
         self.budget = budget
-        self.flying: dict[int, Rows] = {}
+        self.under_way: dict[int, Rows] = {}
         self._searcher = searcher
         self._feasible = Feasible(problem)
         self._seen = Proposals(self._feasible)
@@ -200,7 +194,7 @@ class _Run:
         self._capacity = 1
 
     def begin_with(self, archs: Sequence[Arch]) -> None:
-        """Puts archs that meet the limits before all that the searcher proposes."""
+        """Plans archs that meet the limits before all that the searcher proposes."""
         if not archs:
             return
         rows = np.array([self.problem.space.to_row(arch) for arch in archs])
@@ -211,17 +205,17 @@ class _Run:
         self._asked = len(rows)
 
     def begin_session(self, capacity: int) -> int:
-        """A new start: what was under way is to be done again. Returns the session's number."""
-        self._waiting = deque(sorted([*self.flying.items(), *self._waiting], key=lambda item: item[0]))
-        self.flying = {}
+        """Begins a session, in which what was under way is evaluated again; returns its number."""
+        self._waiting = deque(sorted([*self.under_way.items(), *self._waiting], key=lambda item: item[0]))
+        self.under_way = {}
         self._session += 1
         self._capacity = max(1, capacity)
         return self._session
 
     def plan(self) -> list[tuple[int, Rows]]:
-        """What goes to the pool now."""
+        """The archs to submit to the pool now, as (ticket, row)."""
         planned = []
-        while len(self.flying) < self._capacity:
+        while len(self.under_way) < self._capacity:
             if self._waiting:
                 ticket, row = self._waiting.popleft()
             elif self._asked < self.budget and (proposed := self._propose()) is not None:
@@ -229,13 +223,13 @@ class _Run:
                 self._asked += 1
             else:
                 break
-            self.flying[ticket] = row
+            self.under_way[ticket] = row
             planned.append((ticket, row))
         return planned
 
     def finish(self, trial: Trial) -> None:
-        """Tells the searcher what a trial gave."""
-        row = self.flying.pop(trial.ticket)
+        """Tells the searcher the scores of a trial."""
+        row = self.under_way.pop(trial.ticket)
         scores = (
             self.problem.minimised(trial.numbers)
             if trial.ok
@@ -244,7 +238,7 @@ class _Run:
         self._searcher.tell(row[None], scores[None])
 
     def replay(self, trial: Trial) -> None:
-        """Does again what led to a logged trial."""
+        """Repeats the decisions that led to a logged trial."""
         while trial.session > self._session:
             self.begin_session(trial.capacity)
         self.plan()
@@ -252,15 +246,15 @@ class _Run:
         row = self.problem.space.to_row(trial.arch)
         self._seen.mark(row[None])
         self._waiting = deque(item for item in self._waiting if item[0] != trial.ticket)
-        self.flying[trial.ticket] = row
+        self.under_way[trial.ticket] = row
         self._asked = max(self._asked, trial.ticket + 1)
         self.finish(trial)
 
     def _propose(self) -> Rows | None:
         """The searcher's next arch that is new and meets the limits, (n choices,).
 
-        A searcher that keeps to neither is helped: over a limit is repaired, a repetition asked again, and
-        after some tries chance proposes.
+        A searcher that keeps to neither is corrected: an arch over a limit is repaired, after a repetition it
+        is asked again, and after some tries a random arch takes the place of its proposal.
         """
         space = self.problem.space
         for _ in range(TRIES):

@@ -1,7 +1,7 @@
 """Archs that meet the limits: sampling them, repairing others, and remembering which were proposed.
 
-Every loop over chance is bounded; what chance does not find is reached by walking from
-archs known to be good.
+Every random loop is bounded; what sampling does not find is reached by walking from archs that meet the
+limits.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Feasible:
     """Draws archs under the limits of a problem.
 
     Args:
-        problem: with its cheap limits.
-        seed: of the archs that are looked at first.
+        problem: problem with its cheap limits.
+        seed: seed of the archs that are looked at first.
 
     Raises:
         ValueError: nothing meets the limits; the message is the diagnosis.
@@ -50,7 +50,7 @@ class Feasible:
             self._anchors = self._spread(self._anchors, rng)
 
     def _spread(self, anchors: Rows, rng: np.random.Generator) -> Rows:
-        """More anchors, by walks that never leave the limits: chance alone finds too few."""
+        """More anchors, by walks that never leave the limits, since sampling alone finds too few."""
         walkers = anchors[rng.integers(len(anchors), size=ANCHORS)]
         for _ in range(60):
             steps = self.problem.space.mutate(walkers, rng, rate=0.0)  # one choice each
@@ -86,8 +86,8 @@ class Feasible:
         One choice is taken first, then twice as many, until the limits are met.
 
         Args:
-            rows: (n, n choices), indices in range.
-            rng: decides which choices are taken.
+            rows: archs with indices in range, (n, n choices).
+            rng: generator that decides which choices are taken.
         """
         space = self.problem.space
         rows = space.canonical(rows)
@@ -110,7 +110,7 @@ class Feasible:
 
 
 class Proposals:
-    """Which archs were proposed, so that none is proposed twice."""
+    """The archs that were proposed, so that none is proposed twice."""
 
     def __init__(self, feasible: Feasible) -> None:
         self._feasible = feasible
@@ -120,11 +120,11 @@ class Proposals:
         return len(self._seen)
 
     def mark(self, rows: Rows) -> None:
-        """These were proposed or scored."""
+        """Notes archs that were proposed or scored."""
         self._seen.update(row.tobytes() for row in np.ascontiguousarray(rows, dtype=np.int64))
 
     def unseen(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows are new and not repeated further up, (n,)."""
+        """Whether each row is new and not repeated further up, (n,)."""
         here: set[bytes] = set()
         new = np.zeros(len(rows), dtype=bool)
         for index, row in enumerate(np.ascontiguousarray(rows, dtype=np.int64)):
@@ -134,7 +134,7 @@ class Proposals:
         return new
 
     def draw(self, n: int, rng: np.random.Generator) -> Rows:
-        """Up to n new archs that meet the limits, by chance, and marked; fewer where few or none are left."""
+        """Up to n new random archs that meet the limits, marked; fewer where few or none are left."""
         found = np.empty((0, len(self._feasible.problem.space.choices)), dtype=np.int64)
         for _ in range(TRIES):
             rows = self._feasible.sample(max(2 * (n - len(found)), 8), rng)
@@ -144,7 +144,7 @@ class Proposals:
             if len(found) >= n:
                 return found
         listed = self._feasible.problem.listed
-        if listed is not None:  # chance finds the last few of a small space too slowly
+        if listed is not None:  # sampling finds the last few of a small space too slowly
             left = listed[self.unseen(listed)]
             rows = left[rng.permutation(len(left))[: n - len(found)]]
             self.mark(rows)

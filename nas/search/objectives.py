@@ -13,32 +13,43 @@ from results.names import unknown
 
 Scores = NDArray[np.float64]
 UPPER = "_upper"
-"""``latency_ms_upper`` is the upper end of the cost ``latency_ms`` at some confidence: limits hold it."""
+"""``latency_ms_upper`` is the upper end of ``latency_ms`` at some confidence; limits are compared with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One number to make big or small."""
+    """A number to make as large or as small as possible.
+
+    Attributes:
+        name: name of the number among costs and scores.
+        maximise: whether more is better.
+    """
 
     name: str
     maximise: bool
 
     @property
     def sign(self) -> float:
-        """What the number is multiplied by to be minimised."""
+        """The factor that makes the number one to minimise."""
         return -1.0 if self.maximise else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A bound on a cost or an objective: at most ``bound``, or at least where ``at_least``."""
+    """A bound on a cost or an objective.
+
+    Attributes:
+        name: name of the cost or objective.
+        bound: value, in its unit.
+        at_least: whether the bound is a least value; else it is the greatest.
+    """
 
     name: str
     bound: float
     at_least: bool = False
 
     def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By how much each value breaks the limit, relative to it, 0 where it does not; infinite for NaN."""
+        """The relative amount by which each value breaks the limit, 0 where it does not; infinite for NaN."""
         over = self.bound - values if self.at_least else values - self.bound
         over = np.maximum(over, 0.0) / (abs(self.bound) or 1.0)
         return np.where(np.isnan(values), np.inf, over)

@@ -1,4 +1,4 @@
-"""Where archs are scored: the pool a search hands them to, and the one that scores them right here."""
+"""Pools, which score archs for a search, and the one that scores them in this process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Evaluate = Callable[[Arch], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one evaluation.
+    """The result of one evaluation.
 
     Attributes:
-        ticket: the number it was submitted under.
-        scores: one number per measured objective; None where it failed.
-        error: why it failed, in one line; empty where it did not.
-        seconds: what the evaluation itself took.
-        worker: who did it.
+        ticket: number it was submitted under.
+        scores: one number for each measured objective; None where it failed.
+        error: reason of a failure, in one line; empty where there was none.
+        seconds: duration of the evaluation itself.
+        worker: name of the worker that evaluated it.
     """
 
     ticket: int
@@ -34,10 +34,10 @@ class Outcome:
 
 @runtime_checkable
 class Pool(Protocol):
-    """Scores archs, some at a time, and hands outcomes back as they come."""
+    """Scores archs, several at a time, and returns outcomes in the order in which they finish."""
 
     capacity: int
-    """Evaluations worth having under way at once."""
+    """Evaluations that it can have under way at once."""
 
     def submit(self, ticket: int, arch: Arch) -> None:
         """Takes an arch; its outcome will carry the ticket."""
@@ -53,7 +53,7 @@ class SerialPool:
     """Scores one arch at a time, in this process, when its outcome is asked for.
 
     Args:
-        evaluate: arch to scores. What it raises becomes a failed outcome.
+        evaluate: function from an arch to its scores. What it raises becomes a failed outcome.
     """
 
     def __init__(self, evaluate: Evaluate) -> None:

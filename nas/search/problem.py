@@ -1,4 +1,4 @@
-"""What is searched: a space, objectives, limits, and the costs that are known without an evaluation.
+"""A search problem: a space, objectives, limits, and the costs that are known without an evaluation.
 
 Everything here is vectorised over rows and costs microseconds an arch: searchers ask it as often as
 they like.
@@ -25,12 +25,12 @@ class Problem:
     """A space with objectives, limits and cheap costs.
 
     Args:
-        space: the archs.
-        objectives: one to four, name to ``max`` or ``min``. Those that ``costs`` gives are known before an
-            evaluation; the others are what evaluations are for.
-        constraints: name to limit, of costs or objectives.
-        costs: rows to a dictionary of (n,) arrays; NaN or infinity where an arch cannot run.
-        log: where the trials are written; searchers may keep files of their own beside it.
+        space: space of archs.
+        objectives: one to four objectives, name to ``max`` or ``min``. Those that ``costs`` gives are known
+            before an evaluation; the others are measured by one.
+        constraints: limits on costs or objectives by name.
+        costs: function from rows to a dictionary of (n,) arrays; NaN or infinity where an arch cannot run.
+        log: file of the trials; searchers may keep files of their own beside it.
 
     Raises:
         ValueError: unknown directions, limits on something that is not measured, costs of a wrong shape.
@@ -78,7 +78,7 @@ class Problem:
 
     @cached_property
     def cheap_limits(self) -> tuple[Limit, ...]:
-        """Those that are checked before an evaluation: on costs, by the upper end where there is one."""
+        """The limits that are checked before an evaluation: on costs, by the upper end where there is one."""
         return tuple(
             Limit(
                 name=limit.name + UPPER if limit.name + UPPER in self.cost_names else limit.name,
@@ -90,7 +90,7 @@ class Problem:
         )
 
     def violation(self, rows: Rows) -> NDArray[np.float64]:
-        """How far each arch is over the cheap limits, relative to them and summed, (n,); 0 meets them all."""
+        """The relative excess of each arch over the cheap limits, summed, (n,); 0 meets them all."""
         total = np.zeros(len(rows))
         if self.cheap_limits and len(rows):
             costs = self.costs(rows)
@@ -99,7 +99,7 @@ class Problem:
         return total
 
     def admits(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows are archs of the space that meet every cheap limit, (n,)."""
+        """Whether each row is an arch of the space that meets every cheap limit, (n,)."""
         good = self.space.valid(rows)
         if self.cheap_limits and good.any():
             good = good.copy()
@@ -107,10 +107,10 @@ class Problem:
         return good
 
     def excess(self, scores: Scores) -> NDArray[np.float64]:
-        """How far measured scores break limits on objectives, (n,). Searchers rank what breaks none first.
+        """The relative excess of measured scores over limits on objectives, (n,); 0 breaks none.
 
         Args:
-            scores: (n, n objectives), minimised.
+            scores: minimised scores, (n, n objectives).
         """
         total = np.zeros(len(scores))
         for limit in self.limits:

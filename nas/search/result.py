@@ -1,4 +1,4 @@
-"""What a search gives back: its trials, their front, and how the front grew."""
+"""The result of a search: its trials, their front, and how the front grew."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class SearchResult:
     """A finished search.
 
     Attributes:
-        trials: one row a trial in the order they ended: ``trial`` (its number), ``status`` (``ok`` or
-            ``failed``), ``feasible``, ``on_front``, the costs and scores, ``error``, ``seconds``, ``worker``,
-            then one column a choice.
-        front: the rows of ``trials`` on the front: scored, within the limits, not dominated. Sorted by the
+        trials: frame with one line a trial in the order they ended: ``trial`` (its number), ``status``
+            (``ok`` or ``failed``), ``feasible``, ``on_front``, the costs and scores, ``error``, ``seconds``,
+            ``worker``, then one column a choice.
+        front: lines of ``trials`` on the front: scored, within the limits, not dominated. Sorted by the
             first objective, best first.
-        hypervolume: after each trial, (n trials,).
-        reference: the point it is measured from, by objective. For what is measured and has no limit it is
-            this search's median: give it to the searches that are compared with this one.
-        archs: those of ``front``, in its order.
-        rounds: how good the searcher's predictor was, each time it was fitted; empty where it has none.
+        hypervolume: hypervolume after each trial, (n trials,).
+        reference: point that hypervolume is measured from, by objective. For what is measured and has no
+            limit it is this search's median: give it to the searches that are compared with this one.
+        archs: archs of ``front``, in its order.
+        rounds: quality of the searcher's predictor, each time it was fitted; empty where it has none.
     """
 
     trials: pandas.DataFrame

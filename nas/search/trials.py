@@ -17,7 +17,7 @@ class TrialLog:
 
     Args:
         path: file of the log; None keeps nothing.
-        identity: description of what is searched and how; a log of another search is refused.
+        identity: description of the search; a log of another search is refused.
 
     Raises:
         ValueError: the file at ``path`` belongs to another search; the message says what differs.

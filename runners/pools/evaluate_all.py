@@ -1,4 +1,4 @@
-"""Evaluates a fixed list of archs on a pool, for jobs that are no search (an audit, a re-scoring)."""
+"""The evaluation of a fixed list of archs on a pool, for jobs that are no search (an audit, a re-scoring)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def evaluate_all(
     To resume, leave out the tickets that were already done.
 
     Args:
-        pool: serial or Ray; left open.
+        pool: pool to use, left open.
         archs: (ticket, arch) pairs, read as they are needed.
-        on_done: called with each outcome as it comes, in order of finishing (write it down here).
+        on_done: function called with each outcome in order of finishing, for instance to write it down.
 
     Returns:
         The outcomes in the order of ``archs``.

@@ -24,7 +24,7 @@ class _Asked:
 
 
 class KnownScores:
-    """Stands before a pool, and is one.
+    """A pool before another pool, which answers what is known.
 
     Several searches may use it in turn. ``close`` forgets what one of them left under way, so that its
     outcomes do not reach the next; the pool behind is closed by whoever opened it.
@@ -52,7 +52,7 @@ class KnownScores:
         self._number = 0
 
     def submit(self, ticket: int, arch: Arch) -> None:
-        """Takes an arch; answers it without the pool behind where its scores are known."""
+        """Takes an arch; the pool behind is not asked where its scores are known."""
         known = self.scores.get(key_of(arch))
         if known is not None:
             self._answers.append(Outcome(ticket=ticket, scores=dict(known), worker="known"))

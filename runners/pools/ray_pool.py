@@ -33,7 +33,7 @@ class _Task:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Member:
-    """One worker: starting while it has no name, idle while it has no task."""
+    """A worker; it is starting while it has no name, and idle while it has no task."""
 
     actor: Any
     name: str = ""
@@ -45,17 +45,18 @@ class RayPool:
     """Evaluates archs on Ray workers, asynchronously.
 
     Args:
-        make_evaluator: called once in every worker with ``arrays``; returns the function from an arch to its
-            scores. Pickled, so it may be a closure over small things. It should set torch to one thread.
+        make_evaluator: function called once in every worker with ``arrays``; returns the function from an
+            arch to its scores. It is pickled, so it may be a closure over small things, and over classes and
+            functions of a file that ``results.loading`` read. It should set torch to one thread.
         arrays: large arrays, put once into each machine's shared memory; every worker reads the same
             pages (read-only, without a copy), so ten workers hold one copy of a supernet's weights.
-        workers: how many, one CPU each.
+        workers: number of workers, one CPU each.
         address: ``host:port`` of a Ray cluster to join (``auto`` finds one on this machine); None starts
             Ray here, or uses the session that this process already has.
-        timeout_seconds: an evaluation that takes longer counts as hung; None waits for ever.
-        retries: how often an evaluation is tried again after its worker died or hung. One that raised is
-            not: it would raise again.
-        start_seconds: how long to wait while no worker is up, set-up of the evaluator included.
+        timeout_seconds: seconds after which an evaluation counts as hung; None waits for ever.
+        retries: further tries of an evaluation whose worker died or hung. One that raised is not tried again:
+            it would raise again.
+        start_seconds: seconds to wait while no worker is up, set-up of the evaluator included.
 
     Raises:
         ValueError: a number out of range, an address that is none, an evaluator that cannot be pickled,
@@ -91,7 +92,7 @@ class RayPool:
         self._idle: list[_Member] = []
         self._make_actor: Any = None
         self._failed_starts = 0
-        self._nobody_since = 0.0
+        self._none_up_since = 0.0
 
     # -- the pool's protocol ---------------------------------------------------------------------
 
@@ -173,11 +174,11 @@ class RayPool:
         shared = [ray.put(array) for array in self._arrays.values()]
         constants = ray.put(self._setup), list(sys.path), list(self._arrays)
         self._make_actor = lambda: actor.remote(*constants, *shared)
-        self._nobody_since = time.monotonic()
+        self._none_up_since = time.monotonic()
         for _ in range(self.capacity):
-            self._hire()
+            self._start_worker()
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         member = _Member(actor=self._make_actor())
         self._waiting[member.actor.ready.remote()] = member
 
@@ -193,7 +194,7 @@ class RayPool:
         """Waits for an answer or a deadline, and takes in all there is."""
         ray = import_ray()
         refs = list(self._waiting)
-        answered, _ = ray.wait(refs, num_returns=1, timeout=self._patience())
+        answered, _ = ray.wait(refs, num_returns=1, timeout=self._seconds_to_deadline())
         if answered and len(refs) > 1:
             answered, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         for ref in answered:
@@ -201,10 +202,10 @@ class RayPool:
             try:
                 answer = ray.get(ref)
             except ray.exceptions.RayError as error:
-                self._lose(member, _reason(error))
+                self._replace(member, _reason(error))
             else:
                 self._take(member, answer)
-        self._expire()
+        self._enforce_deadlines()
 
     def _take(self, member: _Member, answer: Any) -> None:
         if isinstance(answer, Outcome):
@@ -217,7 +218,7 @@ class RayPool:
         member.task = None
         self._idle.append(member)
 
-    def _lose(self, member: _Member, reason: str) -> None:
+    def _replace(self, member: _Member, reason: str) -> None:
         """Replaces a worker; what it was doing is tried again, or is given up with the reason."""
         with contextlib.suppress(Exception):  # it may be dead already
             import_ray().kill(member.actor)
@@ -238,28 +239,28 @@ class RayPool:
             self._failed_starts += 1
             if self._failed_starts > max(3, self.capacity):
                 raise ConnectionError(f"workers die while they start: {reason}")
-        if not self._up():
-            self._nobody_since = time.monotonic()
-        self._hire()
+        if not self._any_up():
+            self._none_up_since = time.monotonic()
+        self._start_worker()
 
     # -- deadlines -------------------------------------------------------------------------------
 
-    def _up(self) -> bool:
+    def _any_up(self) -> bool:
         """Whether any worker is past its start."""
         return bool(self._idle) or any(member.name for member in self._waiting.values())
 
-    def _patience(self) -> float | None:
+    def _seconds_to_deadline(self) -> float | None:
         """Seconds to the next deadline, None if there is none."""
-        if not self._up():
-            return max(0.0, self._nobody_since + self._start_seconds - time.monotonic())
+        if not self._any_up():
+            return max(0.0, self._none_up_since + self._start_seconds - time.monotonic())
         if self._timeout_seconds is None:
             return None
         begun = [member.since for member in self._waiting.values() if member.task]
         return max(0.0, min(begun) + self._timeout_seconds - time.monotonic()) if begun else None
 
-    def _expire(self) -> None:
+    def _enforce_deadlines(self) -> None:
         now = time.monotonic()
-        if not self._up() and now > self._nobody_since + self._start_seconds:
+        if not self._any_up() and now > self._none_up_since + self._start_seconds:
             raise ConnectionError(
                 f"no worker came up within {self._start_seconds:g} s: no node has a free CPU, "
                 "or the evaluator takes longer to set up"
@@ -269,7 +270,7 @@ class RayPool:
         for ref, member in list(self._waiting.items()):
             if member.task and now > member.since + self._timeout_seconds:
                 del self._waiting[ref]
-                self._lose(member, f"no answer within {self._timeout_seconds:g} s")
+                self._replace(member, f"no answer within {self._timeout_seconds:g} s")
 
 
 def _check_numbers(workers: int, timeout_seconds: float | None, retries: int, start_seconds: float) -> None:
@@ -304,7 +305,7 @@ def _plain_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]
 
 
 def _reason(error: Exception) -> str:
-    """Why a worker was lost, in a few words; Ray's own run over a page."""
+    """The reason why a worker was lost, in a few words; Ray's own text is a page long."""
     name, text = type(error).__name__, str(error)
     if "OutOfMemory" in name or "memory monitor" in text or "low on memory" in text:
         return "the worker was stopped because its machine ran out of memory"

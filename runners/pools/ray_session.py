@@ -1,4 +1,4 @@
-"""One Ray session of this process: started in the background, joined if there is one, ended by who began it.
+"""The Ray session of this process: started in the background, or joined, and ended by who began it.
 
 Starting Ray takes seconds, so a thread does it. The thread then stays until the session ends: Ray's
 processes ask the kernel to be killed when the thread that began them ends, which also means that a
@@ -89,7 +89,7 @@ class RaySession:
     Args:
         address: ``host:port`` or ``auto`` to join a cluster, None to start Ray on this machine.
         cpus: slots to start with, one a worker.
-        then: called in the background once the session is open.
+        then: function called in the background once the session is open.
     """
 
     def __init__(self, address: str | None, cpus: int, then: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a Ray worker runs: one evaluator, set up once, scoring one arch at a time.
+"""The code of a Ray worker: one evaluator, set up once, scores one arch at a time.
 
 Nothing here imports torch: a worker whose evaluator needs none stays small.
 """
@@ -32,9 +32,9 @@ class RayWorker:
     """The actor of a Ray pool.
 
     Args:
-        setup: the pickled function that makes the evaluator.
-        paths: where the driver imports from; a module beside the user's script is found there.
-        names: of the arrays.
+        setup: pickled function that makes the evaluator.
+        paths: import path of the driver; a module beside the user's script is found there.
+        names: names of the arrays.
         arrays: read-only views of the machine's one copy.
     """
 

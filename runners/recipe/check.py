@@ -92,7 +92,7 @@ def _parts(recipe: Recipe) -> list[str]:
     from runners.data.sources import resolved  # imported here: it brings PyTorch
 
     known = registries()
-    rules, searchers, sources = known["train.rule"], known["search.searchers"], known["data.source"]
+    rules, sources = known["train.rule"], known["data.source"]
     problems = []
     try:
         source = resolved(recipe.data.source)
@@ -104,17 +104,11 @@ def _parts(recipe: Recipe) -> list[str]:
         problems.append(str(error))
     rule = recipe.train.rule
     problems += rules.problems(rule.kind, rule.settings, "train.rule")
-    problems += _listed("search.searchers", searchers, recipe.search.searchers)
-    kinds = [part.kind for part in recipe.search.searchers]
-    problems += [
-        f"search.searchers: {kind!r} stands there twice"
-        for kind in dict.fromkeys(kinds)
-        if kinds.count(kind) > 1
-    ]
+    problems += _searchers(recipe.search.searchers, recipe.search.budget)
     problems += _listed("compress.steps", known["compress.steps"], recipe.compress.steps)
     if rule.kind in rules and "sizes" in rules[rule.kind].needs and recipe.train.sampling != "size":
         problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
-    return [*problems, *_short_budgets(searchers, recipe)]
+    return problems
 
 
 def _listed(key: str, registry: Registry[Any], parts: Iterable[Part]) -> Iterator[str]:
@@ -124,13 +118,20 @@ def _listed(key: str, registry: Registry[Any], parts: Iterable[Part]) -> Iterato
         yield from registry.problems(part.kind, part.settings, at)
 
 
-def _short_budgets(registry: Registry[Any], recipe: Recipe) -> Iterator[str]:
-    """A line for each searcher whose population the budget does not fill."""
-    budget = recipe.search.budget
-    for part in recipe.search.searchers:
-        setting = registry[part.kind].settings.get("population") if part.kind in registry else None
-        population = part.settings.get("population", setting.default) if setting else 0
-        if isinstance(population, int) and budget < population:
+def _searchers(parts: Sequence[Part], budget: int) -> Iterator[str]:
+    """Problems of the searchers: of their settings, two that are the same, a population over the budget."""
+    from nas.search.searchers import SEARCHERS, label, least_budget
+
+    yield from _listed("search.searchers", SEARCHERS, parts)
+    sound = [part for part in parts if not SEARCHERS.problems(part.kind, part.settings, "")]
+    labels = [label(part.kind, part.settings) for part in sound]
+    yield from (
+        f"search.searchers: {one!r} stands there twice"
+        for one in dict.fromkeys(labels)
+        if labels.count(one) > 1
+    )
+    for part in sound:
+        if budget < (population := least_budget(part.kind, part.settings)):
             yield (
                 f"search.budget = {budget}: {part.kind} has a population of {population} and learns nothing "
                 f"from less; give at least {population}"

@@ -13,19 +13,16 @@ def registries() -> dict[str, Registry[Any]]:
     from compress.pruning.importance import CRITERIA
     from compress.steps import STEPS
     from nas.rules import RULES
-    from nas.search import searcher
+    from nas.search import SEARCHERS
     from runners.data.sources import SOURCES
     from runners.targets.profile import RUNTIMES
     from search_spaces.mixers import MIXERS
 
-    searchers: Registry[Any] = Registry("searcher")
-    for name in searcher.searchers():
-        searchers.add(name, searcher.searcher(name))
     return {
         "data.source": SOURCES,
         "space.options": MIXERS,
         "train.rule": RULES,
-        "search.searchers": searchers,
+        "search.searchers": SEARCHERS,
         "compress.steps": STEPS,
         "compress.steps.prune.importance": CRITERIA,
         "runtime": RUNTIMES,

@@ -17,7 +17,7 @@ from compress.target import Target
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.model.latency import LatencyModel
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
-from nas.search.searcher import MakeSearcher, searcher
+from nas.search.searchers import SearcherChoice, label, named
 from nas.search.searchers.nsga2 import survivors
 from nas.supernet import Supernet
 from results.files import read_json, write_json
@@ -120,9 +120,9 @@ def search_supernet(work: Searching) -> SearchSummary:
             + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
         results: dict[str, SearchResult] = {}
-        for name, make in _searchers(recipe.searchers).items():
+        for name, searcher in _searchers(recipe.searchers).items():
             control = results.get(CONTROL)
-            results[name] = _search(work, name, make, known, first if control else [], control)
+            results[name] = _search(work, name, searcher, known, first if control else [], control)
     finally:
         pool.close()
     _compare(results, console)
@@ -154,17 +154,17 @@ def check_search(work: Searching) -> None:
     Raises:
         ValueError: none does, with a diagnosis; or what a searcher lacks.
     """
-    for make in _searchers(work.recipe.searchers).values():
-        (searcher(make) if isinstance(make, str) else make)(work.problem, 0)
+    for searcher in _searchers(work.recipe.searchers).values():
+        _, make = named(searcher)
+        make(work.problem, 0)
 
 
-def _searchers(parts: Sequence[Part]) -> dict[str, str | MakeSearcher]:
-    """The searchers by name, the control first: the others show how they compare with it."""
-    made: dict[str, str | MakeSearcher] = {CONTROL: CONTROL}
-    for part in parts:
-        make = searcher(part.kind)
-        made[part.kind] = partial(make, **part.settings) if part.settings else part.kind
-    return made
+def _searchers(parts: Sequence[Part]) -> dict[str, SearcherChoice]:
+    """The searchers by label, the control first: the others show how they compare with it."""
+    return {
+        CONTROL: CONTROL,
+        **{label(part.kind, part.settings): (part.kind, part.settings) for part in parts},
+    }
 
 
 def candidates_of(
@@ -246,7 +246,7 @@ def _first(work: Searching, known: KnownScores) -> list[Arch]:
 def _search(
     work: Searching,
     name: str,
-    make: str | MakeSearcher,
+    searcher: SearcherChoice,
     pool: Pool,
     first: Sequence[Arch],
     control: SearchResult | None,
@@ -258,7 +258,7 @@ def _search(
             budget=work.recipe.budget,
             constraints=work.constraints,
             costs=work.costs,
-            searcher=make,
+            searcher=searcher,
             seed=work.seed,
             pool=pool,
             log=work.run / "search" / f"{name}.jsonl",

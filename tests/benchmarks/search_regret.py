@@ -23,7 +23,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from nas.search.searchers.evolution import Evolution
 from nas.search.searchers.guided import Guided
 from nas.search.searchers.local_search import LocalSearch
 from nas.search.searchers.nsga2 import Nsga2
-from nas.search.searchers.optuna_study import OptunaSearch
+from nas.search.searchers.optuna_samplers import OptunaNsga2, OptunaTpe
 from nas.search.searchers.random_search import RandomSearch
 from results.files import append_line, read_lines
 from search_spaces.tabular import TabularSpace
@@ -47,8 +47,8 @@ OURS: dict[str, Callable] = {
     "evolution": Evolution,
     "nsga2": Nsga2,
     "local": LocalSearch,
-    "optuna_nsga2": partial(OptunaSearch, sampler="nsga2"),
-    "optuna_tpe": partial(OptunaSearch, sampler="tpe"),
+    "optuna_nsga2": OptunaNsga2,
+    "optuna_tpe": OptunaTpe,
 }
 
 

@@ -21,11 +21,11 @@ from nas.predictors.encoding import Encoding
 from nas.predictors.predictor import Predictor
 from nas.predictors.process import Process
 from nas.predictors.ridge import Ridge
+from nas.predictors.threads import one_thread
 from nas.search.feasible import Feasible
 from nas.search.problem import Problem
 from nas.search.searchers.guided import Guided
 from nas.search.searchers.nsga2 import evolve
-from nas.search.threads import one_thread
 from search_spaces.space import Rows
 from search_spaces.spaces.presets import preset
 

@@ -16,7 +16,8 @@ from runners.data.load import load_data
 from runners.recipe.load import load_recipe
 from tests.end_to_end.command import SMALL, kill_when, quarry, settings
 
-ARGUMENTS = ["run", "digits", "--out", "run", *settings(*SMALL)]
+SEARCHERS = 'search.searchers=["nsga2", { kind = "nsga2", population = 12 }]'  # one searcher, two settings
+ARGUMENTS = ["run", "digits", "--out", "run", *settings(*SMALL, SEARCHERS)]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def test_the_run_leaves_what_it_promises(finished: Path) -> None:
         "measure/table.parquet",
         "measure/check.json",
         "search/nsga2.jsonl",
+        "search/nsga2-population=12.jsonl",
         "search/random.jsonl",
         "search/front.json",
         "compress/steps.jsonl",
@@ -93,7 +95,10 @@ def test_the_last_words_name_accuracy_latency_size_and_files(finished: Path) -> 
 def test_every_network_that_was_scored_was_predicted_under_the_limit(finished: Path) -> None:
     front = json.loads((finished / "search" / "front.json").read_text())
     trials = [line for line in read_lines(finished / "search" / "nsga2.jsonl") if "costs" in line]
-    assert len(trials) == 24
+    others = [line["arch"] for line in read_lines(finished / "search" / "nsga2-population=12.jsonl")]
+    assert len(trials) == len(others) == 24
+    assert [trial["arch"] for trial in trials][:12] == others[:12], "one seed draws the first archs alike"
+    assert [trial["arch"] for trial in trials] != others, "then the smaller population breeds"
     assert all(trial["costs"]["latency_ms_upper"] <= front["limit_ms"] * (1 + 1e-9) for trial in trials)
 
 

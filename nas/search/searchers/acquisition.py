@@ -1,4 +1,4 @@
-"""What an arch that was not scored is worth trying: the improvement to be expected of it.
+"""Acquisition functions: the improvement to be expected of an arch that was not scored.
 
 For one objective the expected improvement of "Efficient Global Optimization of Expensive Black-Box
 Functions" (Jones et al., 1998). For several, the improvement of a scalar of them with weights drawn anew
@@ -17,8 +17,7 @@ from nas.search.objectives import Scores
 from results.front import non_dominated
 
 Values = NDArray[np.float64]
-# Middles of 24 slices of equal probability of the normal distribution: what a few hundred draws would tell.
-_SLICES = 24
+_SLICES = 24  # their middles say as much as some hundred draws would
 
 
 def normal_tail(z: Values) -> tuple[Values, Values]:
@@ -29,7 +28,7 @@ def normal_tail(z: Values) -> tuple[Values, Values]:
 
 
 def expected_improvement(mean: Values, error: Values, best: float) -> Values:
-    """How far below ``best`` a normally distributed score is expected to come out, (n,)."""
+    """The expected improvement of normally distributed scores below ``best``, (n,)."""
     z = (best - mean) / error
     density, below = normal_tail(z)
     # Far from the best both terms vanish; the last one keeps such archs in order.
@@ -41,9 +40,9 @@ class Scalar:
     """Several objectives as one number, less being better: the augmented Chebyshev distance.
 
     Attributes:
-        weights: of the objectives, summing to 1.
-        low: the best value of each on the front.
-        span: from there to the worst on the front.
+        weights: weight of each objective, summing to 1.
+        low: best value of each objective on the front.
+        span: distance from there to the worst value on the front.
     """
 
     weights: Values
@@ -60,9 +59,9 @@ def draw_scalar(scores: Scores, rng: np.random.Generator, *, first_share: float)
     """A scalar with weights drawn evenly from the simplex; now and then the first objective almost alone.
 
     Args:
-        scores: of archs that meet the limits, (n, n objectives), minimised.
-        rng: draws the weights.
-        first_share: how often it is the first objective almost alone. Its best at a limit is wanted most.
+        scores: minimised scores of archs that meet the limits, (n, n objectives).
+        rng: generator of the weights.
+        first_share: share of draws with the first objective almost alone. Its best at a limit is wanted most.
     """
     front = scores[non_dominated(scores)]
     low = front.min(axis=0)
@@ -74,8 +73,8 @@ def draw_scalar(scores: Scores, rng: np.random.Generator, *, first_share: float)
     return Scalar(weights=weights / weights.sum(), low=low, span=span)
 
 
-def slices() -> Values:
-    """The middles of slices of equal probability of the standard normal, (n slices,)."""
+def normal_quantiles() -> Values:
+    """The middles of 24 slices of equal probability of the standard normal, (24,)."""
     from scipy.special import ndtri
 
     return np.asarray(ndtri((np.arange(_SLICES) + 0.5) / _SLICES))

@@ -9,42 +9,63 @@ proposed.
 from __future__ import annotations
 
 from collections import deque
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
 from nas.search.searchers.nsga2 import survivors
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
 TRIES = 20
 
 
-class Evolution:
+class Evolution(Searcher):
     """Mutates the winner of a tournament; the oldest arch dies, not the worst.
 
     Args:
-        problem: what is searched.
-        seed: of all chance.
+        problem: problem to search.
+        seed: seed of every random decision.
         population: archs alive; the least budget.
-        tournament: archs that a parent is the best of.
+        tournament: archs drawn, with repeats, to take the best as parent.
+
+    Example:
+        >>> from nas.search import contract, search
+        >>> found = search(
+        ...     contract.small_space(),
+        ...     contract.small_accuracy,
+        ...     objectives={"accuracy": "max", "latency_ms": "min"},
+        ...     constraints={"latency_ms": 6.0},
+        ...     costs=contract.small_costs,
+        ...     budget=30,
+        ...     searcher=("evolution", {"population": 10, "tournament": 4}),
+        ... )
+        >>> len(found.trials), bool((found.trials["latency_ms"] <= 6.0).all())
+        (30, True)
     """
 
-    def __init__(self, problem: Problem, seed: int, *, population: int = 30, tournament: int = 10) -> None:
-        if not 1 <= tournament <= population:
-            raise ValueError(f"a tournament of {tournament} does not fit a population of {population}")
+    def __init__(
+        self,
+        problem: Problem,
+        seed: int,
+        *,
+        population: Annotated[int, Field(ge=1)] = 30,
+        tournament: Annotated[int, Field(ge=1)] = 10,
+    ) -> None:
         self._problem = problem
         self._rng = np.random.default_rng(seed)
         self._feasible = Feasible(problem)
         self._proposals = Proposals(self._feasible)
-        self._size, self._tournament = population, tournament
-        self.population = population
+        self.population, self._tournament = population, tournament
         self._alive: deque[tuple[Rows, Scores]] = deque(maxlen=population)
         self._asked = 0
 
     def ask(self, n: int) -> Rows:
-        rows = [self._child() if self._asked >= self._size and self._alive else None for _ in range(n)]
+        rows = [self._child() if self._asked >= self.population and self._alive else None for _ in range(n)]
         found = [self._proposals.draw(1, self._rng) if row is None else row for row in rows]
         self._asked += n
         return np.vstack(found)

@@ -1,4 +1,4 @@
-"""Every arch once: for spaces small enough, and the truth that other searchers are judged by."""
+"""Exhaustive search: every arch once, for small spaces, and the truth that other searchers are judged by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import numpy as np
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import ENUMERABLE, Problem
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
 
-class Exhaustive:
-    """All archs under the limits in an order that the seed shuffles, so that a budget cuts off a fair sample.
+class Exhaustive(Searcher):
+    """Proposes all archs under the limits in a random order, so that a budget cuts off a fair sample.
+
+    Args:
+        problem: problem to search.
+        seed: seed of the order.
 
     Raises:
         ValueError: the space is too large to list.
@@ -35,5 +40,5 @@ class Exhaustive:
             asked = np.vstack([asked, head])
         return asked
 
-    def tell(self, rows: Rows, scores: Scores) -> None:  # noqa: ARG002  (what is next does not depend on scores)
+    def tell(self, rows: Rows, scores: Scores) -> None:  # noqa: ARG002  (the order does not depend on scores)
         self._proposals.mark(rows)

@@ -1,4 +1,4 @@
-"""Guided search: a Gaussian process learns from every score and says which arch to score next.
+"""Guided search: a Gaussian process learns from every score and chooses the arch to score next.
 
 The default. Each proposal is the arch of highest expected improvement among samples, neighbours of the
 best and their offspring, all within the limits. The costs of an arch are inputs of the model: they need no
@@ -8,19 +8,28 @@ evaluation and say much about accuracy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from nas.predictors.encoding import Encoding
 from nas.predictors.predictor import PredictorReport, report_on
 from nas.predictors.process import Process
+from nas.predictors.threads import one_thread
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
-from nas.search.searchers.acquisition import Scalar, draw_scalar, expected_improvement, normal_tail, slices
+from nas.search.searchers.acquisition import (
+    Scalar,
+    draw_scalar,
+    expected_improvement,
+    normal_quantiles,
+    normal_tail,
+)
 from nas.search.searchers.nsga2 import offspring, survivors
-from nas.search.threads import one_thread
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
 Values = NDArray[np.float64]
@@ -28,7 +37,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warp:
-    """A rising map of a score under which the best differ more and the hopeless less.
+    """A monotonic map of a score that spreads the best scores and compresses the bad ones.
 
     The score is minimised; its distance to the best is taken as a logarithm beyond ``unit``.
     """
@@ -51,22 +60,44 @@ class Warp:
         return self.best + self.unit * np.expm1(warped)
 
 
-class Guided:
+class Guided(Searcher):
     """Bayesian optimisation over rows.
 
     Args:
-        problem: what is searched.
-        seed: of all chance.
-        first: archs that chance proposes before the model does.
-        candidates: samples that are looked at for each proposal, besides neighbours and offspring.
-        patience: stop after this many proposals in a row that did not improve the front; 0 spends the budget.
+        problem: problem to search.
+        seed: seed of every random decision.
+        first: random archs proposed before the model proposes.
+        candidates: samples compared for each proposal, besides neighbours and offspring.
+        patience: proposals in a row without a better front after which the search ends; 0 spends the budget.
 
     Attributes:
-        rounds: how good the model was, each time its relevances were learnt, on archs left out.
+        rounds: quality of the model, each time its relevances were learnt, on archs left out.
+
+    Example:
+        >>> from nas.search import contract, search
+        >>> found = search(
+        ...     contract.small_space(),
+        ...     contract.small_accuracy,
+        ...     objectives={"accuracy": "max", "latency_ms": "min"},
+        ...     constraints={"latency_ms": 6.0},
+        ...     costs=contract.small_costs,
+        ...     budget=80,
+        ...     searcher=("guided", {"patience": 6}),
+        ... )
+        >>> len(found.trials) < 80  # the front did not improve for 6 trials
+        True
+        >>> found.rounds[-1].tau > 0.5  # the model ranks archs that it did not see
+        True
     """
 
     def __init__(
-        self, problem: Problem, seed: int, *, first: int = 10, candidates: int = 1000, patience: int = 0
+        self,
+        problem: Problem,
+        seed: int,
+        *,
+        first: Annotated[int, Field(ge=1)] = 10,
+        candidates: Annotated[int, Field(ge=1)] = 1000,
+        patience: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self._problem = problem
         self._rng = np.random.default_rng(seed)
@@ -118,19 +149,19 @@ class Guided:
         return drawn[0]
 
     def _best_candidate(self) -> Rows:
-        """The candidate most worth scoring, (1, n choices); none where there are no new ones."""
+        """The candidate of highest expected improvement, (1, n choices); none where there are no new ones."""
         self._fit()
         scalar = self._draw_scalar()
-        rows = self._new(self._start())
+        rows = self._new(self._start_candidates())
         if not len(rows):
             return self._proposals.draw(1, self._rng)
-        worth = self._worth(rows, scalar)
+        worth = self._improvement(rows, scalar)
         for _ in range(2):
             order = np.argsort(-worth, kind="stable")[:40]
             bred = self._breed(rows[order], 200)
             fresh = self._new(np.vstack([rows[order], bred]))[len(order) :]
             rows = np.vstack([rows[order], fresh])
-            worth = np.r_[worth[order], self._worth(fresh, scalar)]
+            worth = np.r_[worth[order], self._improvement(fresh, scalar)]
         return rows[worth.argmax()][None]
 
     def _fit(self) -> None:
@@ -149,7 +180,7 @@ class Guided:
                 believed, _ = model.predict(pending)
                 model.condition(np.vstack([told, pending]), np.r_[targets, believed])
 
-    def _start(self) -> Rows:
+    def _start_candidates(self) -> Rows:
         """Samples, the neighbours of the best archs, and offspring of the better ones."""
         space = self._problem.space
         order = self._order()
@@ -179,7 +210,7 @@ class Guided:
         share = 1 / 3 if self._problem.limits else 0.1
         return draw_scalar(good if len(good) else self._scores, self._rng, first_share=share)
 
-    def _worth(self, rows: Rows, scalar: Scalar | None) -> Values:
+    def _improvement(self, rows: Rows, scalar: Scalar | None) -> Values:
         """The improvement expected of each row, (n,), less where measured limits may be broken."""
         if not len(rows):
             return np.empty(0)
@@ -193,12 +224,12 @@ class Guided:
             worth = expected_improvement(mean, error, float(self._warps[0](good[:, 0].min())))
         else:
             worth = self._scalar_improvement(rows, predicted, scalar, float(scalar(good).min()))
-        return worth * self._chance_to_meet(predicted)
+        return worth * self._probability_to_meet(predicted)
 
     def _scalar_improvement(
         self, rows: Rows, predicted: dict[int, tuple[Values, Values]], scalar: Scalar, best: float
     ) -> Values:
-        draws = slices()[:, None]  # (slices, 1)
+        draws = normal_quantiles()[:, None]  # (slices, 1)
         scores = np.repeat(self._problem.known(rows)[None], len(draws), axis=0)  # (slices, n, n objectives)
         for turn, (column, (mean, error)) in enumerate(predicted.items()):
             # Each measured objective takes the slices in another order, so that they vary independently.
@@ -208,7 +239,7 @@ class Guided:
         centre = value.mean(axis=0)
         return np.maximum(best - value, 0.0).mean(axis=0) - 1e-9 * (centre - centre.min(initial=np.inf))
 
-    def _chance_to_meet(self, predicted: dict[int, tuple[Values, Values]]) -> Values:
+    def _probability_to_meet(self, predicted: dict[int, tuple[Values, Values]]) -> Values:
         """The probability that each row meets the limits on measured objectives."""
         chance = np.ones(len(next(iter(predicted.values()))[0]))
         for limit in self._problem.limits:

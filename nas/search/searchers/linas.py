@@ -8,36 +8,60 @@ search may stop when rounds stop helping.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from nas.predictors.encoding import Encoding
 from nas.predictors.predictor import PredictorReport
 from nas.predictors.selection import LEAST, predictors, select
+from nas.predictors.threads import one_thread
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
 from nas.search.searchers.nsga2 import evolve
-from nas.search.threads import one_thread
+from nas.search.searchers.searcher import Searcher
 from results.front import non_dominated
 from search_spaces.space import Rows
 
 
-class Linas:
+class Linas(Searcher):
     """Rounds of proposals from NSGA-II on predictors.
 
     Args:
-        problem: what is searched.
-        seed: of all chance.
-        batch: archs a round; the first round is by chance.
-        generations: of the inner search, with a population of 200.
+        problem: problem to search.
+        seed: seed of every random decision.
+        batch: archs proposed each round; the first round is random.
+        generations: generations of the inner search, whose population is 200.
         patience: rounds without a new arch on the front after which the search ends; 0 spends the budget.
 
     Attributes:
-        rounds: how good the chosen predictors were, each round, on archs they did not see.
+        rounds: quality of the chosen predictors, each round, on archs that they did not see.
+
+    Example:
+        >>> from nas.search import contract, search
+        >>> found = search(
+        ...     contract.small_space(),
+        ...     contract.small_accuracy,
+        ...     objectives={"accuracy": "max", "latency_ms": "min"},
+        ...     constraints={"latency_ms": 6.0},
+        ...     costs=contract.small_costs,
+        ...     budget=30,
+        ...     searcher=("linas", {"batch": 10, "generations": 5}),
+        ... )
+        >>> [report.archs for report in found.rounds]
+        [10, 20]
     """
 
     def __init__(
-        self, problem: Problem, seed: int, *, batch: int = 20, generations: int = 20, patience: int = 5
+        self,
+        problem: Problem,
+        seed: int,
+        *,
+        batch: Annotated[int, Field(ge=1)] = 20,
+        generations: Annotated[int, Field(ge=1)] = 20,
+        patience: Annotated[int, Field(ge=0)] = 5,
     ) -> None:
         self._problem = problem
         self._rng = np.random.default_rng(seed)
@@ -65,7 +89,7 @@ class Linas:
         return asked
 
     def _round(self) -> Rows:
-        """The next batch of new archs; by chance as long as there is too little to learn from."""
+        """The next batch of new archs; random as long as there is too little to learn from."""
         if len(self._rows) < LEAST or not self._measured:
             return self._proposals.draw(self._batch, self._rng)
         self._count_idle()

@@ -7,27 +7,31 @@ objectives each climb has weights of its own, so that climbs end at different pl
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
 from nas.search.searchers.acquisition import Scalar, draw_scalar
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
-EXPLORED = 0.2
+RESTART_SHARE = 0.2
 
 
-class LocalSearch:
+class LocalSearch(Searcher):
     """Climbs from the best of some samples, and from new samples or a mutant of the best when it is stuck.
 
     Args:
-        problem: what is searched.
-        seed: of all chance.
+        problem: problem to search.
+        seed: seed of every random decision.
         first: samples scored before the first climb.
     """
 
-    def __init__(self, problem: Problem, seed: int, *, first: int = 10) -> None:
+    def __init__(self, problem: Problem, seed: int, *, first: Annotated[int, Field(ge=1)] = 10) -> None:
         self._problem = problem
         self._rng = np.random.default_rng(seed)
         self._feasible = Feasible(problem)
@@ -82,8 +86,8 @@ class LocalSearch:
         self._move_to(self._rows[values.argmin()], float(values.min()))
 
     def _restart(self) -> None:
-        """The climb is over: the next one has new weights, or starts where chance proposes."""
-        if self._rng.random() > EXPLORED and len(self._problem.objectives) > 1:
+        """Ends a climb: the next one has new weights, or starts at a random arch."""
+        if self._rng.random() > RESTART_SHARE and len(self._problem.objectives) > 1:
             self._climb_from_best()
             if len(self._left) and self._proposals.unseen(self._left).any():
                 return

@@ -11,13 +11,19 @@ import numpy as np
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
 STEPS = 1000
 
 
-class Nested:
-    """The diagonal of the space, from the largest network to the smallest. The seed changes nothing."""
+class Nested(Searcher):
+    """Proposes the diagonal of the space, from its large end to its small one.
+
+    Args:
+        problem: problem to search.
+        seed: changes nothing; the line has no random decisions.
+    """
 
     def __init__(self, problem: Problem, seed: int) -> None:
         space = problem.space

@@ -8,34 +8,51 @@ before they are scored, so none of the population breaks one; no arch is scored 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
+from nas.search.searchers.searcher import Searcher
 from results.front import crowding, ranks
 from search_spaces.space import Rows, SearchSpace
 
 
-class Nsga2:
+class Nsga2(Searcher):
     """NSGA-II that breeds from whatever is scored when it is asked, so that slow evaluations hold nothing up.
 
     Args:
-        problem: what is searched.
-        seed: of all chance.
+        problem: problem to search.
+        seed: seed of every random decision.
         population: parents kept, and children bred at a time; the least budget.
+
+    Example:
+        >>> from nas.search import contract, search
+        >>> found = search(
+        ...     contract.small_space(),
+        ...     contract.small_accuracy,
+        ...     objectives={"accuracy": "max", "latency_ms": "min"},
+        ...     constraints={"latency_ms": 6.0},
+        ...     costs=contract.small_costs,
+        ...     budget=40,
+        ...     searcher=("nsga2", {"population": 10}),
+        ... )
+        >>> len(found.trials), len(found.front) > 1
+        (40, True)
     """
 
-    def __init__(self, problem: Problem, seed: int, *, population: int = 24) -> None:
+    def __init__(self, problem: Problem, seed: int, *, population: Annotated[int, Field(ge=2)] = 24) -> None:
         if population < 2:
             raise ValueError(f"a population has at least 2 archs, got {population}")
         self._problem = problem
         self._rng = np.random.default_rng(seed)
         self._feasible = Feasible(problem)
         self._proposals = Proposals(self._feasible)
-        self.population = self._size = population
+        self.population = population
         self._brood = self._proposals.draw(population, self._rng)
         self._rows = self._brood[:0]
         self._scores: Scores = np.empty((0, len(problem.objectives)))
@@ -53,20 +70,20 @@ class Nsga2:
         self._scores = np.vstack([self._scores, scores[good]])
 
     def _breed(self) -> Rows:
-        """The next children: of the best so far where there are two, by chance until then."""
+        """The next children: of the best so far where there are two, random until then."""
         if len(self._rows) < 2:
-            return self._proposals.draw(self._size, self._rng)
+            return self._proposals.draw(self.population, self._rng)
         excess = self._problem.excess(self._scores)
-        kept, rank, distance = survivors(self._scores, self._size, excess)
+        kept, rank, distance = survivors(self._scores, self.population, excess)
         self._rows, self._scores = self._rows[kept], self._scores[kept]
         for _ in range(10):
-            children = offspring(self._problem.space, self._rows, rank, distance, self._size, self._rng)
+            children = offspring(self._problem.space, self._rows, rank, distance, self.population, self._rng)
             children = self._feasible.repair(children, self._rng)
             children = children[self._proposals.unseen(children)]
             if len(children):
                 self._proposals.mark(children)
                 return children
-        return self._proposals.draw(self._size, self._rng)
+        return self._proposals.draw(self.population, self._rng)
 
 
 def survivors(
@@ -75,9 +92,9 @@ def survivors(
     """The best of a population by front, then by crowding.
 
     Args:
-        scores: (n, n objectives), minimised.
-        size: how many survive.
-        excess: by how much each breaks a limit; all that break none come first. (n,)
+        scores: minimised scores, (n, n objectives).
+        size: number of survivors.
+        excess: amount by which each breaks a limit, (n,); all that break none come first.
 
     Returns:
         Their indices, ranks and crowding distances, each (min(n, size),).
@@ -127,12 +144,12 @@ def evolve(
     No arch is scored twice; they are told apart by a 64-bit hash of their canonical row.
 
     Args:
-        feasible: the limits, and how archs are repaired to meet them.
-        score: canonical rows to (n, n objectives), minimised.
-        start: some archs to start from, (any number, n choices); samples fill the population up.
-        rng: all chance.
+        feasible: limits, and the repair of archs that break them.
+        score: canonical rows to minimised scores, (n, n objectives).
+        start: archs to start from, (any number, n choices); samples fill the population up.
+        rng: generator of every random decision.
         population: parents kept, and children bred at a time.
-        generations: how often.
+        generations: number of generations.
 
     Returns:
         The last population and its scores, best first.

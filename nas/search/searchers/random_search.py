@@ -7,18 +7,23 @@ import numpy as np
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
 _CHUNK = 256  # archs drawn at a time, whatever the limits
 _TRIES = 20
-_RARE = 0.02  # where fewer archs meet the limits, chance alone takes too long
+_RARE = 0.02  # where a smaller share of archs meets the limits, sampling alone takes too long
 
 
-class RandomSearch:
-    """Archs under the limits by chance, none twice.
+class RandomSearch(Searcher):
+    """Proposes archs under the limits at random, none twice.
 
     A seed stands for one sequence of archs; limits only decide which of them are proposed. So the control
     of a search under another limit meets many archs again that were scored before.
+
+    Args:
+        problem: problem to search.
+        seed: seed of the sequence.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -45,7 +50,7 @@ class RandomSearch:
             found = np.vstack([found, rows])
         return np.vstack([found, self._proposals.draw(n - len(found), self._rng)])
 
-    def tell(self, rows: Rows, scores: Scores) -> None:  # noqa: ARG002  (chance learns nothing)
+    def tell(self, rows: Rows, scores: Scores) -> None:  # noqa: ARG002  (random search learns nothing)
         self._proposals.mark(rows)
 
     def _next_chunk(self) -> Rows:

@@ -16,15 +16,33 @@ from nas.search.diagnosis import closest
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
+from nas.search.searchers.searcher import Searcher
 from search_spaces.space import Rows
 
 
-class Slimming:
-    """A greedy walk along accuracy per cost. Deterministic; it ends at the end of the walk, spent budget
-    or not.
+class Slimming(Searcher):
+    """A greedy walk along accuracy per cost. It ends at the end of the walk, budget spent or not.
+
+    Args:
+        problem: problem to search.
+        seed: changes nothing; the walk has no random decisions.
 
     Raises:
         ValueError: no cost is known without an evaluation, or no objective needs one.
+
+    Example:
+        >>> from nas.search import contract, search
+        >>> found = search(
+        ...     contract.small_space(),
+        ...     contract.small_accuracy,
+        ...     objectives={"accuracy": "max", "latency_ms": "min"},
+        ...     constraints={"latency_ms": 6.0},
+        ...     costs=contract.small_costs,
+        ...     budget=500,
+        ...     searcher=("slimming", {}),
+        ... )
+        >>> len(found.trials) < 500  # the walk is over
+        True
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -49,9 +67,9 @@ class Slimming:
         self._shrinks = bool(problem.admits(start[None])[0])
         if not self._shrinks:
             start = self._smallest()
-        self._here = start
+        self._current = start
         self._waiting = start[None]  # what has to be scored before the next step
-        self._over = False
+        self._finished = False
 
     def _smallest(self) -> Rows:
         """The smallest network where it meets the limits, else the nearest to it that does."""
@@ -62,7 +80,7 @@ class Slimming:
         return closest(self._problem, np.random.default_rng(0))
 
     def ask(self, n: int) -> Rows:
-        while not self._over:
+        while not self._finished:
             new = self._waiting[self._proposals.unseen(self._waiting)][:n]
             if len(new):
                 self._proposals.mark(new)
@@ -70,7 +88,7 @@ class Slimming:
             if not all(row.tobytes() in self._told for row in self._waiting):
                 break  # scores are on their way
             self._step()
-        return self._here[None][:0]
+        return self._current[None][:0]
 
     def tell(self, rows: Rows, scores: Scores) -> None:
         self._proposals.mark(rows)
@@ -80,29 +98,29 @@ class Slimming:
 
     def _step(self) -> None:
         """Takes the best of the scored steps, and lists the next ones."""
-        if len(self._waiting) > 1 or (self._waiting[0] != self._here).any():
-            here = self._told[self._here.tobytes()]
+        if len(self._waiting) > 1 or (self._waiting[0] != self._current).any():
+            score = self._told[self._current.tobytes()]
             there = np.array([self._told[row.tobytes()] for row in self._waiting])
-            cost = self._costs(np.vstack([self._here[None], self._waiting]))
+            cost = self._costs(np.vstack([self._current[None], self._waiting]))
             paid = np.abs(cost[1:] - cost[0])
             # Minimised scores: a step's loss is how much it rises. The least loss per millisecond saved is
             # taken on the way down, the most gain per millisecond spent on the way up.
-            loss = np.where(np.isfinite(there), there - (here if np.isfinite(here) else 0.0), np.inf)
-            self._here = self._waiting[(loss / paid).argmin()]
+            loss = np.where(np.isfinite(there), there - (score if np.isfinite(score) else 0.0), np.inf)
+            self._current = self._waiting[(loss / paid).argmin()]
         self._waiting = self._steps()
-        self._over = not len(self._waiting)
+        self._finished = not len(self._waiting)
 
     def _steps(self) -> Rows:
         """The steps from here in the walk's direction, numbers by one value at a time."""
         space = self._problem.space
-        steps = space.neighbours(self._here)
+        steps = space.neighbours(self._current)
         steps = steps[self._problem.admits(steps)]
         if not len(steps):
             return steps
-        changed = (steps != self._here).argmax(axis=1)  # a parent comes before the children it changes
-        distance = np.abs(steps[np.arange(len(steps)), changed] - self._here[changed])
+        changed = (steps != self._current).argmax(axis=1)  # a parent comes before the children it changes
+        distance = np.abs(steps[np.arange(len(steps)), changed] - self._current[changed])
         steps = steps[space.categorical[changed] | (distance == 1)]
-        cost = self._costs(np.vstack([self._here[None], steps]))
+        cost = self._costs(np.vstack([self._current[None], steps]))
         onward = cost[1:] < cost[0] if self._shrinks else cost[1:] > cost[0]
         return steps[onward]
 

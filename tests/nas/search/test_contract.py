@@ -4,17 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 
-from nas.search import contract, searchers
-from nas.search.searcher import searcher
-from nas.search.searchers.linas import Linas
+from nas.search import SEARCHERS, contract
+from nas.search.problem import Problem
+from nas.search.searchers import label, least_budget, named
 
 WITHOUT_CHANCE = ("slimming", "nested")
 # Optuna's Gaussian process takes seconds a proposal, and CMA-ES takes neither categories nor two objectives.
-NAMES = [name for name in searchers() if name not in ("optuna_gp", "optuna_cmaes")]
+NAMES = [name for name in SEARCHERS if name not in ("optuna_gp", "optuna_cmaes")]
 CASES = [
     (name, check)
     for name in NAMES
@@ -26,22 +25,65 @@ CASES = [
 @pytest.mark.filterwarnings("ignore::Warning")
 @pytest.mark.parametrize(("name", "check"), CASES, ids=[f"{name}-{check.__name__}" for name, check in CASES])
 def test_contract(name, check, tmp_path):
-    make = partial(Linas, generations=5) if name == "linas" else searcher(name)  # the inner search is slow
-    check(make, tmp_path)
+    options = {"generations": 5} if name == "linas" else {}  # the inner search is slow
+    check(SEARCHERS.configured(name, options), tmp_path)
 
 
 def test_no_searcher_is_without_a_test():
-    assert set(searchers()) - set(NAMES) == {"optuna_gp", "optuna_cmaes"}
+    assert set(SEARCHERS) - set(NAMES) == {"optuna_gp", "optuna_cmaes"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_least_budget_is_known_before_a_searcher_is_made(name):
+    population = {"population": 11} if "population" in SEARCHERS[name].settings else {}
+    for options in ({}, population):
+        made = SEARCHERS.configured(name, options)(contract.small_problem(), 0)
+        assert least_budget(name, options) == made.population
+    assert least_budget(name, population) == population.get("population", 1)
+
+
+def test_settings_reach_the_searcher():
+    problem = Problem(contract.small_space(), {"accuracy": "max"})
+    _, make = named(("nsga2", {"population": 7}))
+    assert len(make(problem, 0).ask(100)) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("nsga2", {}, "nsga2"),
+        ("nsga2", {"population": 24}, "nsga2"),  # the default
+        ("nsga2", {"population": 40}, "nsga2-population=40"),
+        ("guided", {"patience": 5, "first": 20}, "guided-first=20-patience=5"),
+        ("guided", {"first": 20, "patience": 5}, "guided-first=20-patience=5"),
+    ],
+)
+def test_labels_tell_settings_apart_and_defaults_do_not_count(name, options, expected):
+    assert label(name, options) == expected
+    assert named((name, options))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("nsga2", {"popluation": 40}, "'nsga2' has no setting 'popluation'. Did you mean 'population'"),
+        ("nsga2", {"population": 1}, "population = 1: .*greater than or equal to 2"),
+        ("guided", {"first": "many"}, "first = 'many': .*integer"),
+        ("ngsa2", {}, "unknown searcher 'ngsa2'. Did you mean 'nsga2'"),
+        ("optuna_tpe", {"sampler": "gp"}, "'optuna_tpe' has no setting 'sampler'"),
+    ],
+)
+def test_wrong_settings_are_told_before_anything_is_made(name, options, told):
+    with pytest.raises(ValueError, match=told):
+        named((name, options))
 
 
 PROGRAM = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
-import nas.search.registry
+from nas.search import SEARCHERS
 from nas.search.contract import proposals
-from nas.search.searchers.linas import Linas
-from nas.search.searcher import searcher
-print(json.dumps({name: proposals(searcher(name), 2, 25).tolist() for name in sys.argv[1:]}))
+print(json.dumps({name: proposals(SEARCHERS[name].part, 2, 25).tolist() for name in sys.argv[1:]}))
 """
 
 

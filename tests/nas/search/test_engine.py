@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.search import contract, register, search, searchers
+from nas.search import SEARCHERS, Searcher, contract, search
 from nas.search.contract import LIMITS, OBJECTIVES, LastFirst, small_accuracy, small_costs, small_space
 from nas.search.pool import Outcome, Pool, SerialPool
 from nas.search.problem import Problem
@@ -108,6 +108,12 @@ def test_an_evaluator_that_always_fails_ends_the_search_with_its_reason(evaluate
     ("changes", "told"),
     [
         ({"budget": 5, "searcher": "nsga2"}, "budget of 5 is under the population of 'nsga2', 24"),
+        (
+            {"budget": 30, "searcher": ("nsga2", {"population": 31})},
+            "budget of 30 is under the population of 'nsga2-population=31', 31",
+        ),
+        ({"searcher": ("nsga2", {"populaton": 30})}, "Did you mean 'population'"),
+        ({"searcher": lambda problem, seed: problem}, "makes a Problem, which is no searcher; subclass"),
         ({"objectives": {"accuracy": "maximum"}}, "unknown direction 'maximum'.*Did you mean 'max'"),
         ({"objectives": {}}, "one to four objectives, got 0"),
         ({"constraints": {"energy_mj": 5}}, "a limit on 'energy_mj'.*Valid: latency_ms, accuracy"),
@@ -154,7 +160,7 @@ def test_exhaustive_refuses_what_it_cannot_list():
 
 def test_a_space_of_one_network_is_searched():
     space = SearchSpace("one", [Choice("width", (8,))], lambda arch: None)
-    for name in set(searchers()) - {"optuna_cmaes", "optuna_gp"}:
+    for name in set(SEARCHERS) - {"optuna_cmaes", "optuna_gp"}:
         found = run(
             space=space,
             evaluate=lambda arch: {"accuracy": 0.5},
@@ -170,6 +176,8 @@ def test_a_log_of_another_search_is_refused_and_says_what_differs(tmp_path):
         run(log=tmp_path / "log.jsonl", seed=2)
     with pytest.raises(ValueError, match="searcher was 'random', now 'nsga2'"):
         run(log=tmp_path / "log.jsonl", searcher="nsga2")
+    with pytest.raises(ValueError, match="searcher was 'random', now 'nsga2-population=20'"):
+        run(log=tmp_path / "log.jsonl", searcher=("nsga2", {"population": 20}))
     other = SearchSpace("other", [Choice("width", (8, 16))], lambda arch: None)
     with pytest.raises(ValueError, match="space was 'contract "):
         run(log=tmp_path / "log.jsonl", space=other, costs=lambda rows: {"latency_ms": np.ones(len(rows))})
@@ -261,7 +269,7 @@ def test_no_parallel_evaluation_is_lost_or_repeated(capacity, tmp_path):
 
 
 def test_a_careless_searcher_is_kept_to_the_limits():
-    class Careless:
+    class Careless(Searcher):
         """Proposes the largest network again and again."""
 
         def __init__(self, problem, _seed):
@@ -280,8 +288,8 @@ def test_a_careless_searcher_is_kept_to_the_limits():
 
 def test_names_are_taken_once():
     with pytest.raises(ValueError, match="already"):
-        register("random", lambda problem, seed: RandomSearch(problem, seed))
-    register("random", RandomSearch)
+        SEARCHERS.add("random", lambda problem, seed: RandomSearch(problem, seed))
+    SEARCHERS.add("random", RandomSearch)
 
 
 def test_the_serial_pool_is_a_pool():

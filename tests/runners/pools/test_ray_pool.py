@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,13 @@ import torch
 
 from nas.search.pool import Outcome, Pool, SerialPool
 from nas.supernet.supernet import Supernet
+from results.loading import load_module
 from runners.pools.evaluate_all import evaluate_all
 from runners.pools.ray_pool import RayPool
 from runners.pools.ray_session import import_ray
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
+from search_spaces.mixers import MIXERS
+from search_spaces.spaces.presets import preset
 from tests.runners.pools import evaluators
 from tests.spaces import digits_space
 
@@ -137,6 +141,59 @@ def test_same_values_as_the_serial_pool() -> None:
     local = outcomes(SerialPool(evaluator), archs)
     assert [o.scores for o in remote] == [o.scores for o in local]
     assert not any(o.error for o in remote)
+
+
+PARTS = """
+from torch import Tensor, nn
+
+from search_spaces.choice import Choice
+from search_spaces.mixers.registry import Mixer, register_mixer
+
+
+def shifted(x: Tensor, by: int) -> Tensor:
+    return x.roll(by, dims=-1)
+
+
+class Shift(nn.Module):
+    def __init__(self, channels: int, *, by: int) -> None:
+        super().__init__()
+        self.by = by
+        self.scale = nn.Conv2d(channels, channels, 1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale(shifted(x, self.by))
+
+
+register_mixer(Mixer(name="shift", make=Shift, choices=(Choice("by", (1, 2), role="kernel"),)))
+"""
+
+
+def test_a_mixer_from_a_users_file_scores_in_workers(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is no module that a worker could import: its code travels by value."""
+    monkeypatch.setattr(MIXERS, "_entries", dict(MIXERS._entries))
+    (tmp_path / "my_parts.py").write_text(PARTS)
+    load_module(str(tmp_path / "my_parts.py"))
+    assert "my_parts" not in sys.modules
+    space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("shift", "depthwise"))
+    torch.manual_seed(0)
+    evaluator = SubnetEvaluator(
+        supernet=Supernet(space, seed=1),
+        calibration=torch.randn(32, 1, 8, 8),
+        images=torch.randn(64, 1, 8, 8),
+        labels=torch.randint(10, (64,)),
+    )
+    rows = space.sample(40, np.random.default_rng(2))
+    archs = [arch for row in rows if "shift" in (arch := space.to_arch(row)).values()][:6]
+    assert len(archs) == 6
+    assert {arch["stage0.block0.by"] for arch in archs} == {1, 2}
+    make = partial(worker_evaluator, space, evaluator.supernet.index)
+    (tmp_path / "my_parts.py").unlink()
+    with RayPool(make, evaluator.arrays(), workers=2) as pool:
+        remote = outcomes(pool, archs)
+    assert [o.error for o in remote] == [""] * 6
+    assert [o.scores for o in remote] == [o.scores for o in outcomes(SerialPool(evaluator), archs)]
 
 
 def test_an_evaluator_that_cannot_be_made_ends_the_search_in_words(ray_session: None) -> None:

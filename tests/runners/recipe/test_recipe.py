@@ -108,6 +108,22 @@ def test_a_folder_called_like_a_recipe_does_not_hide_it(
             'search.searchers = "nsga2": this is a list; write it as ["first", "second"]',
         ),
         ('search.searchers=["nsga2", "nsga2"]', "search.searchers: 'nsga2' stands there twice"),
+        (
+            'search.searchers=["nsga2", { kind = "nsga2", population = 24 }]',  # its default
+            "search.searchers: 'nsga2' stands there twice",
+        ),
+        (
+            'search.searchers=[{ kind = "nsga2", popluation = 24 }]',
+            "searchers.nsga2.popluation: 'nsga2' has no setting 'popluation'. Did you mean 'population'?",
+        ),
+        (
+            'search.searchers=[{ kind = "nsga2", population = 1 }]',
+            "search.searchers.nsga2.population = 1: Input should be greater than or equal to 2",
+        ),
+        (
+            'search.searchers=[{ kind = "nsga2", population = 500 }]',
+            "search.budget = 150: nsga2 has a population of 500 and learns nothing from less",
+        ),
         ('search.searchers=["nsga"]', "search.searchers: unknown searcher 'nsga'. Did you mean 'nsga2'?"),
         ("space.preset=digit", "space.preset: unknown preset 'digit'. Did you mean 'digits'?"),
         ('space.mixers=["atention"]', "space.mixers: unknown mixer 'atention'. Did you mean 'attention'?"),
@@ -121,6 +137,12 @@ def test_a_folder_called_like_a_recipe_does_not_hide_it(
 )
 def test_a_wrong_override_is_named_with_what_would_be_right(override: str, message: str) -> None:
     assert message in refused("digits", override)
+
+
+def test_one_searcher_may_stand_there_with_other_settings() -> None:
+    override = 'search.searchers=["nsga2", { kind = "nsga2", population = 40 }]'
+    recipe = load_recipe("digits", [override])
+    assert recipe.search.searchers == (part("nsga2"), part("nsga2", population=40))
 
 
 def test_everything_wrong_is_said_at_once() -> None:

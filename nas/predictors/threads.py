@@ -1,4 +1,4 @@
-"""Small matrices on one thread: more threads only wait for each other, up to fifty times as long."""
+"""One thread for small matrices: with more, each waits for the others, up to fifty times as long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Keeps numpy's linear algebra to one thread within the block."""
+    """Limits numpy's linear algebra to one thread within the block."""
     return _controller().limit(limits=1, user_api="blas")
 
 

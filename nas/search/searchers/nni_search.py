@@ -1,50 +1,49 @@
 """NNI's tuners as searchers, through ``nni.mutable``'s description of the space.
 
-They know one number, the first objective; the limits are held by repairing what they propose.
+They know one number, the first objective; the limits are kept by repairing what they propose. Their settings
+have NNI's own names and defaults.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from nas.search.feasible import Feasible, Proposals
 from nas.search.objectives import Scores
 from nas.search.problem import Problem
-from results.names import unknown
+from nas.search.searchers.searcher import Searcher
 from search_spaces.nni_bridge import to_nni
 from search_spaces.space import Rows
 
-TUNERS = ("tpe", "evolution")
 TRIES = 8
 
 
-class NniSearch:
-    """One of NNI's tuners.
+class NniSearch(Searcher):
+    """One of NNI's tuners as a searcher; a subclass makes it.
 
     Args:
-        problem: what is searched.
+        problem: problem to search.
         seed: seed of the tuner and of repairs.
-        tuner: one of ``TUNERS``.
-
-    Raises:
-        ValueError: an unknown tuner.
+        make: makes NNI's tuner from NNI's description of the space.
     """
 
-    def __init__(self, problem: Problem, seed: int, *, tuner: str = "tpe") -> None:
+    def __init__(self, problem: Problem, seed: int, make: Callable[[dict[str, Any]], Any]) -> None:
         self._problem = problem
         self._rng = np.random.default_rng([seed, 5])
         self._feasible = Feasible(problem)
         self._proposals = Proposals(self._feasible)
-        self._chance = random.Random(seed)
+        self._python_rng = random.Random(seed)
         described = {label: part.as_legacy_dict() for label, part in to_nni(problem.space).simplify().items()}
-        with self._own_chance():
-            self._tuner = _make(tuner, described, seed)
+        logging.getLogger("nni").setLevel(logging.WARNING)
+        with self._own_generator():
+            self._tuner = make(described)
         self._number = 0
         self._asked: dict[bytes, list[tuple[int, dict[str, Any]]]] = {}
         self._told: dict[bytes, float] = {}
@@ -85,47 +84,70 @@ class NniSearch:
         """The tuner's next parameters; None when it has been through the whole space."""
         import nni
 
-        with self._own_chance():
+        with self._own_generator():
             try:
                 return dict(self._tuner.generate_parameters(number))
             except nni.NoMoreTrialError:
                 return None
 
     def _answer(self, number: int, parameters: dict[str, Any], score: float) -> None:
-        with self._own_chance():
+        with self._own_generator():
             if np.isfinite(score):
                 self._tuner.receive_trial_result(number, parameters, score)
             self._tuner.trial_end(number, bool(np.isfinite(score)))
 
     @contextmanager
-    def _own_chance(self) -> Iterator[None]:
-        """NNI draws from Python's global generator; here it is lent one of ours and the global one kept."""
+    def _own_generator(self) -> Iterator[None]:
+        """Lends NNI, which draws from Python's global generator, one of ours, and restores the global one."""
         kept = random.getstate()
-        random.setstate(self._chance.getstate())
+        random.setstate(self._python_rng.getstate())
         try:
             yield
         finally:
-            self._chance.setstate(random.getstate())
+            self._python_rng.setstate(random.getstate())
             random.setstate(kept)
 
 
-def _make(name: str, described: dict[str, Any], seed: int) -> Any:
-    """The tuner, told of the space, its own generator seeded."""
-    if name not in TUNERS:
-        raise ValueError(unknown("NNI tuner", name, TUNERS))
-    logging.getLogger("nni").setLevel(logging.WARNING)
-    if name == "tpe":
-        from nni.algorithms.hpo.tpe_tuner import TpeTuner
+class NniTpe(NniSearch):
+    """NNI's tree-structured Parzen estimator.
 
-        tuner = TpeTuner(optimize_mode="minimize", seed=seed)
-        tuner.update_search_space(described)
-        return tuner
-    from nni.algorithms.hpo.evolution_tuner import EvolutionTuner
+    Args:
+        problem: problem to search.
+        seed: seed of the tuner and of repairs.
+    """
 
-    tuner = EvolutionTuner(optimize_mode="minimize", population_size=20)
-    tuner.update_search_space(described)
-    tuner.random_state = np.random.RandomState(seed)
-    tuner.population = []
-    for _ in range(tuner.population_size):
-        tuner._random_generate_individual()
-    return tuner
+    def __init__(self, problem: Problem, seed: int) -> None:
+        def make(described: dict[str, Any]) -> Any:
+            from nni.algorithms.hpo.tpe_tuner import TpeTuner
+
+            tuner = TpeTuner(optimize_mode="minimize", seed=seed)
+            tuner.update_search_space(described)
+            return tuner
+
+        super().__init__(problem, seed, make)
+
+
+class NniEvolution(NniSearch):
+    """NNI's evolution: a mutant of the better of two archs, the worse one dies.
+
+    Args:
+        problem: problem to search.
+        seed: seed of the tuner and of repairs.
+        population_size: archs alive; the first ones are drawn at random.
+    """
+
+    def __init__(
+        self, problem: Problem, seed: int, *, population_size: Annotated[int, Field(ge=2)] = 20
+    ) -> None:
+        def make(described: dict[str, Any]) -> Any:
+            from nni.algorithms.hpo.evolution_tuner import EvolutionTuner
+
+            tuner = EvolutionTuner(optimize_mode="minimize", population_size=population_size)
+            tuner.update_search_space(described)
+            tuner.random_state = np.random.RandomState(seed)
+            tuner.population = []
+            for _ in range(tuner.population_size):
+                tuner._random_generate_individual()
+            return tuner
+
+        super().__init__(problem, seed, make)
