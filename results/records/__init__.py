@@ -21,6 +21,7 @@ from results.records.card_text import readme
 from results.records.codec import Record, Value
 from results.records.compression import StepRecord
 from results.records.measuring import LatencyCheck, TargetRecord
+from results.records.reading import read_record
 from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
 from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
 from results.records.training import EpochRecord
@@ -57,5 +58,6 @@ __all__ = [
     "Trial",
     "Value",
     "best_first",
+    "read_record",
     "readme",
 ]

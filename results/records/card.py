@@ -183,6 +183,11 @@ class CardProvenance(Provenance):
 
     recipe: dict[str, Any]
 
+    @classmethod
+    def of(cls, provenance: Provenance, recipe: dict[str, Any]) -> CardProvenance:
+        """The provenance of a run together with its recipe."""
+        return cls.from_json({**provenance.to_json(), "recipe": recipe})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card(Record):

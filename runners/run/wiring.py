@@ -10,8 +10,7 @@ import torch
 from compress.target import Target
 from nas.costs.model.fit import ProfilePlan
 from nas.supernet import Supernet
-from results.files import read_json
-from results.records import CardProvenance, SearchSummary
+from results.records import CardProvenance, Provenance, SearchSummary, read_record
 from results.report import write_report
 from runners.console import Console
 from runners.data.load import load_data
@@ -113,13 +112,13 @@ class Wiring:
     @property
     def summary(self) -> SearchSummary:
         """What the search wrote."""
-        return SearchSummary.from_json(read_json(self.path / "search" / "front.json"))
+        return read_record(SearchSummary, self.path / "search" / "front.json")
 
     @property
     def origin(self) -> CardProvenance:
         """Recipe and provenance of the run, for its cards."""
-        recorded = read_json(self.path / "provenance.json")
-        return CardProvenance.from_json({**recorded, "recipe": self.run.recipe.model_dump(mode="json")})
+        recorded = read_record(Provenance, self.path / "provenance.json")
+        return CardProvenance.of(recorded, self.run.recipe.model_dump(mode="json"))
 
     @property
     def searching(self) -> Searching:

@@ -10,8 +10,8 @@ from compress.target import Target
 from nas.costs.layers.probes import layer_kind
 from nas.costs.model.fit import Profiled, ProfilePlan, fit_table
 from nas.costs.table.table import LatencyTable, load_table
-from results.files import read_json, write_json
-from results.records import TargetRecord
+from results.files import write_json
+from results.records import TargetRecord, read_record
 from runners.console import Console
 from runners.measuring.layers import Layers, layers_of, profile_on
 from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
@@ -103,7 +103,7 @@ def imported_table(folder: Path) -> LatencyTable | None:
 def watts_of(folder: Path, profile: HardwareProfile) -> float | None:
     """What the target draws, as its profile says or a counter did; None where nobody knows."""
     file = folder / TARGET
-    return TargetRecord.from_json(read_json(file)).watts if file.exists() else profile.watts
+    return read_record(TargetRecord, file).watts if file.exists() else profile.watts
 
 
 def warn_if_busy(target: Target, folder: Path, console: Console) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results.files import read_json
-from results.records import Card, best_first
+from results.records import Card, best_first, read_record
 from runners.console import Console
 
 
 def print_summary(run: Path, console: Console) -> None:
     """A table of the artifacts, the chosen one first, and the largest network beside them."""
-    cards = best_first(Card.from_json(read_json(file)) for file in (run / "artifacts").glob("*/card.json"))
+    cards = best_first(read_record(Card, file) for file in (run / "artifacts").glob("*/card.json"))
     rows = [_row(card) for card in cards]
     other = cards[0].reference
     rows.append(

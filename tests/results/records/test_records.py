@@ -35,6 +35,7 @@ from results.records import (
     TargetRecord,
     Trial,
     best_first,
+    read_record,
     readme,
 )
 from results.records.codec import Wrapped
@@ -332,3 +333,12 @@ def test_card_shows_how_its_file_is_run(file, words):
     if code:
         compile(code[1], file, "exec")
         assert "(1, 1, 8, 8)" in code[1]
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path):
+    file = tmp_path / "front.json"
+    file.write_text(json.dumps(SUMMARY.to_json() | {"limit_ms": "low"}))
+    with pytest.raises(ValueError, match=r"front\.json cannot be read: SearchSummary\.limit_ms is a number"):
+        read_record(SearchSummary, file)
+    file.write_text(json.dumps(SUMMARY.to_json()))
+    assert read_record(SearchSummary, file) == SUMMARY

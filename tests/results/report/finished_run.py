@@ -320,7 +320,7 @@ def _card(folder: Path, entry: FrontEntry, summary: SearchSummary) -> None:
             size_bytes=812_000,
             speedup=summary.largest.measured_ms / measured,
         ),
-        provenance=CardProvenance.from_json({**PROVENANCE.to_json(), "recipe": {"name": "digits"}}),
+        provenance=CardProvenance.of(PROVENANCE, {"name": "digits"}),
     )
     place = folder / "artifacts" / entry.name
     _write(place / "card.json", card)
