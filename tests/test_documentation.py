@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.recipe.check import part_problems
-from runners.recipe.load import validate
+from runners.reading.check import part_problems
+from runners.reading.load import validate
 from runners.recipe.shipped import shipped
 
 ROOT = Path(__file__).parent.parent

@@ -1,1 +1,1 @@
-"""Recipes: what a run does, as one TOML file."""
+"""Recipes: what a run does, as one TOML file; its sections are read by all rooms."""

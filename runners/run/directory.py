@@ -16,8 +16,8 @@ from typing import Any
 from results.files import is_part, read_json, remove_parts, write_json
 from results.names import unknown
 from results.records import StageTimes
+from runners.reading.load import validate
 from runners.recipe.keys import MOVED
-from runners.recipe.load import validate
 from runners.recipe.schema import Recipe
 from runners.run.provenance import provenance
 from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, owner

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from results.files import write_atomic
 from runners.console import Console
 from runners.pools.ray_session import reach
-from runners.recipe.check import load_parts
-from runners.recipe.load import load_recipe, revise
+from runners.reading.check import load_parts
+from runners.reading.load import load_recipe, revise
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory
 from runners.run.stages import BY_NAME, WHOLE_RUN

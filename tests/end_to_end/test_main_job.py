@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from results.files import read_lines
 from results.records import Card
 from runners.data.load import load_data
-from runners.recipe.load import load_recipe
+from runners.reading.load import load_recipe
 from tests.end_to_end.command import SMALL, kill_when, quarry, settings
 
 SEARCHERS = 'search.searchers=["nsga2", { kind = "nsga2", population = 12 }]'  # one searcher, two settings

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from results.files import read_json, write_json
-from runners.recipe.load import load_recipe, revise
+from runners.reading.load import load_recipe, revise
 from runners.recipe.part import part
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
-from runners.recipe.load import load_recipe
+from runners.reading.load import load_recipe
 from runners.stages.train import bigger_is_worse
 from runners.training.resolutions import check_input, check_outputs, check_resolutions
 from search_spaces.choice import Choice

@@ -12,7 +12,7 @@ from nas.costs.counts.analytic import count
 from nas.costs.model.fit import ProfilePlan
 from runners.console import Console
 from runners.measuring.layers import profile_on
-from runners.recipe.load import load_recipe
+from runners.reading.load import load_recipe
 from runners.run.spaces import fix_space, left_out, make_space, rules_out
 from runners.targets.hardware import HardwareProfile
 from runners.targets.onnx_format import onnx_bytes

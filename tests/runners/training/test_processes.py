@@ -20,7 +20,7 @@ from torch import Tensor
 from nas.rules import rule
 from nas.supernet.supernet import Supernet
 from runners.pools.ray_session import import_ray
-from runners.recipe.load import load_recipe
+from runners.reading.load import load_recipe
 from runners.stages.train import _train
 from runners.training.loop import EpochSummary
 from runners.training.processes import on_other_gpus, training_processes

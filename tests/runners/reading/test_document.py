@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from nas.rules import RULES
-from runners.recipe.document import page
+from runners.reading.document import page
+from runners.reading.registries import registries
 from runners.recipe.keys import fields, holds_part, holds_parts
-from runners.recipe.registries import registries
 
 PAGE = Path(__file__).parents[3] / "docs" / "recipe.md"
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    stale = "docs/recipe.md is stale; run: python -m runners.recipe.document > docs/recipe.md"
+    stale = "docs/recipe.md is stale; run: python -m runners.reading.document > docs/recipe.md"
     assert PAGE.read_text() == page() + "\n", stale
 
 

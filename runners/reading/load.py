@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from results.names import unknown
-from runners.recipe.check import load_parts, located, part_problems
+from runners.reading.check import load_parts, located, part_problems
 from runners.recipe.override import override
 from runners.recipe.paths import anchored
 from runners.recipe.problems import problems_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from runners.data.sources import SOURCES
+from runners.reading.load import load_recipe, recipe_names, revise, validate
 from runners.recipe.keys import MOVED
-from runners.recipe.load import load_recipe, recipe_names, revise, validate
 from runners.recipe.part import part
 from runners.targets.profile import SHIPPED
 

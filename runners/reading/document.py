@@ -1,6 +1,6 @@
 """docs/recipe.md, made from the fields of recipes and the registries of parts.
 
-python -m runners.recipe.document > docs/recipe.md
+python -m runners.reading.document > docs/recipe.md
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from results.registry import REQUIRED, Entry, Setting
+from runners.reading.registries import registries
 from runners.recipe.part import Part
-from runners.recipe.registries import registries
 from runners.recipe.schema import Recipe
 from runners.targets.profile import load_profile, shipped_profiles
 
@@ -24,7 +24,7 @@ _HEAD = """\
 # Recipes
 
 A recipe is a TOML file that says what a run does: `quarry run my.toml`. This page is made from the code by
-`python -m runners.recipe.document > docs/recipe.md`, and a test holds it to that.
+`python -m runners.reading.document > docs/recipe.md`, and a test holds it to that.
 
 Keys are set in the file, or on the command line with `--set section.key=value`; what is left out has its
 default. A recipe is checked as a whole before work starts, and everything that is wrong is said at once.

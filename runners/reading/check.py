@@ -9,8 +9,8 @@ from typing import Any
 from results.loading import load_installed_parts, load_module, load_object
 from results.names import unknown
 from results.registry import Registry
+from runners.reading.registries import registries
 from runners.recipe.part import Part
-from runners.recipe.registries import registries
 from runners.recipe.schema import Recipe
 
 

@@ -1,0 +1,1 @@
+"""Recipes read from files, and held against everything that they name."""
