@@ -20,6 +20,9 @@ from results.files import append_line, read_lines
 from results.records import StepRecord
 from results.timing import Timing
 
+_OF_A_STEP = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+"""Errors of the system that a step brings about itself."""
+
 
 def run_steps(
     name: str,
@@ -178,11 +181,11 @@ def _compare(
                 )
             )
         return candidates, comparisons, problem
-    except OSError:  # the disk is full or the target is gone: of no step's making
-        raise
     except ValueError as error:  # what steps, exporters and targets raise where they cannot
         return [], [], str(error)
     except Exception as error:  # whatever a strange step, network or library raises
+        if isinstance(error, OSError) and not isinstance(error, _OF_A_STEP):
+            raise  # the disk is full or the target is gone: of no step's making
         return [], [], f"failed: {str(error).strip() or 'no message'} ({type(error).__name__})"
 
 

@@ -211,6 +211,7 @@ def test_a_network_that_the_target_does_not_run_is_an_error_and_not_a_reason(beg
         (ZeroDivisionError("float division by zero"), "failed: float division by zero (ZeroDivisionError)"),
         (RuntimeError("CUDA out of memory"), "failed: CUDA out of memory (RuntimeError)"),
         (AssertionError(), "failed: no message (AssertionError)"),
+        (FileNotFoundError("mask.npz"), "failed: mask.npz (FileNotFoundError)"),
     ],
 )
 def test_whatever_a_step_raises_costs_that_step_alone(begun, tmp_path, error, reason):
