@@ -15,6 +15,7 @@ from compress.steps.registry import STEPS
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+_LISTED = 3
 
 
 @STEPS.register("prune")
@@ -46,6 +47,7 @@ class Prune:
         """
         shares = self.keep if isinstance(self.keep, tuple) else (self.keep,)
         candidates: list[Candidate] = []
+        refused: dict[str, str] = {}  # reasons by the group's leading layer
         for share in shares:
             pruned = prune(
                 current.network,
@@ -58,6 +60,7 @@ class Prune:
                 ignore=self.ignore,
                 seed=context.seed,
             )
+            refused |= {group.root: group.reason for group in pruned.refused}
             cuts = (*current.cuts, *pruned.cuts)
             if not pruned.cuts or any(cuts == candidate.cuts for candidate in candidates):
                 continue
@@ -70,9 +73,17 @@ class Prune:
         if not candidates:
             raise ValueError(
                 f"no group of channels has a smaller allowed count (allowed: {self._allowed()}) near "
-                f"{' or '.join(f'{share:.0%}' for share in shares)} of what it has"
+                f"{' or '.join(f'{share:.0%}' for share in shares)} of what it has{_left_alone(refused)}"
             )
         return candidates
 
     def _allowed(self) -> str:
         return f"multiples of {self.counts}" if isinstance(self.counts, int) else f"one of {self.counts}"
+
+
+def _left_alone(refused: dict[str, str]) -> str:
+    """The first groups that cannot be cut at all, with the reasons."""
+    if not refused:
+        return ""
+    listed = "; ".join(f"{root}: {reason}" for root, reason in list(refused.items())[:_LISTED])
+    return f"; {len(refused)} that cannot be cut ({listed})"

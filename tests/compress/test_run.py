@@ -386,6 +386,18 @@ def test_real_steps_on_a_real_network_survive_a_restart(tmp_path):
     assert torch.equal(again.network(EXAMPLE), result.network.eval()(EXAMPLE))
 
 
+def test_nothing_to_cut_is_a_reason_and_names_what_cannot_be_cut(tmp_path):
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 10)).eval()
+    asked = scripted(example=torch.zeros(2, 1, 4, 4))
+    _, (record,) = run_steps(
+        "net", network, [Prune(keep=0.5)], asked, folder=tmp_path / "net", log=tmp_path / "steps.jsonl"
+    )
+    assert record.reason == (
+        "no group of channels has a smaller allowed count (allowed: multiples of 16) near 50% of what it "
+        "has; 1 that cannot be cut (3: they are the network's outputs)"
+    )
+
+
 def test_a_step_from_outside_has_its_registered_name(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
 
