@@ -13,7 +13,14 @@ from pydantic import ValidationError
 from runners.recipe.keys import holds_part, holds_parts
 from runners.recipe.schema import Recipe
 
-_NAMING = ("measure.profile", "space.preset", "space.mixers", "space.activation", "train.rule")
+_NAMING = (
+    "measure.profile",
+    "space.preset",
+    "space.mixers",
+    "space.activation",
+    "space.options",
+    "train.rule",
+)
 _LISTS = ("search.searchers", "compress.steps")
 _CODE = ("parts", "space.module")
 

@@ -1,0 +1,64 @@
+"""What a refused recipe is good for: its parts are looked at, unless all are known to be there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runners.recipe.part import part
+from runners.recipe.schema import Recipe
+from runners.recipe.shipped import familiar, mended, recipe_names, shipped
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_that_ship_hold_nothing_unknown(name: str) -> None:
+    assert familiar(Recipe.model_validate(shipped(name)))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "rule", "delayed"),
+        ("train", "rule", {"kind": "sandwich", "random_subnets": 7}),
+        ("search", "searchers", ["guided", "linas"]),
+        ("compress", "steps", [{"kind": "prune", "keep": 0.5}]),
+        ("space", "mixers", ["identity"]),
+        ("space", "options", {"cswin": {"stripe": [1]}}),
+        ("space", "module", "mine.py:make"),
+        ("data", "source", "photos"),
+        ("measure", "profile", "mcu"),
+    ],
+)
+def test_what_they_do_not_name_is_unknown(section: str, key: str, value: object) -> None:
+    values = shipped("digits")
+    values[section] = {**values[section], key: value}
+    assert not familiar(Recipe.model_validate(values))
+
+
+def test_what_is_wrong_is_left_out_and_the_rest_stays() -> None:
+    values = shipped("digits")
+    values["train"] |= {"epoch": 3, "epochs": "many", "rule": "delayed"}
+    values["compress"] |= {"steps": ["prune", {"keep": 0.5}]}
+    values["serch"] = values.pop("search")
+    recipe = mended(values)
+    assert recipe is not None
+    assert recipe.train.rule == part("delayed")
+    assert recipe.train.epochs == shipped("digits")["train"]["epochs"]
+    assert recipe.search.speedup == shipped("digits")["search"]["speedup"]
+    assert "serch" in values  # what was given is untouched
+
+
+def test_names_that_are_known_are_not_loaded_to_tell_a_mistyped_key(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from runners.recipe.load import load_recipe\n"
+        "try:\n"
+        "    load_recipe(sys.argv[1], ['train.epoch=3'])\n"
+        "except ValueError as error:\n"
+        "    print('epochs' in str(error), 'torch' in sys.modules)\n"
+    )
+    run = [sys.executable, "-c", script]
+    assert subprocess.check_output([*run, "digits"], text=True) == "True False\n"
