@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -51,10 +50,10 @@ def test_what_is_wrong_is_left_out_and_the_rest_stays() -> None:
     assert "serch" in values  # what was given is untouched
 
 
-def test_names_that_are_known_are_not_loaded_to_tell_a_mistyped_key(tmp_path: Path) -> None:
+def test_names_that_are_known_are_not_loaded_to_tell_a_mistyped_key() -> None:
     script = (
         "import sys\n"
-        "from runners.recipe.load import load_recipe\n"
+        "from runners.reading.load import load_recipe\n"
         "try:\n"
         "    load_recipe(sys.argv[1], ['train.epoch=3'])\n"
         "except ValueError as error:\n"
