@@ -43,8 +43,7 @@ def spread(space: SearchSpace, size: Size, n: int, *, seed: int) -> Rows:
 
 def _draw_spread(space: SearchSpace, size: Size, n: int, rng: np.random.Generator) -> Rows:
     moment = Moment(space=space, rng=rng, size=size)
-    ends = space.canonical(np.stack([np.zeros_like(space.n_values), space.n_values - 1]))
-    taken = {row.tobytes(): row for row in ends}
+    taken = {row.tobytes(): row for row in space.ends}
     start = rng.random()
     for place in range(1, n - 1):
         wanted = np.array([(start + _van_der_corput(place)) % 1.0])

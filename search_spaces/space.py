@@ -8,13 +8,10 @@ Everything here that touches many archs works on a matrix of such rows, int64 of
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +19,10 @@ from numpy.typing import NDArray
 
 from results.names import unknown
 from search_spaces.choice import Choice, Value
+from search_spaces.conditions import Parent, active, count_archs
+from search_spaces.extremes import Term, argmax, argmin, canonical_terms, climb
 from search_spaces.layer import Layer, Slot
+from search_spaces.slot_table import SlotTable, slot_table
 
 if TYPE_CHECKING:  # keeps this import free of torch; no cycle is hidden here
     from torch import nn
@@ -30,42 +30,6 @@ if TYPE_CHECKING:  # keeps this import free of torch; no cycle is hidden here
 Arch = Mapping[str, Value]
 Rows = NDArray[np.int64]
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SlotTable:
-    """The layer of a slot for every combination of its choices, flat in row-major order.
-
-    Attributes:
-        columns: the columns of the slot's choices.
-        strides: what one step in each of them moves in ``layers``.
-        layers: one entry per combination; None where nothing stands.
-    """
-
-    columns: tuple[int, ...]
-    strides: tuple[int, ...]
-    layers: tuple[Layer | None, ...]
-
-    def position(self, rows: Rows) -> Rows:
-        """Index into ``layers`` for each row, (n,)."""
-        at = np.zeros(len(rows), dtype=np.int64)
-        for column, stride in zip(self.columns, self.strides, strict=True):
-            at += rows[:, column] * stride
-        return at
-
-    def at(self, row: Sequence[int]) -> Layer | None:
-        """The layer of one row."""
-        return self.layers[
-            sum(row[column] * stride for column, stride in zip(self.columns, self.strides, strict=True))
-        ]
-
-
-def _slot_table(space: SearchSpace, slot: Slot) -> SlotTable:
-    columns = tuple(space.column[name] for name in slot.choices)
-    values = [space.choices[column].values for column in columns]
-    strides = tuple(math.prod(len(options) for options in values[i + 1 :]) for i in range(len(values)))
-    archs = (dict(zip(slot.choices, combination, strict=True)) for combination in itertools.product(*values))
-    return SlotTable(columns, strides, tuple(slot.layer(arch) for arch in archs))
 
 
 class SearchSpace:
@@ -82,9 +46,11 @@ class SearchSpace:
         input_shape: (C, H, W) without the batch, or a function of the arch where the arch decides it.
         probes: archs that a supernet has to look at to know every parameter, where the space only builds and
             some parameters are in few networks; it looks at the ends and at random ones by itself.
+        reference: arch that ``largest`` stands for; the one with the most multiply-accumulates by default.
 
     Raises:
-        ValueError: repeated or unknown choice names, a parent that comes later or lacks the value.
+        ValueError: repeated or unknown choice names, a parent that comes later or lacks the value, a
+            reference that is no arch of the space.
     """
 
     def __init__(
@@ -96,13 +62,14 @@ class SearchSpace:
         slots: Sequence[Slot] = (),
         input_shape: Shape | Callable[[Arch], Shape] = (3, 32, 32),
         probes: Iterable[Arch] = (),
+        reference: Arch | None = None,
     ) -> None:
         self.name = name
         self.choices = tuple(choices)
         self.slots = tuple(slots)
         self._build = build
         self._input_shape = input_shape
-        self.probes = tuple(probes)
+        self.probes = (*probes, reference) if reference is not None else tuple(probes)
         if (build is None) == (not self.slots):
             raise ValueError(f"space {name!r}: give either build or slots")
         self.names = tuple(choice.name for choice in self.choices)
@@ -117,8 +84,9 @@ class SearchSpace:
             for needed in slot.choices:
                 if needed not in self.column:
                     raise ValueError(f"slot {slot.name!r}: {unknown('choice', needed, self.names)}")
+        self._reference: Rows | None = None if reference is None else self.to_row(reference)
 
-    def _parent(self, index: int) -> tuple[int, NDArray[np.bool_]] | None:
+    def _parent(self, index: int) -> Parent:
         """The column of a choice's parent, and which of the parent's value indices make it active."""
         choice = self.choices[index]
         if not choice.parent:
@@ -174,12 +142,59 @@ class SearchSpace:
         return row
 
     def smallest(self) -> dict[str, Value]:
-        """The arch with the first value of every choice."""
-        return self.to_arch(np.zeros(len(self.choices), dtype=np.int64))
+        """The arch with the fewest multiply-accumulates; of equal ones that with the earliest values.
+
+        Found as ``largest`` is, where none is declared.
+        """
+        return self.to_arch(self.ends[0])
 
     def largest(self) -> dict[str, Value]:
-        """The arch with the last value of every choice."""
-        return self.to_arch(self.n_values - 1)
+        """The space's reference network: the declared one, else that with the most multiply-accumulates.
+
+        Exact in a space of slots, whose layers are built and counted once (``search_spaces.extremes``). In a
+        space that only builds, sizes, kernels and depths take their last values, which are the most expensive
+        by contract, and categories are tried one at a time until none adds anything: a few networks are built
+        and counted. Of equal ones it is that with the latest values.
+        """
+        return self.to_arch(self.ends[1])
+
+    @cached_property
+    def ends(self) -> Rows:
+        """The canonical rows of the smallest and the largest network, (2, n choices)."""
+        first, last = np.zeros_like(self.n_values), self.n_values - 1
+        low = high = None
+        if self.slots:
+            terms, canonical = self._macs_terms, canonical_terms(self.n_values, self._parents)
+            low = argmin(self.n_values, terms, canonical)
+            high = argmax(self.n_values, terms, canonical)
+        categories = {
+            int(at): int(self.n_values[at]) for at in np.flatnonzero(self.categorical & (self.n_values > 1))
+        }
+        low = climb(first, categories, lambda row: -self._macs(row)) if low is None else low
+        high = climb(last, categories, self._macs) if high is None else high
+        return self.canonical(np.stack([low, high if self._reference is None else self._reference]))
+
+    def _macs(self, row: Rows) -> float:
+        """Multiply-accumulates of one arch; not a number where its network cannot be counted."""
+        canonical = self.canonical(row[None])
+        if self.slots:
+            return float(self.sum_over_layers(canonical, self.layer_macs)[0])
+        from search_spaces.macs import macs_as_built
+
+        arch = self.to_arch(canonical[0])
+        try:
+            return float(macs_as_built(partial(self.build, arch), self.input_shape(arch)))
+        except Exception:  # whatever a user's network raises; who needs the network is told by building it
+            return float("nan")
+
+    @property
+    def _macs_terms(self) -> list[Term]:
+        """The multiply-accumulates of each slot, by its choices."""
+        padded = np.append(self.layer_macs, 0.0)  # index -1 is no layer
+        return [
+            Term(columns=table.columns, values=padded[ids].reshape(table.shape))
+            for table, ids in zip(self._tables, self._layer_ids, strict=True)
+        ]
 
     def only(self, arch: Arch) -> SearchSpace:
         """The space that holds this one arch: what its network trained alone is a supernet of.
@@ -188,7 +203,7 @@ class SearchSpace:
             ValueError: no arch of this space.
         """
         whole = self.to_arch(self.to_row(arch))
-        choices = [Choice(name, (value,)) for name, value in whole.items()]
+        choices = [Choice(one.name, (whole[one.name],), role=one.role) for one in self.choices]
         return SearchSpace(self.name, choices, self._build, slots=self.slots, input_shape=self._input_shape)
 
     def input_shape(self, arch: Arch) -> Shape:
@@ -199,12 +214,7 @@ class SearchSpace:
 
     def active(self, rows: Rows) -> NDArray[np.bool_]:
         """Which choices matter, (n, n choices): a choice whose parent is off or elsewhere does not."""
-        mask = np.ones(rows.shape, dtype=bool)
-        for index, parent in enumerate(self._parents):
-            if parent is not None:
-                column, allowed = parent
-                mask[:, index] = mask[:, column] & allowed[rows[:, column]]
-        return mask
+        return active(rows, self._parents)
 
     def canonical(self, rows: Rows) -> Rows:
         """The same archs with inactive choices at their default (index 0). Idempotent."""
@@ -245,9 +255,8 @@ class SearchSpace:
     def neighbours(self, row: Rows) -> Rows:
         """Every canonical arch that differs from this one in one active choice, without repeats."""
         row = self.canonical(np.asarray(row)[None])[0]
-        active = self.active(row[None])[0]
         steps = []
-        for index in np.flatnonzero(active):
+        for index in np.flatnonzero(self.active(row[None])[0]):
             for value in range(self.n_values[index]):
                 if value != row[index]:
                     step = row.copy()
@@ -268,28 +277,7 @@ class SearchSpace:
     @cached_property
     def size(self) -> int:
         """How many different canonical archs there are, exactly."""
-        children: dict[int, list[tuple[int, NDArray[np.bool_]]]] = {i: [] for i in range(len(self.choices))}
-        roots = []
-        for index, parent in enumerate(self._parents):
-            if parent is None:
-                roots.append(index)
-            else:
-                children[parent[0]].append((index, parent[1]))
-
-        def count(index: int) -> int:
-            total = 0
-            for value in range(int(self.n_values[index])):
-                ways = 1
-                for child, allowed in children[index]:
-                    if allowed[value]:
-                        ways *= count(child)
-                total += ways
-            return total
-
-        size = 1
-        for root in roots:
-            size *= count(root)
-        return size
+        return count_archs(self.n_values, self._parents)
 
     def enumerate(self, limit: int = 1_000_000) -> Rows:
         """Every canonical arch, (size, n choices).
@@ -311,12 +299,23 @@ class SearchSpace:
 
     @cached_property
     def _tables(self) -> list[SlotTable]:
-        return [_slot_table(self, slot) for slot in self.slots]
+        return [slot_table(slot, self.choices) for slot in self.slots]
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every distinct layer of the space once, in order of first appearance: what a profile measures."""
         return tuple({layer.key: layer for layer in self.slot_layers()}.values())
+
+    @cached_property
+    def layer_macs(self) -> NDArray[np.float64]:
+        """Multiply-accumulates of each of ``layers``, (n layers,).
+
+        Raises:
+            ValueError: a layer that does not run on its input.
+        """
+        from search_spaces.macs import macs_of_layers
+
+        return np.array(macs_of_layers(self.layers), dtype=np.float64)
 
     def slot_layers(self) -> Iterator[Layer]:
         """Every layer that can stand in some slot, slot by slot; the same layer may come again."""

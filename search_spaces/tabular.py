@@ -128,6 +128,9 @@ class TabularSpace(SearchSpace):
 
     # -- the space -------------------------------------------------------------------------------
 
+    def _macs(self, row: Rows) -> float:  # noqa: ARG002 - a table has no networks that could be counted
+        return float("nan")
+
     @property
     def size(self) -> int:
         """How many archs the table has."""

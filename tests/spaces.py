@@ -55,10 +55,10 @@ class ResNet(nn.Module):
 
 
 def resnet_space() -> SearchSpace:
-    choices = [Choice("width", (8, 16, 24)), Choice("depth", (1, 2, 3))]
+    choices = [Choice("width", (8, 16, 24)), Choice("depth", (1, 2, 3), role="depth")]
     for index in range(3):
         deep = tuple(d for d in (1, 2, 3) if d > index)
-        choices.append(Choice(f"kernel{index}", (3, 5, 7), "depth", deep))
+        choices.append(Choice(f"kernel{index}", (3, 5, 7), "depth", deep, role="kernel"))
         choices.append(Choice(f"expand{index}", (0.5, 1.0, 2.0), "depth", deep))
     return SearchSpace("resnet", choices, ResNet, input_shape=(3, 16, 16))
 
@@ -113,7 +113,7 @@ def vit_space() -> SearchSpace:
         Choice("width", (16, 32, 48)),
         Choice("heads", (1, 2, 4)),
         Choice("ratio", (1, 2)),
-        Choice("depth", (1, 2, 3)),
+        Choice("depth", (1, 2, 3), role="depth"),
     ]
     return SearchSpace("vit", choices, Vit, input_shape=(3, 16, 16))
 
@@ -138,7 +138,11 @@ class UNet(nn.Module):
 
 
 def unet_space() -> SearchSpace:
-    choices = [Choice("outer", (4, 8)), Choice("inner", (8, 16, 24)), Choice("kernel", (1, 3, 5))]
+    choices = [
+        Choice("outer", (4, 8)),
+        Choice("inner", (8, 16, 24)),
+        Choice("kernel", (1, 3, 5), role="kernel"),
+    ]
     return SearchSpace("unet", choices, UNet, input_shape=(3, 16, 16))
 
 

@@ -57,9 +57,8 @@ def probabilities(moment: Moment, buckets: int, even: float) -> Floats:
     """
     if moment.size is None:
         raise ValueError("cost_buckets needs a cost model; set train.sampling to 'size'")
-    space, history = moment.space, moment.history
-    ends = space.canonical(np.stack([np.zeros_like(space.n_values), space.n_values - 1]))
-    low, high = positions(moment, ends)
+    history = moment.history
+    low, high = positions(moment, moment.space.ends)
     sizes, losses = history.sizes[history.taught], history.losses[history.taught]
     share = (np.log(np.maximum(sizes, 1.0)) - low) / max(high - low, 1e-9)
     place = np.clip((share * buckets).astype(np.int64), 0, buckets - 1)

@@ -44,7 +44,9 @@ def chain(space: SearchSpace) -> Rows:
 
     Not canonical: categories stay at the largest's own, and depth alone decides which choices matter.
     """
+    largest = space.ends[1]
+    top = np.where(space.active(largest[None])[0], largest, space.n_values - 1)
     shares = np.linspace(0, 1, _LEVELS)[:, None]
-    rows = np.rint(shares * (space.n_values - 1)).astype(np.int64)
-    rows[:, space.categorical] = (space.n_values - 1)[space.categorical]
+    rows = np.rint(shares * top).astype(np.int64)
+    rows[:, space.categorical] = top[space.categorical]
     return np.unique(rows, axis=0)

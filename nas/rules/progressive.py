@@ -18,6 +18,8 @@ from nas.rules.registry import RULES
 from nas.rules.sampling import draw, taught
 from search_spaces.space import Rows, SearchSpace
 
+_PHASES = ("kernel", "depth", "size")  # roles of choices
+
 
 @RULES.register("progressive")
 def progressive(
@@ -39,19 +41,14 @@ def progressive(
 def lowest_open(space: SearchSpace, progress: float) -> Rows:
     """The first value index each choice may take, (n choices,), from a share of the phases' time.
 
-    Categories and choices called ``kernel...`` open first, then ``depth...``, then all others. Phases have
-    equal time; within the first half of its own a phase opens value after value, the largest first.
+    Kernels open first, then depths, then sizes; categories, whose values have no order, are open throughout.
+    Phases have equal time; within the first half of its own a phase opens value after value, the largest
+    first.
     """
-    kinds = [_kind(space, index) for index in range(len(space.choices))]
-    phases = sorted(set(kinds))
-    behind = progress * len(phases) - np.array([phases.index(kind) for kind in kinds])
+    phases = [role for role in _PHASES if any(choice.role == role for choice in space.choices)]
+    place = [phases.index(choice.role) if choice.role in phases else 0 for choice in space.choices]
+    behind = progress * len(phases) - np.array(place)
     opened = np.floor(np.clip(2 * behind, 0, 1) * (space.n_values - 1))  # values below the largest
     opened = np.where(behind >= 0, np.maximum(opened, 1), 0)
-    return np.maximum(space.n_values - 1 - opened, 0).astype(np.int64)
-
-
-def _kind(space: SearchSpace, index: int) -> int:
-    last = space.names[index].rsplit(".", 1)[-1]
-    if space.categorical[index] or last.startswith("kernel"):
-        return 0
-    return 1 if last.startswith("depth") else 2
+    lowest = np.maximum(space.n_values - 1 - opened, 0).astype(np.int64)
+    return np.where(space.categorical, 0, lowest)

@@ -37,15 +37,16 @@ def draw_at(moment: Moment, wanted: Floats, lowest: Rows | None = None) -> Rows:
 
     Args:
         moment: space, generator and size.
-        wanted: (n,) in [0, 1], from the log size of the smallest arch to that of the largest.
-        lowest: the first value index that may be drawn, (n choices,).
+        wanted: shares (n,) in [0, 1], from the log size of the smallest arch to that of the largest.
+        lowest: the first value index that may be drawn, (n choices,); 0 everywhere when not given.
     """
     if moment.size is None:
         raise ValueError("archs of a wanted size need a cost model; set train.sampling to 'size'")
     space, n = moment.space, len(wanted)
     first = np.zeros_like(space.n_values) if lowest is None else lowest
     rows = _leaning(space, first, n * _CANDIDATES, moment.rng)
-    ends = space.canonical(np.stack([first, space.n_values - 1]))
+    smallest, largest = space.ends
+    ends = space.canonical(np.stack([np.maximum(smallest, first), largest]))
     at = positions(moment, np.concatenate([ends, rows]))
     low, high = at[:2]
     aim = low + wanted * max(high - low, 0.0)

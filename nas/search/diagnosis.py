@@ -22,7 +22,7 @@ def closest(problem: Problem, rng: np.random.Generator) -> Rows:
     if space.size <= 50_000:
         rows = space.enumerate(50_000)
         return rows[_violation(problem, rows).argmin()]
-    smallest = space.to_row(space.smallest())[None]
+    smallest = space.ends[:1]
     starts = np.vstack([smallest, space.sample(500, rng)])
     order = np.argsort(_violation(problem, starts), kind="stable")[:4]
     ends = np.vstack([_descend(problem, starts[i]) for i in sorted({0, *order.tolist()})])

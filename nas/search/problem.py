@@ -74,6 +74,13 @@ class Problem:
             return {}
         return {name: np.asarray(values, dtype=np.float64) for name, values in self._costs(rows).items()}
 
+    @property
+    def main_cost(self) -> str:
+        """The cheap cost that matters most: one with a limit, else an objective, else any; empty if none."""
+        limited = [limit.name for limit in self.cheap_limits]
+        wanted = [objective.name for objective in self.objectives if objective.name in self.cost_names]
+        return next(iter([*limited, *wanted, *self.cost_names]), "")
+
     # -- limits ----------------------------------------------------------------------------------
 
     @cached_property

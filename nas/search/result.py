@@ -75,7 +75,7 @@ def reference_point(problem: Problem, trials: Sequence[Trial]) -> dict[str, floa
     would outweigh all differences.
     """
     space = problem.space
-    samples = np.vstack([space.sample(500, np.random.default_rng(0)), space.to_row(space.largest())[None]])
+    samples = np.vstack([space.sample(500, np.random.default_rng(0)), space.ends[1:]])
     costs = problem.costs(samples)
     limits = {limit.name: limit.bound for limit in problem.limits}
     good = [trial.numbers for trial in trials if trial.ok and meets(problem, trial)]

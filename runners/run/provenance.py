@@ -19,7 +19,6 @@ PACKAGES = (
     "optuna",
     "nni",
     "torch-pruning",
-    "fvcore",
     "pandas",
     "numpy",
 )

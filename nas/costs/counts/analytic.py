@@ -7,12 +7,8 @@ inputs, say) it is counted network by network, each arch once.
 
 from __future__ import annotations
 
-import logging
-import math
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,17 +20,8 @@ from nas.costs.layers.lookup import Places
 from nas.costs.layers.probes import network_key
 from nas.costs.layers.traced import TracedSums
 from nas.supernet.building import without_initialisers
+from search_spaces.macs import count_macs
 from search_spaces.space import Rows, SearchSpace
-
-# Not multiply-accumulates of the deployed network: norms are folded away, pooling adds and compares.
-_UNCOUNTED = (
-    "batch_norm",
-    "layer_norm",
-    "group_norm",
-    "instance_norm",
-    "adaptive_avg_pool2d",
-    "upsample_nearest2d",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,34 +41,11 @@ class Counts:
     traffic_bytes: int
 
 
-def _nothing(_inputs: object, _outputs: object) -> int:
-    return 0
-
-
-def _attention_macs(inputs: Any, _outputs: object) -> int:
-    """Of scaled dot-product attention, which fvcore passes over: two matrix products."""
-    query, key, value = ((value.type().sizes()) for value in inputs[:3])
-    return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
-
-
 def count(module: nn.Module, input_shape: tuple[int, ...]) -> Counts:
-    """Counts a module on one input of that shape (without the batch).
-
-    MACs are those of fvcore (github.com/facebookresearch/fvcore, ``FlopCountAnalysis``), which calls them
-    flops, without norms and pooling, and with scaled dot-product attention.
-    """
-    from fvcore.nn import FlopCountAnalysis
-
-    module = module.eval()
+    """Counts a module on one input of that shape (without the batch)."""
+    macs = count_macs(module, input_shape)
     example = torch.zeros(1, *input_shape)
-    analysis = FlopCountAnalysis(module, (example,))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.set_op_handle(**{f"aten::{name}": _nothing for name in _UNCOUNTED})
-    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
-    logging.getLogger("fvcore").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer it uses deprecates itself
-        macs = int(analysis.total())
+    with torch.no_grad():
         elements = example.numel() + module(example).numel()
     params = sum(parameter.numel() for parameter in module.parameters())
     return Counts(
@@ -119,8 +83,7 @@ class AnalyticCosts:
     @cached_property
     def _adds_up(self) -> bool:
         """Whether the traced layers of a space that only builds make up its networks."""
-        ends = [self.space.to_row(arch) for arch in (self.space.smallest(), self.space.largest())]
-        rows = np.vstack([*ends, self.space.sample(2, np.random.default_rng(0))])
+        rows = np.vstack([self.space.ends, self.space.sample(2, np.random.default_rng(0))])
         return bool((self._traced.sum(rows, self.per_layer("macs")) == self._of_networks(rows, "macs")).all())
 
     @cached_property

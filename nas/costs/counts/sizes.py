@@ -29,8 +29,7 @@ def macs_of(costs: AnalyticCosts, *, seed: int) -> Size:
 
 def _fitted(space: SearchSpace, macs: Callable[[Rows], Floats], rng: np.random.Generator) -> Size:
     """exp of a ridge regression of log MACs on the choices, one weight for each value."""
-    ends = np.stack([np.zeros_like(space.n_values), space.n_values - 1])
-    rows = np.concatenate([space.canonical(ends), space.sample(_COUNTED, rng)])
+    rows = np.concatenate([space.ends, space.sample(_COUNTED, rng)])
     features = np.hstack([space.one_hot(rows), np.ones((len(rows), 1))])
     logs = np.log(np.maximum(macs(rows), 1.0))
     penalty = 1e-2 * np.eye(features.shape[1])

@@ -132,8 +132,7 @@ def sample_networks(
         rng: of the draw.
         runs: which archs the device can run, (n,); others are passed over.
     """
-    found = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
-    found = found[runs(found)]
+    found = space.ends[runs(space.ends)]
     for _ in range(DRAWS):
         drawn = space.sample(4 * n + 16, rng)
         found = np.vstack([found, drawn[runs(drawn)]])

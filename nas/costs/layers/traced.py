@@ -59,11 +59,10 @@ class TracedSums:
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> TracedSums:
         """Learned from the ends of the space, every choice moved alone from either, and random archs."""
-        ends = np.array([space.to_row(space.smallest()), space.to_row(space.largest())])
-        neighbours = [space.neighbours(end) for end in ends]
+        neighbours = [space.neighbours(end) for end in space.ends]
         drawn = space.sample(_TRACED, np.random.default_rng(seed))
         tried = space.sample(_TRIED, np.random.default_rng([seed, 1]))
-        return cls(space, np.unique(np.vstack([ends, *neighbours, drawn]), axis=0), tried, progress)
+        return cls(space, np.unique(np.vstack([space.ends, *neighbours, drawn]), axis=0), tried, progress)
 
     @property
     def calls(self) -> tuple[Call, ...]:

@@ -53,17 +53,12 @@ class Slimming(Searcher):
             )
         self._problem = problem
         self._proposals = Proposals(Feasible(problem))
-        limited = [limit.name for limit in problem.cheap_limits]
-        wanted = [o.name for o in problem.objectives if o.name in problem.cost_names]
-        self._cost = [*limited, *wanted, *problem.cost_names][0]
+        self._cost = problem.main_cost
         self._column = next(i for i, o in enumerate(problem.objectives) if o.name in problem.measured)
         self._told: dict[bytes, float] = {}
         space = problem.space
-        start = (
-            space.to_row(space.largest())
-            if space.valid((space.n_values - 1)[None])[0]
-            else space.sample(1, np.random.default_rng(0))[0]
-        )
+        largest = space.ends[1]
+        start = largest if space.valid(largest[None])[0] else space.sample(1, np.random.default_rng(0))[0]
         self._shrinks = bool(problem.admits(start[None])[0])
         if not self._shrinks:
             start = self._smallest()
@@ -73,8 +68,7 @@ class Slimming(Searcher):
 
     def _smallest(self) -> Rows:
         """The smallest network where it meets the limits, else the nearest to it that does."""
-        space = self._problem.space
-        smallest = space.to_row(space.smallest())
+        smallest = self._problem.space.ends[0]
         if self._problem.admits(smallest[None])[0]:
             return smallest
         return closest(self._problem, np.random.default_rng(0))

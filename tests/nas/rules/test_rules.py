@@ -106,7 +106,7 @@ def test_the_sandwich_has_the_smallest_with_every_mixer_in_turn() -> None:
 def test_sizes_are_drawn_evenly_from_end_to_end(name: str) -> None:
     """By size each fifth of the log range gets its share; choice by choice the middle gets most."""
     space, size = space_of(name), size_of(name)
-    low, high = np.log(size(space.canonical(np.stack([0 * space.n_values, space.n_values - 1]))))
+    low, high = np.log(size(space.ends))
 
     def fifths(rows: Rows) -> Floats:
         place = (np.log(size(rows)) - low) / (high - low)
@@ -185,7 +185,7 @@ def history(of: str, improving: int, n: int = 1200) -> History:
     """Losses that stand still, but for one sixth of the sizes where they halve."""
     rng = np.random.default_rng(7)
     space, size = space_of(of), size_of(of)
-    low, high = np.log(size(space.canonical(np.stack([0 * space.n_values, space.n_values - 1]))))
+    low, high = np.log(size(space.ends))
     place = rng.random(n)
     falling = (place * 6).astype(int) == improving
     losses = np.where(falling, np.linspace(2, 1, n), 2.0) + 0.01 * rng.standard_normal(n)
@@ -227,7 +227,7 @@ def test_passes_on_labels_do_not_count_as_a_buckets_loss() -> None:
 
 def test_the_shift_shows_in_what_is_drawn() -> None:
     space, size = space_of("cifar"), size_of("cifar")
-    low, high = np.log(size(space.canonical(np.stack([0 * space.n_values, space.n_values - 1]))))
+    low, high = np.log(size(space.ends))
     places = []
     for seed in range(60):
         passes = cost_buckets(moment("cifar", seed, history=history("cifar", 4)))

@@ -33,7 +33,7 @@ def test_what_is_there_is_said_with_versions(tmp_path: Path) -> None:
     assert findings["torch"].found.startswith(f"{metadata.version('torch')}, ")
     assert findings["onnxruntime"].found.startswith(metadata.version("onnxruntime"))
     assert "CPU" in findings["onnxruntime"].found
-    for package in ("ray", "optuna", "nni", "torch-pruning", "fvcore", "datasets", "onnx"):
+    for package in ("ray", "optuna", "nni", "torch-pruning", "datasets", "onnx"):
         assert findings[package].found == metadata.version(package)
         assert not findings[package].problem
     assert str(len(os.sched_getaffinity(0))) in findings["cores"].found
