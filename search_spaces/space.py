@@ -167,12 +167,16 @@ class SearchSpace:
             terms, canonical = self._macs_terms, canonical_terms(self.n_values, self._parents)
             low = argmin(self.n_values, terms, canonical)
             high = argmax(self.n_values, terms, canonical)
-        categories = {
-            int(at): int(self.n_values[at]) for at in np.flatnonzero(self.categorical & (self.n_values > 1))
-        }
-        low = climb(first, categories, lambda row: -self._macs(row)) if low is None else low
-        high = climb(last, categories, self._macs) if high is None else high
+        low, high = self._end(first, low, -1), self._end(last, high, 1)
         return self.canonical(np.stack([low, high if self._reference is None else self._reference]))
+
+    def _end(self, plain: Rows, exact: Rows | None, sign: int) -> Rows:
+        """The exact end where one was found, unless the plain one is as good; else what a climb finds."""
+        if exact is not None:
+            return plain if self._macs(plain) == self._macs(exact) else exact
+        movable = np.flatnonzero(self.categorical & (self.n_values > 1))
+        categories = {int(at): int(self.n_values[at]) for at in movable}
+        return climb(plain, categories, lambda row: sign * self._macs(row))
 
     def _macs(self, row: Rows) -> float:
         """Multiply-accumulates of one arch; not a number where its network cannot be counted."""

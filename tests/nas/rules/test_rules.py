@@ -279,7 +279,7 @@ def test_a_rules_own_settings_are_typed_have_a_range_and_a_text() -> None:
         rule("delayed", {"delay": 1.4})
     with pytest.raises(ValueError, match="random_subnets = -1: Input should be greater than or equal to 0"):
         rule("nested", {"random_subnets": -1})
-    with pytest.raises(ValueError, match="unknown setting of 'progressive' 'alon'. Did you mean 'alone'"):
+    with pytest.raises(ValueError, match="'progressive' has no setting 'alon'. Did you mean 'alone'"):
         rule("progressive", {"alon": 0.5})
     for name in RULES:
         assert all(one.text for one in RULES[name].settings.values()), name

@@ -108,7 +108,7 @@ def test_widths_follow_the_size_of_a_head_that_was_given() -> None:
     [
         ({"cswn": {}}, "cswn: unknown mixer 'cswn'. Did you mean 'cswin'"),
         ({"attention": {}}, "exists, but this space does not have it"),
-        ({"cswin": {"strip": 2}}, "cswin.strip: unknown setting of 'cswin' 'strip'. Did you mean 'stripe'"),
+        ({"cswin": {"strip": 2}}, "cswin.strip: 'cswin' has no setting 'strip'. Did you mean 'stripe'"),
         ({"cswin": {"stripe": [2, 1]}}, r"cswin.stripe = \[2, 1\]: values have to ascend"),
         ({"cswin": {"stripe": [0]}}, "cswin.stripe = .*greater than or equal to 1"),
         ({"cswin": {"stripe": []}}, "one value or more"),
