@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from runners.scoring.accuracy import accuracy
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
@@ -82,7 +83,7 @@ def test_scoring_changes_no_weight(evaluator: SubnetEvaluator) -> None:
 
 def test_accuracy_is_the_share_of_right_answers(evaluator: SubnetEvaluator) -> None:
     space = evaluator.supernet.space
-    network = evaluator.supernet.subnet(space.largest())
+    network = recalibrate(evaluator.supernet.subnet(space.largest()), evaluator.calibration)
     score = evaluator(space.largest())["accuracy"]
     with torch.no_grad():
         answers = network.eval()(evaluator.images).argmax(dim=1)
