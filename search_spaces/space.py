@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from results.names import unknown
 from search_spaces.choice import Choice, Value
 from search_spaces.conditions import Parent, active, count_archs
-from search_spaces.extremes import Term, argmax, argmin, canonical_terms, climb
 from search_spaces.layer import Layer, Slot
+from search_spaces.reference.extremes import Term, argmax, argmin, canonical_terms, climb
 from search_spaces.slot_table import SlotTable, slot_table
 
 if TYPE_CHECKING:  # keeps this import free of torch; no cycle is hidden here
@@ -151,7 +151,7 @@ class SearchSpace:
     def largest(self) -> dict[str, Value]:
         """The space's reference network: the declared one, else that with the most multiply-accumulates.
 
-        Exact in a space of slots, whose layers are built and counted once (``search_spaces.extremes``). In a
+        Exact in a space of slots, whose layers are built and counted once (``search_spaces.reference.extremes``). In a
         space that only builds, sizes, kernels and depths take their last values, which are the most expensive
         by contract, and categories are tried one at a time until none adds anything: a few networks are built
         and counted. Of equal ones it is that with the latest values.
@@ -183,7 +183,7 @@ class SearchSpace:
         canonical = self.canonical(row[None])
         if self.slots:
             return float(self.sum_over_layers(canonical, self.layer_macs)[0])
-        from search_spaces.macs import macs_as_built
+        from search_spaces.reference.macs import macs_as_built
 
         arch = self.to_arch(canonical[0])
         try:
@@ -317,7 +317,7 @@ class SearchSpace:
         Raises:
             ValueError: a layer that does not run on its input.
         """
-        from search_spaces.macs import macs_of_layers
+        from search_spaces.reference.macs import macs_of_layers
 
         return np.array(macs_of_layers(self.layers), dtype=np.float64)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nas.costs.counts.analytic import AnalyticCosts
-from search_spaces import extremes
 from search_spaces.choice import Choice
 from search_spaces.layer import Layer, Slot
 from search_spaces.mixers import MIXERS
+from search_spaces.reference import extremes
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.presets import PRESETS, preset
 from tests.search_spaces.test_space import spaces

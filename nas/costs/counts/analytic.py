@@ -20,7 +20,7 @@ from nas.costs.layers.lookup import Places
 from nas.costs.layers.probes import network_key
 from nas.costs.layers.traced import TracedSums
 from nas.supernet.building import without_initialisers
-from search_spaces.macs import count_macs
+from search_spaces.reference.macs import count_macs
 from search_spaces.space import Rows, SearchSpace
 
 
