@@ -1,4 +1,4 @@
-"""Losses on a teacher's outputs: KL, the adaptive alpha-divergence, and KL mixed with the loss on labels.
+"""Losses on a teacher's outputs: KL and the adaptive alpha-divergence, of softened predictions if so asked.
 
 The names are the recipe's: ``train.distillation``.
 """
@@ -46,31 +46,28 @@ def adaptive_alpha(student: Tensor, teacher: Tensor) -> Tensor:
     return torch.where(left.detach() > right.detach(), left, right).mean()
 
 
+DISTILLATIONS = {"kl": kl, "alpha": adaptive_alpha}
+
+
 def distillation_loss(
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor | None = None,
-    *,
-    temperature: float = 4.0,
-    teacher_weight: float = 0.5,
+    student: Tensor, teacher: Tensor, *, kind: str = "kl", temperature: float = 1.0
 ) -> Tensor:
-    """Cross-entropy with the labels, mixed with KL from the teacher's softened predictions.
+    """How far a student's softened predictions are from its teacher's.
 
     "Distilling the Knowledge in a Neural Network" (Hinton et al., 2015), section 2.
 
     Args:
-        student: Logits of the student, (B, classes).
-        teacher: Logits of the teacher, (B, classes); no gradient flows into them.
-        labels: Class indices, (B,), int64; without them the teacher is all there is.
-        temperature: Divisor of both logits. KL is scaled by its square, so that the gradient does not shrink
-            with it (section 2.1).
-        teacher_weight: Weight of KL, in [0, 1]; the labels have the rest.
+        student: Logits of the student, (N, classes).
+        teacher: Logits of the teacher, (N, classes); no gradient flows into them.
+        kind: Name of the distance, one of ``DISTILLATIONS``.
+        temperature: Divisor of both logits. The distance is scaled by its square, so that the gradient does
+            not shrink with it (section 2.1).
 
     Returns:
         A scalar, averaged over the batch.
 
     Raises:
-        ValueError: logits of different shapes, a temperature that is not positive, a weight outside [0, 1].
+        ValueError: logits of different shapes, or a temperature that is not positive.
     """
     if student.shape != teacher.shape:
         raise ValueError(
@@ -79,12 +76,7 @@ def distillation_loss(
         )
     if temperature <= 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    if not 0 <= teacher_weight <= 1:
-        raise ValueError(f"the teacher's weight must be in [0, 1], got {teacher_weight}")
-    divergence = temperature**2 * kl(student / temperature, teacher.detach() / temperature)
-    if labels is None:
-        return divergence
-    return teacher_weight * divergence + (1 - teacher_weight) * F.cross_entropy(student, labels)
-
-
-DISTILLATIONS = {"kl": kl, "alpha": adaptive_alpha}
+    distance, teacher = DISTILLATIONS[kind], teacher.detach()
+    if temperature == 1:
+        return distance(student, teacher)
+    return temperature**2 * distance(student / temperature, teacher / temperature)

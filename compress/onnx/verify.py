@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compress.onnx.file import Images, OnnxFile
+from results.accuracy import top1
 from results.records import Record
 
 Labels = NDArray[np.int64]
+Score = Callable[[NDArray[np.float32], Labels], float]
 Data = tuple[NDArray[Any], NDArray[Any]] | Iterable[tuple[Any, Any]]
 
 
@@ -42,26 +45,24 @@ class Verification(Record):
     accuracy_file: float
 
 
-def accuracy(model: nn.Module | Path, data: Data, *, batch_size: int = 256) -> float:
+def accuracy(model: nn.Module | Path, data: Data, *, score: Score = top1, batch_size: int = 256) -> float:
     """Top-1 accuracy in [0, 1] of a network, or of a file as ONNX Runtime runs it.
 
     Args:
         model: a network (run in eval mode, then put back), or the path of an ONNX file.
         data: ``(images, labels)`` as whole arrays, or an iterable of such batches.
+        score: another measure of logits and labels, in [0, 1], in the place of the accuracy.
         batch_size: images at a time, where ``data`` is whole arrays.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: there are no images, or the labels are not (N,): one for each.
     """
-    run = OnnxFile(model) if isinstance(model, Path) else None
-    right = total = 0
-    for images, labels in batches(data, batch_size):
-        logits = run(images) if run else _network_logits(model, images)  # type: ignore[arg-type]
-        right += int((logits.argmax(axis=1) == labels).sum())
-        total += len(labels)
-    if total == 0:
+    run = OnnxFile(model) if isinstance(model, Path) else partial(_network_logits, model)
+    found = [(run(images), labels) for images, labels in batches(data, batch_size)]
+    if not found:
         raise ValueError("there are no images to measure the accuracy on")
-    return right / total
+    logits, known = (np.concatenate(part) for part in zip(*found, strict=True))
+    return score(logits, known)
 
 
 def verify(
@@ -69,6 +70,7 @@ def verify(
     network: nn.Module,
     data: Data,
     *,
+    score: Score = top1,
     max_difference: float | None = None,
     max_accuracy_loss: float | None = None,
     batch_size: int = 256,
@@ -79,18 +81,20 @@ def verify(
         path: the ONNX file.
         network: what it was exported from.
         data: ``(images, labels)`` as whole arrays, or an iterable of such batches.
+        score: another measure of logits and labels, in [0, 1], in the place of the accuracy.
         max_difference: the largest logit difference to accept, as a share of the largest logit
             (1e-3 suits a float file; an int8 file is judged by its accuracy).
         max_accuracy_loss: how much lower the file's accuracy may be than the network's.
         batch_size: images at a time, where ``data`` is whole arrays.
 
     Raises:
-        ValueError: there are no images, logits that are not finite, or the file is beyond a tolerance;
-            the message says by how much.
+        ValueError: there are no images, labels that are not (N,), logits that are not finite, or the file is
+            beyond a tolerance; the message says by how much.
     """
     run = OnnxFile(path)
-    total = equal = right_network = right_file = values = 0
+    total = equal = values = 0
     largest = summed = scale = 0.0
+    found: list[tuple[NDArray[np.float32], NDArray[np.float32], Labels]] = []
     for images, labels in batches(data, batch_size):
         expected, got = _network_logits(network, images), run(images)
         if not np.isfinite(got).all():
@@ -101,21 +105,20 @@ def verify(
         largest, summed = max(largest, float(difference.max())), summed + float(difference.sum())
         scale = max(scale, float(np.abs(expected).max()))
         values += difference.size
-        predicted, predicted_file = expected.argmax(axis=1), got.argmax(axis=1)
-        equal += int((predicted == predicted_file).sum())
-        right_network += int((predicted == labels).sum())
-        right_file += int((predicted_file == labels).sum())
+        equal += int((expected.argmax(axis=1) == got.argmax(axis=1)).sum())
         total += len(labels)
+        found.append((expected, got, labels))
     if total == 0:
         raise ValueError(f"there are no images to verify {path} on")
+    outputs, outputs_file, known = (np.concatenate(part) for part in zip(*found, strict=True))
     record = Verification(
         images=total,
         max_difference=largest,
         mean_difference=summed / values,
         logit_scale=scale,
         equal_predictions=equal / total,
-        accuracy_network=right_network / total,
-        accuracy_file=right_file / total,
+        accuracy_network=score(outputs, known),
+        accuracy_file=score(outputs_file, known),
     )
     _judge(path, record, max_difference, max_accuracy_loss)
     return record

@@ -7,7 +7,7 @@ the leading entries of channel dimensions, the centre of kernel dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -177,13 +177,21 @@ def same_kind(first: str, second: str) -> bool:
     return any(kind.endswith(" (any)") for kind in wild) and first.split(" (")[0] == second.split(" (")[0]
 
 
+def group_of(shape: Sequence[int]) -> str:
+    """The group of a parameter: ``decay`` for matrices and kernels, ``plain`` for vectors.
+
+    Args:
+        shape: the largest it takes.
+    """
+    return GROUPS[0] if sum(size > 1 for size in shape) > 1 else GROUPS[1]
+
+
 def lay_out(found: Iterable[Parameter]) -> dict[str, Entry]:
     """Places for parameters whose largest shapes are known, by name, in the order given."""
     used = dict.fromkeys(GROUPS, 0)
     index = {}
     for parameter in found:
-        matrix = sum(size > 1 for size in parameter.shape) > 1
-        group = GROUPS[0] if matrix else GROUPS[1]
+        group = group_of(parameter.shape)
         index[parameter.name] = Entry(
             name=parameter.name,
             shape=parameter.shape,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from runners.data.splits import Prepare, Split, Splits
+from runners.tasks import CLASSIFICATION, Task
 from search_spaces.space import Shape
 
 
@@ -17,14 +20,16 @@ class RunData:
     """Images and labels of a run, checked.
 
     Attributes:
-        splits: training, validation and test images as stored.
-        prepare: makes stored images into network input; augments where it is given a generator.
-        calibration_images: training images for the BatchNorm statistics of scored networks.
+        splits: Training, validation and test images as stored.
+        prepare: Makes stored images into network input; augments where it is given a generator.
+        calibration_images: Training images for the BatchNorm statistics of scored networks.
+        task: Task that networks are trained for and judged by.
     """
 
     splits: Splits
     prepare: Prepare
     calibration_images: int
+    task: Task = CLASSIFICATION
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,6 +54,14 @@ class RunData:
     def training_tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Training images (N, C, H, W) as stored and labels (N,), on a device."""
         return self.splits.train.images.to(device), self.splits.train.labels.to(device)
+
+    def score(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
+        """The task's score in [0, 1] of outputs (N, ...) and labels (N,) as arrays.
+
+        Raises:
+            ValueError: shapes that do not belong together.
+        """
+        return self.task.score(torch.from_numpy(outputs), torch.from_numpy(labels))
 
     @cached_property
     def calibration(self) -> Tensor:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from nas.supernet.calibration import recalibrate
 from nas.supernet.weights import Entry
-from runners.scoring.accuracy import accuracy
+from runners.scoring.score import score
 from runners.scoring.subnets import SubnetEvaluator, readonly, worker_evaluator
-from runners.training.batches import Prepare
-from runners.training.finetuning import FinetuneSettings, finetune
-from runners.training.loop import TrainSettings
+from runners.tasks import CLASSIFICATION, Task
+from runners.training.batches import Prepare, TrainingData
+from runners.training.finetuning import Taught, finetune
 from runners.training.mixing import Mix
+from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
 from search_spaces.space import Arch, SearchSpace
 
@@ -29,23 +30,29 @@ class AuditPlan:
     """How the networks of an audit are trained.
 
     Attributes:
-        alone: from scratch.
-        further: from what they inherit, with the largest network as their teacher.
-        prepare: makes stored images into network input.
-        mix: mixes the images of a batch when a network is trained alone; None leaves them.
-        seed: of first values, data order and augmentation.
-        checkpoints: folder of the trainings under way.
+        alone: Settings of trainings from scratch.
+        further: Settings of trainings from what is inherited, the largest network being the teacher.
+        teacher_weight: Share of the loss on the teacher's outputs, in [0, 1].
+        temperature: Divisor of both outputs where the teacher's are compared with.
+        prepare: Makes stored images into network input.
+        mix: Mixes the images of a batch; None leaves them.
+        task: What networks are trained for and judged by.
+        seed: Seed of first values, data order and augmentation.
+        checkpoints: Folder of the trainings under way.
     """
 
     alone: TrainSettings
-    further: FinetuneSettings
+    further: TrainSettings
+    teacher_weight: float
+    temperature: float
     prepare: Prepare
     mix: Mix | None
+    task: Task = CLASSIFICATION
     seed: int
     checkpoints: Path
 
     def checkpoint(self, space: SearchSpace, arch: Arch) -> Path:
-        """Where the training of a network alone goes on from."""
+        """The file that the training of a network alone goes on from."""
         return self.checkpoints / f"{space.only(arch).fingerprint}.safetensors"
 
 
@@ -54,10 +61,10 @@ class Auditor:
     """Accuracies of a network with inherited, fine-tuned and its own weights.
 
     Attributes:
-        plan: how it is trained.
-        evaluator: of the supernet, on validation images.
-        train: as stored.
-        test: prepared.
+        plan: How networks are trained.
+        evaluator: Scores subnets of the supernet on validation images.
+        train: Training images as stored, with their labels.
+        test: Test images, prepared, with their labels.
     """
 
     plan: AuditPlan
@@ -66,26 +73,29 @@ class Auditor:
     test: Images
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """The accuracies that ``results.records.AuditedNetwork`` has."""
-        plan, supernet = self.plan, self.evaluator.supernet
+        """The accuracies that ``results.audit.AuditedNetwork`` has."""
+        plan, space = self.plan, self.evaluator.supernet.space
         inherited_test = replace(self.evaluator, images=self.test[0], labels=self.test[1])
         alone = train_alone(
-            supernet.space,
+            space,
             arch,
-            *self.train,
-            plan.prepare,
+            self._data(),
             plan.alone,
             seed=plan.seed,
-            checkpoint=plan.checkpoint(supernet.space, arch),
-            mix=plan.mix,
+            checkpoint=plan.checkpoint(space, arch),
         )
         return {
             "inherited_val": self.evaluator(arch)["accuracy"],
             "inherited_test": inherited_test(arch)["accuracy"],
-            "finetuned_test": accuracy(self._finetuned(arch), *self.test),
+            "finetuned_test": score(self._finetuned(arch), *self.test, plan.task),
             "alone_val": replace(self.evaluator, supernet=alone)(arch)["accuracy"],
             "alone_test": replace(inherited_test, supernet=alone)(arch)["accuracy"],
         }
+
+    def _data(self) -> TrainingData:
+        images, labels = self.train
+        plan = self.plan
+        return TrainingData(images=images, labels=labels, prepare=plan.prepare, mix=plan.mix, task=plan.task)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything large, as ``worker_auditor`` takes it."""
@@ -98,18 +108,15 @@ class Auditor:
         return self.evaluator.arrays() | {name: tensor.numpy() for name, tensor in own.items()}
 
     def _finetuned(self, arch: Arch) -> nn.Module:
-        network = self._inherited(arch)
-        if not self.plan.further.epochs:
+        network, plan = self._inherited(arch), self.plan
+        if not plan.further.epochs:
             return network
-        return finetune(
-            network,
-            self._inherited(self.evaluator.supernet.space.largest()),
-            *self.train,
-            self.plan.prepare,
-            self.plan.further,
-            seed=self.plan.seed,
-            on_step=lambda done, total: None,
+        taught = Taught(
+            teacher=self._inherited(self.evaluator.supernet.space.largest()),
+            teacher_weight=plan.teacher_weight,
+            temperature=plan.temperature,
         )
+        return finetune(network, self._data(), plan.further, rule=taught, seed=plan.seed)
 
     def _inherited(self, arch: Arch) -> nn.Module:
         return recalibrate(self.evaluator.supernet.extract(arch), self.evaluator.calibration)
@@ -121,16 +128,16 @@ def worker_auditor(
     """An auditor in a worker, over arrays that are shared and only read.
 
     Args:
-        space: of the supernet.
-        index: of the supernet.
-        plan: of the audit.
-        arrays: of ``Auditor.arrays``.
+        space: space of the supernet.
+        index: index of the supernet.
+        plan: plan of the audit.
+        arrays: arrays from ``Auditor.arrays``.
     """
     own = {name: readonly(array) for name, array in arrays.items() if name.startswith(("train/", "test/"))}
     shared = {name: array for name, array in arrays.items() if name not in own}
     return Auditor(
         plan=plan,
-        evaluator=worker_evaluator(space, index, shared),
+        evaluator=worker_evaluator(space, index, shared, plan.task),
         train=(own["train/images"], own["train/labels"]),
         test=(own["test/images"], own["test/labels"]),
     )

@@ -15,29 +15,32 @@ from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import Entry
 from runners.data.prepared import RunData
-from runners.scoring.accuracy import accuracy
+from runners.scoring.score import score
+from runners.tasks import CLASSIFICATION, Task
 from search_spaces.space import Arch, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetEvaluator:
-    """Accuracy of subnets on fixed images; the score of an arch does not depend on what was scored before.
+    """Scores of subnets on fixed images; the score of an arch does not depend on what was scored before.
 
     Attributes:
-        supernet: trained.
-        calibration: (N, C, H, W), prepared training images for the BatchNorm statistics.
-        images: (M, C, H, W), prepared validation images.
-        labels: (M,), int64.
+        supernet: Supernet, trained.
+        calibration: Prepared training images for the BatchNorm statistics, (N, C, H, W).
+        images: Prepared validation images, (M, C, H, W).
+        labels: Labels of these, (M,), int64.
+        task: What subnets are judged by; its score stands under ``accuracy`` whatever its own name.
     """
 
     supernet: Supernet
     calibration: Tensor
     images: Tensor
     labels: Tensor
+    task: Task = CLASSIFICATION
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         network = recalibrate(self.supernet.subnet(arch), self.calibration)
-        return {"accuracy": accuracy(network, self.images, self.labels)}
+        return {"accuracy": score(network, self.images, self.labels, self.task)}
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything large, as arrays that workers on one machine map without a copy."""
@@ -46,8 +49,10 @@ class SubnetEvaluator:
         return flat | {name: tensor.cpu().numpy() for name, tensor in data.items()}
 
     def fingerprint(self) -> str:
-        """What the scores follow from, as text: space, weights, calibration and validation images."""
+        """What the scores follow from, as text: space, task, weights, calibration and validation images."""
         digest = hashlib.sha256(self.supernet.space.fingerprint.encode())
+        if self.task != CLASSIFICATION:  # which nothing was said of before there were others
+            digest.update(repr(self.task).encode())
         for name, array in sorted(self.arrays().items()):
             digest.update(f"{name} {array.shape} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -61,11 +66,15 @@ def evaluator_of(supernet: Supernet, data: RunData) -> SubnetEvaluator:
         calibration=data.calibration.to(supernet.device),
         images=data.images(data.splits.val).to(supernet.device),
         labels=data.splits.val.labels.to(supernet.device),
+        task=data.task,
     )
 
 
 def worker_evaluator(
-    space: SearchSpace, index: dict[str, Entry], arrays: dict[str, NDArray[np.generic]]
+    space: SearchSpace,
+    index: dict[str, Entry],
+    arrays: dict[str, NDArray[np.generic]],
+    task: Task = CLASSIFICATION,
 ) -> SubnetEvaluator:
     """The same evaluator in a worker, over arrays that are shared and only read."""
     torch.set_num_threads(1)  # the workers share the cores among themselves
@@ -73,7 +82,7 @@ def worker_evaluator(
     flat = {
         name.removeprefix("flat/"): tensors.pop(name) for name in list(tensors) if name.startswith("flat/")
     }
-    return SubnetEvaluator(supernet=Supernet.reading(space, index, flat), **tensors)
+    return SubnetEvaluator(supernet=Supernet.reading(space, index, flat), task=task, **tensors)
 
 
 def readonly(array: NDArray[np.generic]) -> Tensor:

@@ -43,12 +43,12 @@ class Auditing:
     """What an audit works with.
 
     Attributes:
-        space: of the supernet.
-        data: trained on, and judged on its test images.
-        recipe: of the run.
-        device: where networks are trained.
-        run: the run's folder; ``audit/`` is written there.
-        console: where it speaks.
+        space: Space of the supernet.
+        data: Data of the run; networks are judged on its test images.
+        recipe: Recipe of the run.
+        device: Device to train on.
+        run: Folder of the run; ``audit/`` is written there.
+        console: Console of the run.
     """
 
     space: SearchSpace
@@ -66,7 +66,7 @@ class Auditing:
 
     @property
     def folder(self) -> Path:
-        """Where the audit writes."""
+        """The folder that the audit writes into."""
         return self.run / "audit"
 
     @property
@@ -144,8 +144,11 @@ def _plan(work: Auditing) -> AuditPlan:
     return AuditPlan(
         alone=replace(alone, epochs=recipe.audit.epochs or alone.epochs),
         further=finetune_settings(recipe, recipe.audit.finetune_epochs),
+        teacher_weight=recipe.compress.recovery.teacher_weight,
+        temperature=recipe.compress.recovery.temperature,
         prepare=work.data.prepare,
         mix=mix_of(recipe.train, len(work.data.classes)),
+        task=work.data.task,
         seed=work.seed,
         checkpoints=work.folder.resolve() / "checkpoints",
     )

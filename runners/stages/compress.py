@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.candidate import Candidate, Context, Retraining, Step
@@ -25,15 +25,18 @@ from runners.console import Console
 from runners.data.prepared import RunData
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
-from runners.stages.train import mix_of, train_settings
-from runners.training.finetuning import FinetuneSettings, finetune
+from runners.stages.train import train_settings, training_data
+from runners.training.finetuning import Taught, digest, finetune
+from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
+from runners.training.watch import Watch
 from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5
 _LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
+_UNDER_WAY = "checkpoints"  # of fine-tunings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,7 @@ def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> lis
                 replace(context, retrain=_retraining(work, entry, on_step)),
                 folder=work.folder / entry.name,
                 log=work.folder / "steps.jsonl",
-                progress=lambda record: _tell(work.console, record),
+                progress=lambda record: _recorded(work, record),
             )
             found.append(candidate)
         return found
@@ -191,13 +194,11 @@ def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, in
         trained = train_alone(
             work.supernet.space,
             entry.arch,
-            *work.data.training_tensors(work.device),
-            work.data.prepare,
+            training_data(work.data, recipe.train, work.device),
             replace(settings, epochs=epochs or settings.epochs),
             seed=seed,
             checkpoint=checkpoint,
-            on_step=on_step,
-            mix=mix_of(recipe.train, len(work.data.classes)),
+            watch=Watch(step=on_step),
         )
         network = recalibrate(trained.extract(entry.arch).cpu(), work.data.calibration)
         checkpoint.unlink(missing_ok=True)
@@ -209,18 +210,23 @@ def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, in
 def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
     recipe, data = work.recipe.compress, work.data
     labels = data.splits.val.labels.numpy()
-    teacher = calibrated(work.supernet, data, work.supernet.space.largest()).to(work.device)
+    taught = Taught(
+        teacher=calibrated(work.supernet, data, work.supernet.space.largest()).to(work.device),
+        teacher_weight=recipe.recovery.teacher_weight,
+        temperature=recipe.recovery.temperature,
+    )
     seed = work.recipe.seed if recipe.seed is None else recipe.seed
 
     def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        settings = finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs)
         tuned = finetune(
             network.to(work.device),
-            teacher,
-            *data.training_tensors(work.device),
-            data.prepare,
-            finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs),
+            training_data(data, work.recipe.train, work.device),
+            settings,
+            rule=taught,
             seed=seed,
-            on_step=on_step,
+            checkpoint=work.folder / _UNDER_WAY / f"{digest(network, settings, seed)}.safetensors",
+            watch=Watch(step=on_step),
         )
         return tuned.cpu()
 
@@ -228,7 +234,7 @@ def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
         target=work.target,
         example=data.example,
         images=data.images(data.splits.val).numpy(),
-        score=lambda outputs: float((outputs.argmax(axis=1) == labels).mean()),
+        score=lambda outputs: data.score(outputs, labels),
         calibration=data.training_images(recipe.calibration_images).numpy(),
         finetune=finetuned,
         loss=_loss(data, seed),
@@ -247,24 +253,28 @@ def _loss(data: RunData, seed: int) -> Loss:
     images, labels = data.prepare(train.images[drawn], None), train.labels[drawn]
 
     def loss(network: nn.Module) -> Tensor:
-        return F.cross_entropy(network(images), labels)
+        return data.task.loss(network(images), labels)
 
     return loss
 
 
-def finetune_settings(recipe: Recipe, epochs: int) -> FinetuneSettings:
-    """How networks are trained further, from the recipe; ``epochs`` passes over the training images."""
-    return FinetuneSettings(
+def finetune_settings(recipe: Recipe, epochs: int) -> TrainSettings:
+    """How networks are trained further, from the recipe; ``epochs`` passes over the training images.
+
+    As the supernet was, but labels are not smoothed, which is what the teacher's outputs are there for.
+    """
+    return replace(
+        train_settings(recipe.train),
         epochs=epochs,
-        batch_size=recipe.train.batch_size,
         learning_rate=recipe.compress.recovery.learning_rate,
-        weight_decay=recipe.train.weight_decay,
-        teacher_weight=recipe.compress.recovery.teacher_weight,
-        temperature=recipe.compress.recovery.temperature,
-        gradient_clip=recipe.train.gradient_clip,
+        warmup_epochs=0.5,
+        label_smoothing=0.0,
+        distillation="kl",
     )
 
 
-def _tell(console: Console, record: StepRecord) -> None:
+def _recorded(work: Compressing, record: StepRecord) -> None:
+    """A step is over: what its trainings would have gone on from is of no more use."""
+    shutil.rmtree(work.folder / _UNDER_WAY, ignore_errors=True)
     outcome = "kept" if record.kept else "undone"
-    console.say(f"{record.network}, {record.step}: {outcome}; {record.reason} ({record.seconds:.0f} s)")
+    work.console.say(f"{record.network}, {record.step}: {outcome}; {record.reason} ({record.seconds:.0f} s)")

@@ -81,7 +81,7 @@ def export_files(work: Exporting) -> None:
     reference = Reference(
         name="largest",
         latency_ms=timings[-1].median_ms,
-        exported_test=verify(largest_file, largest, test).accuracy_file,
+        exported_test=verify(largest_file, largest, test, score=data.score).accuracy_file,
         size_bytes=largest_file.stat().st_size,
         speedup=1.0,
     )
@@ -92,6 +92,7 @@ def export_files(work: Exporting) -> None:
             candidate.file,
             candidate.network,
             test,
+            score=data.score,
             max_difference=None if int8 else _MAX_FLOAT_DIFFERENCE,
         )
         card = _card(work, entry, candidate, timing, checked, reference)
@@ -164,7 +165,7 @@ def _card(
         classes=data.classes,
         preprocessing=data.splits.preprocessing,
         accuracy=CardAccuracy(
-            validation=verify(candidate.file, candidate.network, validation).accuracy_file,
+            validation=verify(candidate.file, candidate.network, validation, score=data.score).accuracy_file,
             float_test=checked.accuracy_network,
             exported_test=checked.accuracy_file,
             test_images=checked.images,

@@ -211,7 +211,7 @@ def _pool(space: SearchSpace, evaluator: SubnetEvaluator, recipe: Search) -> Poo
     if recipe.workers == 1 and not recipe.ray_address:
         return SerialPool(evaluator)
     return RayPool(
-        partial(worker_evaluator, space, evaluator.supernet.index),
+        partial(worker_evaluator, space, evaluator.supernet.index, task=evaluator.task),
         evaluator.arrays(),
         workers=recipe.workers,
         address=recipe.ray_address or None,

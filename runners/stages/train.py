@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.rules import rule
-from nas.rules.moment import Rule, Size
+from nas.rules.moment import Rule
 from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
 from results.numbers import count as in_units
@@ -23,12 +22,14 @@ from runners.console import Bar, Console
 from runners.data.prepared import RunData
 from runners.recipe.schema import Train
 from runners.scoring.subnets import SubnetEvaluator, evaluator_of
-from runners.training.batches import Prepare
-from runners.training.loop import DivergedError, EpochSummary, TrainSettings, train_supernet
+from runners.training.batches import TrainingData
+from runners.training.loop import DivergedError
 from runners.training.mixing import Mix
 from runners.training.processes import training_processes
-from runners.training.ranks import Ranks
 from runners.training.resolutions import check_input, check_outputs, check_resolutions
+from runners.training.settings import TrainSettings
+from runners.training.supernet import SupernetTraining
+from runners.training.watch import EpochSummary, Watch
 from search_spaces.space import Arch, SearchSpace
 
 SUPERNET = "supernet.safetensors"
@@ -52,10 +53,10 @@ def train(
         space: whose networks share the weights.
         data: what they are trained and watched on.
         settings: the recipe's section.
-        seed: of first values, data order, augmentation and sampling.
-        device: where training runs.
+        seed: seed of first values, data order, augmentation and sampling.
+        device: device to train on.
         folder: ``train/`` of the run.
-        console: where it speaks.
+        console: console of the run.
 
     Raises:
         DivergedError: the loss is not finite, or a watched subnet cannot be scored.
@@ -67,15 +68,15 @@ def train(
         f"on {device}, rule {settings.rule}"
     )
     costs = AnalyticCosts(space)
-    work = partial(
-        _train,
+    work = SupernetTraining(
         space=space,
-        prepare=data.prepare,
         rule=_rule(settings, space),
         settings=train_settings(settings),
         seed=seed,
-        size=macs_of(costs, seed=seed) if settings.sampling == "size" else None,
+        prepare=data.prepare,
         mix=mix_of(settings, len(data.classes)),
+        task=data.task,
+        size=macs_of(costs, seed=seed) if settings.sampling == "size" else None,
     )
     images, labels = data.training_tensors(device)
     checkpoint = folder / "checkpoint.safetensors"
@@ -93,7 +94,8 @@ def train(
     ):
         watch = _Watch(space, data, costs, seed=seed, folder=folder, console=console, bar=bar)
         try:
-            trained = work(images, labels, device, ranks, checkpoint, watch.step, watch.epoch)
+            followed = Watch(step=watch.step, epoch=watch.epoch)
+            trained = work(images, labels, checkpoint, ranks=ranks, watch=followed)
         except DivergedError as error:
             slower = f"--set train.learning_rate={settings.learning_rate / 3:.2g}"
             raise DivergedError(f"{error}, say: quarry train --out {folder.parent} {slower}") from error
@@ -110,7 +112,7 @@ def check_training(space: SearchSpace, data: RunData, settings: Train) -> None:
         ValueError: the space does not take the data, or a rule or resolution it can be trained with.
     """
     check_input(space, data.input_shape)
-    check_outputs(space, data.input_shape, len(data.classes))
+    check_outputs(space, data.input_shape, len(data.classes), data.task)
     _rule(settings, space)
 
 
@@ -124,54 +126,21 @@ def _many(count: int) -> str:
     return f"{count:,}" if count < 10**6 else f"{count:.2g}"
 
 
-def _train(
-    images: Tensor,
-    labels: Tensor,
-    device: torch.device,
-    ranks: Ranks,
-    checkpoint: Path,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
-    on_epoch: Callable[[EpochSummary, Supernet], None] = lambda summary, supernet: None,
-    *,
-    space: SearchSpace,
-    prepare: Prepare,
-    rule: Rule,
-    settings: TrainSettings,
-    seed: int,
-    size: Size | None,
-    mix: Mix | None,
-) -> Supernet:
-    """The training of this process; every process of a data-parallel one runs the same."""
-    return train_supernet(
-        Supernet(space, seed=seed, device=device),
-        images,
-        labels,
-        prepare,
-        rule,
-        settings,
-        seed=seed,
-        checkpoint=checkpoint,
-        on_step=on_step,
-        on_epoch=on_epoch,
-        size=size,
-        mix=mix,
-        ranks=ranks,
-    )
-
-
 def train_settings(recipe: Train) -> TrainSettings:
     """How the loop trains, from the recipe's section."""
-    return TrainSettings(
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        warmup_epochs=recipe.warmup_epochs,
-        label_smoothing=recipe.label_smoothing,
-        gradient_clip=recipe.gradient_clip,
-        average_decay=recipe.average_decay,
-        precision=recipe.precision,
-        distillation=recipe.distillation,
+    names = {one.name for one in fields(TrainSettings)} & set(Train.model_fields)
+    return TrainSettings(**recipe.model_dump(include=names))
+
+
+def training_data(data: RunData, recipe: Train, device: torch.device) -> TrainingData:
+    """What networks of a run are trained on, on a device."""
+    images, labels = data.training_tensors(device)
+    return TrainingData(
+        images=images,
+        labels=labels,
+        prepare=data.prepare,
+        mix=mix_of(recipe, len(data.classes)),
+        task=data.task,
     )
 
 
@@ -245,7 +214,7 @@ class _Watch:
         except ValueError as error:
             raise DivergedError(
                 f"after epoch {summary.epoch + 1} the {_called(name, self._macs[name])} cannot be scored: "
-                f"{error}. Its arch is {self._archs[name]}; lower train.learning_rate or train.gradient_clip "
+                f"{error}. Its arch is {self._archs[name]}; lower its learning rate or gradient_clip "
                 "and train again"
             ) from error
 
@@ -270,8 +239,8 @@ def bigger_is_worse(
 
     Args:
         watched: accuracies by name.
-        macs: of the same subnets.
-        n_images: on which the accuracies were measured.
+        macs: MACs of the same subnets.
+        n_images: number of images that the accuracies were measured on.
     """
     alarms = []
     for name, accuracy in watched.items():

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from runners.tasks import CLASSIFICATION, Task
 from runners.training.mixing import Mix
 
 Prepare = Callable[[Tensor, torch.Generator | None], Tensor]
 """``prepare(images, generator)`` makes stored images (N, C, H, W) into network input.
 
 With a generator it augments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What is learned: images, what is known of them, and what is made of both.
+
+    Attributes:
+        images: Images as stored, (N, C, H, W), on any device.
+        labels: Labels, (N,), int64.
+        prepare: Makes stored images into network input.
+        mix: Mixes the images of a batch; None leaves them.
+        task: What the networks are trained for.
+
+    Raises:
+        ValueError: another number of labels than images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    prepare: Prepare
+    mix: Mix | None = None
+    task: Task = CLASSIFICATION
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"{len(self.images)} images came with {len(self.labels)} labels")
 
 
 def generator(*key: int) -> torch.Generator:
@@ -28,33 +56,24 @@ def batches_per_epoch(n_images: int, batch_size: int) -> int:
 
 
 def batches(
-    images: Tensor,
-    labels: Tensor,
-    prepare: Prepare,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    start: int = 0,
-    mix: Mix | None = None,
+    data: TrainingData, *, batch_size: int, seed: int, epoch: int, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The prepared batches of one epoch in its order, from batch ``start`` on.
 
     Args:
-        images: (N, C, H, W) as stored.
-        labels: (N,), int64.
-        prepare: see ``Prepare``; called with a generator of its own for each batch.
-        batch_size: images a batch.
-        seed: of the training.
-        epoch: counted from 0.
+        data: images and labels; ``prepare`` and ``mix`` are called with a generator of their own for each
+            batch. The labels of mixed images come as probabilities, (N, classes).
+        batch_size: images in a batch.
+        seed: seed of the training.
+        epoch: number of the epoch, counted from 0.
         start: batches to pass over, when an interrupted epoch goes on.
-        mix: mixes prepared images; their labels then come as probabilities, (N, classes).
     """
+    images, labels, mix = data.images, data.labels, data.mix
     order = torch.randperm(len(images), generator=generator(seed, epoch))
     for index in range(start, batches_per_epoch(len(images), batch_size)):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         chosen = chosen.to(images.device)
-        batch, target = prepare(images[chosen], generator(seed, epoch, index)), labels[chosen]
+        batch, target = data.prepare(images[chosen], generator(seed, epoch, index)), labels[chosen]
         yield mix(batch, target, np.random.default_rng([seed, epoch, index])) if mix else (batch, target)
 
 

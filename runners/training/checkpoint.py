@@ -1,4 +1,4 @@
-"""Everything a supernet training goes on from, in one safetensors file.
+"""Everything a training goes on from, in one safetensors file.
 
 Data order and sampling are derived from (seed, step), so weights, averages, optimizer moments, the history of
 passes and the step are all there is to keep: the continued run equals the uninterrupted one.
@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nas.rules.moment import History
-from nas.supernet.supernet import Supernet
 from results.files import replace_atomic
+from runners.training.trainable import Trainable
 
 _FORMAT = "quarry-training-2"
 
@@ -28,9 +29,9 @@ class Progress:
     """How far a training is.
 
     Attributes:
-        step: steps done.
-        loss_sum: of the losses of the current epoch so far.
-        seconds: spent in the current epoch so far.
+        step: Steps done.
+        loss_sum: Sum of the losses of the current epoch so far.
+        seconds: Time spent in the current epoch so far.
     """
 
     step: int = 0
@@ -40,39 +41,52 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """What changes while a supernet is trained.
+    """What changes while something is trained.
 
     Attributes:
-        supernet: its weights.
-        optimizer: its moments.
-        average: exponential moving average of the flat weights, by group; empty when none is kept.
-        progress: how far it is.
-        history: of the last passes, for rules that learn from it.
+        trainable: Holder of the weights.
+        optimizer: Holder of the moments.
+        average: Exponential moving average of the weights, by name; empty when none is kept.
+        names: Names of the weights when the training began.
+        progress: How far the training is.
+        history: Record of the last passes, for rules that learn from it.
     """
 
-    supernet: Supernet
+    trainable: Trainable[Any]
     optimizer: torch.optim.Optimizer
     average: dict[str, Tensor]
+    names: frozenset[str]
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
-    """Writes the state, atomically."""
-    names = {id(parameter): name for name, parameter in state.supernet.parameters.items()}
-    tensors = {f"flat/{group}": tensor.cpu() for group, tensor in state.supernet.flat.items()}
-    tensors |= {f"average/{group}": tensor.cpu() for group, tensor in state.average.items()}
+    """Writes the state, atomically.
+
+    A network that makes buffers while it runs (NNI's simulated rounding does) cannot be put back: nothing is
+    written for it, and its training is repeated from the start.
+    """
+    trainable, weights = state.trainable, state.trainable.weights()
+    if state.names != set(weights):
+        return
+    names = {id(parameter): name for name, parameter in trainable.parameters.items()}
+    tensors = {f"flat/{name}": _stored(tensor) for name, tensor in weights.items()}
+    tensors |= {f"average/{name}": _stored(tensor) for name, tensor in state.average.items()}
     for parameter, moments in state.optimizer.state.items():
         for key, value in moments.items():
-            tensors[f"optimizer/{key}/{names[id(parameter)]}"] = torch.as_tensor(value).cpu().contiguous()
+            tensors[f"optimizer/{key}/{names[id(parameter)]}"] = _stored(torch.as_tensor(value))
     for part in fields(History):
         tensors[f"history/{part.name}"] = torch.from_numpy(getattr(state.history, part.name).copy())
     metadata = {
         "format": _FORMAT,
-        "fingerprint": state.supernet.space.fingerprint,
+        "fingerprint": trainable.space.fingerprint,
         "progress": json.dumps(asdict(state.progress)),
     }
     replace_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
@@ -90,7 +104,7 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         raise ValueError(
             f"the checkpoint {path} is damaged ({error}); delete it to start the training again"
         ) from error
-    if metadata.get("format") != _FORMAT or metadata.get("fingerprint") != state.supernet.space.fingerprint:
+    if metadata.get("format") != _FORMAT or metadata.get("fingerprint") != state.trainable.space.fingerprint:
         raise ValueError(
             f"the checkpoint {path} belongs to another search space or version; use another --out, "
             f"or delete it to start the training again"
@@ -101,27 +115,33 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
             f"average_decay: something was changed since. Use another --out, or delete it to start the "
             f"training again"
         )
-    with torch.no_grad():
-        for group, tensor in state.supernet.flat.items():
-            tensor.copy_(tensors[f"flat/{group}"])
-        for group, tensor in state.average.items():
-            tensor.copy_(tensors[f"average/{group}"])
-    for key, value in tensors.items():
-        if key.startswith("optimizer/"):
-            _, moment, name = key.split("/", 2)
-            parameter = state.supernet.parameters[name]
-            # Fused optimizers keep their step count on the parameter's device.
-            state.optimizer.state[parameter][moment] = value.to(parameter.device)
+    _restore(state, tensors)
     parts = {part.name: tensors[f"history/{part.name}"].numpy() for part in fields(History)}
     state.history = History(**parts)
     state.progress = Progress(**json.loads(metadata["progress"]))
 
 
+@torch.no_grad()
+def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+    """Weights, averages and moments as they were saved."""
+    for name, tensor in state.trainable.weights().items():
+        tensor.copy_(tensors[f"flat/{name}"])
+    for name, tensor in state.average.items():
+        tensor.copy_(tensors[f"average/{name}"])
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, moment, name = key.split("/", 2)
+            parameter = state.trainable.parameters[name]
+            # Fused optimizers keep their step count on the parameter's device, and moments laid out as it is.
+            own = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+            state.optimizer.state[parameter][moment] = own.to(parameter.device).copy_(value)
+
+
 def _fits(tensors: Mapping[str, Tensor], state: TrainingState) -> bool:
     """Whether weights, average and moments have the shapes that the state has; a user's code may change."""
-    wanted = {f"flat/{group}": tensor.shape for group, tensor in state.supernet.flat.items()}
-    wanted |= {f"average/{group}": tensor.shape for group, tensor in state.average.items()}
-    known = {name: parameter.shape for name, parameter in state.supernet.parameters.items()}
+    wanted = {f"flat/{name}": tensor.shape for name, tensor in state.trainable.weights().items()}
+    wanted |= {f"average/{name}": tensor.shape for name, tensor in state.average.items()}
+    known = {name: parameter.shape for name, parameter in state.trainable.parameters.items()}
     wanted |= {
         key: known.get(key.split("/", 2)[2], torch.Size([-1]))
         for key in tensors

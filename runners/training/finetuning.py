@@ -1,111 +1,93 @@
-"""Training one plain network further, on labels and on a teacher's outputs."""
+"""Training one plain network further, on labels and on the outputs of a teacher from outside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from nas.distillation import distillation_loss
-from runners.training.batches import Prepare, batches, batches_per_epoch, channels_last, generator
-from runners.training.schedule import warmup_cosine
+from nas.rules.moment import Moment, Pass
+from runners.training.batches import TrainingData
+from runners.training.loop import DivergedError, train
+from runners.training.settings import TrainSettings
+from runners.training.trainable import OneNetwork
+from runners.training.watch import SILENT, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneSettings:
-    """How a network is trained further.
+class Taught:
+    """The training rule of a network with a teacher: one pass in each step.
+
+    "Distilling the Knowledge in a Neural Network" (Hinton et al., 2015), section 2.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: peak, of AdamW.
-        weight_decay: of matrices and kernels.
-        teacher_weight: share of the loss on the teacher's outputs; the rest is on labels.
-        temperature: softens both outputs where the teacher is compared with.
-        gradient_clip: largest norm of the gradient.
+        teacher: Network in eval mode, on the device of the student; None leaves the labels alone.
+        teacher_weight: Share of the loss on the teacher's outputs, in [0, 1]; labels have the rest.
+        temperature: Divisor of both outputs where the teacher's are compared with.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    teacher_weight: float
-    temperature: float
-    gradient_clip: float
+    teacher: nn.Module | None
+    teacher_weight: float = 0.7
+    temperature: float = 2.0
+
+    def __call__(self, moment: Moment) -> list[Pass]:
+        """The network's one pass."""
+        return [
+            Pass(
+                arch=moment.space.smallest(),  # the only one
+                teacher=self.teacher,
+                teacher_weight=self.teacher_weight,
+                temperature=self.temperature,
+            )
+        ]
+
+
+def digest(network: nn.Module, settings: TrainSettings, seed: int) -> str:
+    """What tells a training that begins with these weights from others."""
+    found = hashlib.sha256(f"{settings} {seed}".encode())
+    for name, tensor in network.state_dict().items():
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def finetune(
     network: nn.Module,
-    teacher: nn.Module | None,
-    images: Tensor,
-    labels: Tensor,
-    prepare: Prepare,
-    settings: FinetuneSettings,
+    data: TrainingData,
+    settings: TrainSettings,
     *,
+    rule: Taught,
     seed: int,
-    on_step: Callable[[int, int], None],
+    checkpoint: Path | None = None,
+    watch: Watch = SILENT,
 ) -> nn.Module:
-    """Trains a network in place and returns it in eval mode.
+    """Trains a network in place, going on from the checkpoint if there is one, and returns it in eval mode.
 
     Args:
         network: plain module on the device to train on; ends there with its trained weights.
-        teacher: in eval mode, on the same device; None trains on labels alone.
-        images: (N, C, H, W) as stored.
-        labels: (N,), int64.
-        prepare: makes stored images into network input.
-        settings: see there.
-        seed: of data order and augmentation.
-        on_step: called with (steps done, steps in all).
+        data: what it is trained on, and for which task.
+        settings: how it is trained.
+        rule: who teaches it.
+        seed: seed of data order and augmentation.
+        checkpoint: file to go on from and to write; None keeps nothing.
+        watch: who follows the training.
 
     Raises:
-        ValueError: the loss is not finite.
+        DivergedError: a loss or the gradient is not finite.
+        ValueError: the checkpoint is damaged or another network's.
     """
-    device = next(network.parameters()).device
-    optimizer = _optimizer(network, settings.weight_decay)
-    per_epoch = batches_per_epoch(len(images), settings.batch_size)
-    total, step = per_epoch * settings.epochs, 0
-    network.train()
-    for epoch in range(settings.epochs):
-        for batch, target in batches(
-            images, labels, prepare, batch_size=settings.batch_size, seed=seed, epoch=epoch
-        ):
-            rate = settings.learning_rate * warmup_cosine(step, total=total, warmup=per_epoch // 2)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            with torch.random.fork_rng(devices=[]):  # dropout follows from the seed too
-                torch.manual_seed(generator(seed, step).initial_seed())
-                loss = _loss(network, teacher, channels_last(batch.to(device)), target.to(device), settings)
-            if not torch.isfinite(loss):
-                raise ValueError(
-                    f"fine-tuning: the loss is {loss.item()} at step {step}; lower its learning rate"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
-            optimizer.step()
-            step += 1
-            on_step(step, total)
+    try:
+        train(
+            OneNetwork(network),
+            data,
+            settings,
+            rule=rule,
+            seed=seed,
+            checkpoint=checkpoint,
+            watch=watch,
+        )
+    except DivergedError as error:
+        raise DivergedError(f"fine-tuning: {error}") from error
     return network.eval()
-
-
-def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-    matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
-    others = [p for p in network.parameters() if sum(size > 1 for size in p.shape) <= 1]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, fused=True)
-
-
-def _loss(
-    network: nn.Module, teacher: nn.Module | None, batch: Tensor, target: Tensor, settings: FinetuneSettings
-) -> Tensor:
-    logits = network(batch)
-    if teacher is None:
-        return F.cross_entropy(logits, target)
-    with torch.no_grad():
-        wanted = teacher(batch)
-    return distillation_loss(
-        logits, wanted, target, temperature=settings.temperature, teacher_weight=settings.teacher_weight
-    )

@@ -1,113 +1,67 @@
-"""The training loop of a supernet. Which subnets run in a step is the rule's business (``nas.rules``)."""
+"""The training loop of supernets and of single networks.
+
+Which subnets run in a step is the rule's business (``nas.rules``), what is trained the trainable's, and what
+for the task's (``runners.tasks``).
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nas.rules.moment import History, Moment, Pass, Rule, Size
-from nas.supernet.supernet import Supernet
-from runners.training.batches import Prepare, batches, batches_per_epoch, channels_last, generator
-from runners.training.checkpoint import Progress, TrainingState, load_checkpoint, save_checkpoint
-from runners.training.mixing import Mix
+from nas.rules.moment import History, Moment, Pass, Rule
+from runners.training.batches import TrainingData, batches, batches_per_epoch, channels_last, generator
+from runners.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from runners.training.passes import run_passes
 from runners.training.ranks import ALONE, Ranks
 from runners.training.schedule import warmup_cosine
-from runners.training.step import run_passes
+from runners.training.settings import TrainSettings
+from runners.training.trainable import Trainable
+from runners.training.watch import SILENT, EpochSummary, Watch
 
 _REMEMBERED = 2048  # passes: what rules that learn from the history look back on
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
-    """How a supernet is trained.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: peak, of AdamW.
-        weight_decay: of matrices and kernels; biases, norms and scales take none.
-        warmup_epochs: of the linear rise to the peak; at most half of the training.
-        label_smoothing: of the losses on labels.
-        distillation: of the losses on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
-        gradient_clip: largest norm of the whole gradient.
-        average_decay: of the moving average of the weights; 0 keeps none.
-        precision: ``fp32`` or ``bf16`` (autocast).
-        checkpoint_seconds: between checkpoints within an epoch.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup_epochs: float
-    label_smoothing: float
-    gradient_clip: float
-    average_decay: float
-    distillation: str = "kl"
-    precision: str = "fp32"
-    checkpoint_seconds: float = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochSummary:
-    """What one epoch did: the mean loss on labels, and the time of its steps, data included."""
-
-    epoch: int
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    images_per_second: float
+M = TypeVar("M")
 
 
 class DivergedError(ValueError):
     """The loss or the gradient became infinite or NaN."""
 
 
-def train_supernet(
-    supernet: Supernet,
-    images: Tensor,
-    labels: Tensor,
-    prepare: Prepare,
-    rule: Rule,
+def train(
+    trainable: Trainable[M],
+    data: TrainingData,
     settings: TrainSettings,
     *,
+    rule: Rule,
     seed: int,
-    checkpoint: Path,
-    on_step: Callable[[int, int], None],
-    on_epoch: Callable[[EpochSummary, Supernet], None],
-    size: Size | None = None,
-    mix: Mix | None = None,
+    checkpoint: Path | None = None,
+    watch: Watch = SILENT,
     ranks: Ranks = ALONE,
-) -> Supernet:
-    """Trains a supernet, going on from the checkpoint if there is one.
+) -> M:
+    """Trains a supernet or a network, going on from the checkpoint if there is one.
 
     Args:
-        supernet: trained in place.
-        images: (N, C, H, W) as stored, on any device.
-        labels: (N,), int64.
-        prepare: makes stored images into network input.
-        rule: which subnets run in a step.
-        settings: see there.
-        seed: of data order, augmentation and sampling.
-        checkpoint: file to go on from and to write; left in place at the end.
-        on_step: called with (steps done, steps in all).
-        on_epoch: called after each epoch with its summary and the supernet to be judged (the average, where
-            one is kept), before the checkpoint that counts the epoch as done.
-        size: how big archs are, for rules that draw by size; None lets them draw every choice uniformly.
-        mix: mixes the images of a batch; None leaves them.
+        trainable: what is trained, in place.
+        data: what it is trained on, and for which task.
+        settings: how it is trained.
+        rule: training rule, which says what networks run in a step and what each learns from.
+        seed: seed of data order, augmentation and sampling.
+        checkpoint: file to go on from and to write, left in place at the end; None keeps nothing.
+        watch: who follows the training.
         ranks: the place of this process among those that train together; all give the same arguments, and
             only rank 0 writes the checkpoint.
 
     Returns:
-        The supernet to use: the averaged weights where an average is kept.
+        The model to use: with the averaged weights where an average is kept.
 
     Raises:
         DivergedError: a loss or the gradient is not finite; names the step, the arch of the loss and the
@@ -117,59 +71,37 @@ def train_supernet(
     """
     course = _Course(
         rule=rule,
+        data=data,
         settings=settings,
         seed=seed,
-        size=size,
         checkpoint=checkpoint,
         ranks=ranks,
-        per_epoch=batches_per_epoch(len(images), settings.batch_size),
-        images=min(len(images), settings.batch_size),
+        per_epoch=batches_per_epoch(len(data.images), settings.batch_size),
     )
-    state = _start(supernet, settings)
-    if checkpoint.exists():
+    state = _start(trainable, settings)
+    if checkpoint and checkpoint.exists():
         load_checkpoint(checkpoint, state)
-    last_saved = time.monotonic()
     for epoch in range(state.progress.step // course.per_epoch, settings.epochs):
-        began = time.monotonic()
-        for batch, target in batches(
-            images,
-            labels,
-            prepare,
-            batch_size=settings.batch_size,
-            seed=seed,
-            epoch=epoch,
-            start=state.progress.step - epoch * course.per_epoch,
-            mix=mix,
-        ):
-            _step(course, state, batch, target)
-            state.progress.seconds += time.monotonic() - began
-            on_step(state.progress.step, course.total)
-            # The last step of an epoch is saved below, once the epoch has been judged.
-            due = time.monotonic() - last_saved > settings.checkpoint_seconds
-            if due and state.progress.step % course.per_epoch and ranks.rank == 0:
-                save_checkpoint(checkpoint, state)
-                last_saved = time.monotonic()
-            began = time.monotonic()
-        on_epoch(_summary(course, state.progress), _judged(state))
+        _epoch(course, state, epoch, watch)
+        if watch.epoch:
+            judged = trainable.averaged(state.average) if state.average else trainable.model
+            watch.epoch(_summary(course, state), judged)
         state.progress.loss_sum = state.progress.seconds = 0.0
-        if ranks.rank == 0:
-            save_checkpoint(checkpoint, state)
-        last_saved = time.monotonic()
-    return _judged(state)
+        course.save(state)
+    return trainable.finished(state.average) if state.average else trainable.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """What stays the same over a training; ``images`` are those of a step."""
+    """What stays the same over a training."""
 
     rule: Rule
+    data: TrainingData
     settings: TrainSettings
     seed: int
-    size: Size | None
-    checkpoint: Path
+    checkpoint: Path | None
     ranks: Ranks
     per_epoch: int
-    images: int
 
     @property
     def total(self) -> int:
@@ -179,23 +111,44 @@ class _Course:
         warmup = min(round(self.settings.warmup_epochs * self.per_epoch), self.total // 2)
         return self.settings.learning_rate * warmup_cosine(step, total=self.total, warmup=warmup)
 
-
-def _start(supernet: Supernet, settings: TrainSettings) -> TrainingState:
-    optimizer = torch.optim.AdamW(supernet.optimizer_groups(settings.weight_decay), fused=True)
-    average = {}
-    if settings.average_decay:
-        average = {group: flat.clone() for group, flat in supernet.flat.items()}
-    return TrainingState(supernet=supernet, optimizer=optimizer, average=average, progress=Progress())
+    def save(self, state: TrainingState) -> None:
+        if self.checkpoint and self.ranks.rank == 0:
+            save_checkpoint(self.checkpoint, state)
 
 
-def _judged(state: TrainingState) -> Supernet:
-    if not state.average:
-        return state.supernet
-    return Supernet.reading(state.supernet.space, state.supernet.index, state.average)
+def _start(trainable: Trainable[Any], settings: TrainSettings) -> TrainingState:
+    optimizer = torch.optim.AdamW(trainable.optimizer_groups(settings.weight_decay), fused=True)
+    weights, average = trainable.weights(), {}
+    if settings.average_decay:  # of counters there is none
+        average = {name: one.detach().clone() for name, one in weights.items() if one.is_floating_point()}
+    return TrainingState(trainable=trainable, optimizer=optimizer, average=average, names=frozenset(weights))
 
 
-def _summary(course: _Course, progress: Progress) -> EpochSummary:
-    images = course.per_epoch * course.images
+def _epoch(course: _Course, state: TrainingState, epoch: int, watch: Watch) -> None:
+    """The steps of an epoch that are still to do, with checkpoints on the way."""
+    progress, settings = state.progress, course.settings
+    saved = began = time.monotonic()
+    for batch, target in batches(
+        course.data,
+        batch_size=settings.batch_size,
+        seed=course.seed,
+        epoch=epoch,
+        start=progress.step - epoch * course.per_epoch,
+    ):
+        _step(course, state, batch, target)
+        progress.seconds += time.monotonic() - began
+        if watch.step:
+            watch.step(progress.step, course.total)
+        # The last step of an epoch is saved once the epoch has been judged.
+        if progress.step % course.per_epoch and time.monotonic() - saved > settings.checkpoint_s:
+            course.save(state)
+            saved = time.monotonic()
+        began = time.monotonic()
+
+
+def _summary(course: _Course, state: TrainingState) -> EpochSummary:
+    progress = state.progress
+    images = course.per_epoch * min(len(course.data.images), course.settings.batch_size)
     return EpochSummary(
         epoch=progress.step // course.per_epoch - 1,
         step=progress.step,
@@ -208,17 +161,17 @@ def _summary(course: _Course, progress: Progress) -> EpochSummary:
 
 def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) -> None:
     """One step: what the rule says now, its gradients summed, one update of the weights and their average."""
-    progress, supernet = state.progress, state.supernet
+    progress, trainable = state.progress, state.trainable
     moment = Moment(
-        space=supernet.space,
+        space=trainable.space,
         rng=np.random.default_rng([course.seed, progress.step]),
         progress=progress.step / course.total,
-        size=course.size,
+        size=trainable.size,
         history=state.history,
     )
     passes = course.rule(moment)
     losses, used = _gradients(course, state, batch, target, passes)
-    _check_finite(passes, losses, progress.step, course.checkpoint)
+    _check_finite(course, passes, losses, progress.step)
     _update(course, state, used)
     state.history = _remember(moment, passes, losses)
     progress.step += 1
@@ -226,65 +179,73 @@ def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) 
 
 
 def _gradients(
-    course: _Course, state: TrainingState, batch: Tensor, target: Tensor, passes: list[Pass]
+    course: _Course, state: TrainingState, batch: Tensor, target: Tensor, passes: Sequence[Pass]
 ) -> tuple[list[float], set[str]]:
-    """Fills the shared gradient; returns the loss of each pass and the parameters that took part."""
-    supernet, settings, ranks = state.supernet, course.settings, course.ranks
-    supernet.zero_grad()
+    """Fills the gradients; returns the loss of each pass and the parameters that took part."""
+    trainable, settings, ranks = state.trainable, course.settings, course.ranks
+    trainable.zero_grad()
     with torch.random.fork_rng(devices=[]):
         # For dropout in users' networks; another one in each process.
         key = (course.seed, state.progress.step, *([ranks.rank] if ranks.rank else []))
         torch.manual_seed(generator(*key).initial_seed())
         losses, used = run_passes(
-            supernet,
-            channels_last(ranks.share(batch).to(supernet.device, non_blocking=True)),
-            ranks.share(target).to(supernet.device, non_blocking=True),
+            trainable,
+            channels_last(ranks.share(batch).to(trainable.device, non_blocking=True)),
+            ranks.share(target).to(trainable.device, non_blocking=True),
             passes,
+            task=course.data.task,
             label_smoothing=settings.label_smoothing,
             distillation=settings.distillation,
             precision=settings.precision,
         )
-    return ranks.average(supernet, losses), used
+    return ranks.average(trainable.gradients(), losses), used
 
 
-def _check_finite(passes: list[Pass], losses: list[float], step: int, checkpoint: Path) -> None:
+def _check_finite(course: _Course, passes: Sequence[Pass], losses: Sequence[float], step: int) -> None:
     for loss, one in zip(losses, passes, strict=True):
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss} at step {step} for arch {one.arch}. {_way_back(checkpoint)}"
-            )
+            where = f" for arch {one.arch}" if one.arch else ""
+            raise DivergedError(f"the loss is {loss} at step {step}{where}{_way_back(course.checkpoint)}")
 
 
-def _way_back(checkpoint: Path) -> str:
+def _way_back(checkpoint: Path | None) -> str:
+    lower = "lower its learning rate or gradient_clip and train again"
+    if checkpoint is None:
+        return f"; {lower}"
     return (
-        f"The last good state is {checkpoint}{'' if checkpoint.exists() else ' (not written yet)'}; "
-        f"lower train.learning_rate or train.gradient_clip and train again"
+        f". The last good state is {checkpoint}{'' if checkpoint.exists() else ' (not written yet)'}; {lower}"
     )
 
 
 def _update(course: _Course, state: TrainingState, used: set[str]) -> None:
-    """One step of the optimizer on the shared gradient, and of the moving average after it."""
-    supernet, step = state.supernet, state.progress.step
-    norm = supernet.clip_gradient(course.settings.gradient_clip)
+    """One step of the optimizer on the gradients, and of the moving average after it."""
+    trainable, step = state.trainable, state.progress.step
+    norm = trainable.clip_gradient(course.settings.gradient_clip)
     if not math.isfinite(norm):  # before it gets into the weights and the next checkpoint
-        raise DivergedError(f"the gradient's norm is {norm} at step {step}. {_way_back(course.checkpoint)}")
-    supernet.expose_gradients(used)
+        raise DivergedError(f"the gradient's norm is {norm} at step {step}{_way_back(course.checkpoint)}")
+    trainable.expose_gradients(used)
     for group in state.optimizer.param_groups:
         group["lr"] = course.rate(step)
     state.optimizer.step()
-    for name, average in state.average.items():
+    if state.average:
         # Early on the average follows faster: what it began with should not linger.
         decay = min(course.settings.average_decay, (step + 1) / (step + 10))
-        average.lerp_(supernet.flat[name], 1 - decay)
+        _follow(state.average, trainable.weights(), decay)
 
 
-def _on_labels(passes: list[Pass], losses: list[float]) -> float:
-    """The mean loss of the passes that learned from labels."""
-    found = [one for one, done in zip(losses, passes, strict=True) if done.teacher is None]
+@torch.no_grad()
+def _follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
+    for name, value in average.items():
+        value.lerp_(weights[name], 1 - decay)
+
+
+def _on_labels(passes: Sequence[Pass], losses: Sequence[float]) -> float:
+    """The mean loss of the passes without a teacher, or of all where every pass has one."""
+    found = [one for one, done in zip(losses, passes, strict=True) if done.teacher is None] or losses
     return sum(found) / len(found)
 
 
-def _remember(moment: Moment, passes: list[Pass], losses: list[float]) -> History:
+def _remember(moment: Moment, passes: Sequence[Pass], losses: Sequence[float]) -> History:
     """The history with these passes at its end; as it was where sizes are not known."""
     if moment.size is None:
         return moment.history

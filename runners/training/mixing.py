@@ -18,9 +18,9 @@ class Mix:
     of a step see the same mixed batch.
 
     Attributes:
-        classes: of the labels.
-        mixup: alpha of the Beta distribution of a blend's share; 0 blends nothing.
-        cutmix: alpha of the Beta distribution of what is left of the image; 0 pastes nothing.
+        classes: Number of classes of the labels.
+        mixup: Alpha of the Beta distribution of a blend's share; 0 blends nothing.
+        cutmix: Alpha of the Beta distribution of what is left of the image; 0 pastes nothing.
     """
 
     classes: int

@@ -14,9 +14,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -31,8 +32,32 @@ START_SECONDS = 300.0
 # process is noticed at once; NCCL may not notice it and gives up only after this.
 PATIENCE = datetime.timedelta(minutes=30)
 
-Train = Callable[[Tensor, Tensor, torch.device, Ranks, Path], object]
-"""``train(images, labels, device, ranks, checkpoint)``: what the other processes run."""
+
+class Train(Protocol):
+    """What every process runs. It is pickled."""
+
+    def __call__(self, images: Tensor, labels: Tensor, checkpoint: Path, *, ranks: Ranks) -> object:
+        """Trains on the device of the images, as the process that ``ranks`` says."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Meeting:
+    """The place of a process among the others, and where it finds them.
+
+    Attributes:
+        kind: Type of the device, ``cpu`` or ``cuda``.
+        rank: Number of the process.
+        size: Number of processes.
+        host: Address of rank 0.
+        port: Port of its store.
+    """
+
+    kind: str
+    rank: int
+    size: int
+    host: str
+    port: int
 
 
 @contextlib.contextmanager
@@ -52,10 +77,10 @@ def training_processes(
         train: run by each of the others, from a copy of the checkpoint. Pickled.
         images: (N, C, H, W) as stored; put once into the shared memory of each machine.
         labels: (N,), int64.
-        processes: how many train together, this one included. 1 starts none.
-        device: where training runs; on ``cuda`` each of the others gets a GPU of its own.
+        processes: number of processes that train together, this one included. 1 starts none.
+        device: device of this process; on ``cuda`` each of the others gets a GPU of its own.
         checkpoint: what the training goes on from, if it exists.
-        address: of a Ray cluster to join; None starts Ray on this machine.
+        address: address of a Ray cluster to join; None starts Ray on this machine.
 
     Raises:
         ConnectionError: the cluster does not answer, or has too few free CPUs or GPUs.
@@ -118,7 +143,7 @@ Actor = TypeVar("Actor")
 def on_other_gpus(
     hire: Callable[[int], list[Actor]], gpu: Callable[[Actor], str], n: int, own: str
 ) -> list[Actor]:
-    """As many processes as asked for, each on a GPU that is not the one of this process.
+    """The processes asked for, each on a GPU that is not the one of this process.
 
     Ray does not know which GPU rank 0 runs on, and NCCL takes no two ranks on one. Who was given that GPU
     keeps it, so that nobody else is, and another is hired in its place.
@@ -157,7 +182,9 @@ def _begin(
     saved = ray.put(checkpoint.read_bytes() if checkpoint.exists() else b"")
     kind = device.type
     running = [
-        actor.run.remote(work, *data, saved, kind, rank, size, host, store.port)
+        actor.run.remote(
+            work, *data, saved, _Meeting(kind=kind, rank=rank, size=size, host=host, port=store.port)
+        )
         for rank, actor in enumerate(actors, start=1)
     ]
     return store, running
@@ -210,24 +237,13 @@ class _Process:
         """What identifies its GPU."""
         return _gpu(torch.device("cuda"))
 
-    def run(
-        self,
-        work: bytes,
-        images: Any,
-        labels: Any,
-        saved: bytes,
-        kind: str,
-        rank: int,
-        size: int,
-        host: str,
-        port: int,
-    ) -> None:
+    def run(self, work: bytes, images: Any, labels: Any, saved: bytes, meeting: _Meeting) -> None:
         """Trains as this rank until the training ends."""
-        device = torch.device(kind)
-        if kind == "cpu":
+        rank, size, device = meeting.rank, meeting.size, torch.device(meeting.kind)
+        if meeting.kind == "cpu":
             torch.set_num_threads(threads_each(size))
         train: Train = import_ray().cloudpickle.loads(work)
-        store = dist.TCPStore(host, port, size, is_master=False, timeout=PATIENCE)
+        store = dist.TCPStore(meeting.host, meeting.port, size, is_master=False, timeout=PATIENCE)
         with (
             tempfile.TemporaryDirectory() as folder,
             _group(store, rank=rank, size=size, device=device),
@@ -237,4 +253,4 @@ class _Process:
                 checkpoint.write_bytes(saved)
             # Copied, as PyTorch wants memory that may be written to.
             stored, known = (torch.from_numpy(array.copy()).to(device) for array in (images, labels))
-            train(stored, known, device, Ranks(rank=rank, size=size), checkpoint)
+            train(stored, known, checkpoint, ranks=Ranks(rank=rank, size=size))

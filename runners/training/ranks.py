@@ -8,13 +8,12 @@ has to be told the weights. BatchNorm takes its batch statistics over the share,
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-from nas.supernet.supernet import Supernet
 
 
 class LostProcessError(ConnectionError):
@@ -26,8 +25,8 @@ class Ranks:
     """The place of this process among those that train together.
 
     Attributes:
-        rank: counted from 0; the one that writes files and is watched is 0.
-        size: how many there are.
+        rank: Number of this process, counted from 0; process 0 writes files and is watched.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -46,17 +45,24 @@ class Ranks:
             )
         return batch if self.size == 1 else batch.chunk(self.size)[self.rank]
 
-    def average(self, supernet: Supernet, losses: list[float]) -> list[float]:
-        """Makes the shared gradient and the losses those of the whole batch, in every process.
+    def average(self, gradients: Sequence[Tensor], losses: list[float]) -> list[float]:
+        """Makes gradients and losses those of the whole batch, in every process.
+
+        Args:
+            gradients: changed in place; the same ones in the same order in every process.
+            losses: one for each pass, means over this process's share.
+
+        Returns:
+            The losses, means over the whole batch.
 
         Raises:
             LostProcessError: another process is gone.
         """
         if self.size == 1:
             return losses
-        told = torch.tensor(losses, dtype=torch.float32, device=supernet.device)
+        told = torch.tensor(losses, dtype=torch.float32, device=gradients[0].device)
         try:
-            for tensor in (*supernet.grad.values(), told):
+            for tensor in (*gradients, told):
                 dist.all_reduce(tensor)
                 tensor.div_(self.size)
             return told.tolist()

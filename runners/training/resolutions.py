@@ -1,4 +1,4 @@
-"""Which input sizes a space's networks can be trained at."""
+"""Whether a space's networks can be trained on the data: input sizes, and outputs that fit the task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from runners.tasks import CLASSIFICATION, Task
 from search_spaces.space import SearchSpace, Shape
 
 _ASKED = 64  # networks
@@ -34,13 +35,14 @@ def check_input(space: SearchSpace, images: Shape) -> None:
             )
 
 
-def check_outputs(space: SearchSpace, images: Shape, classes: int) -> None:
-    """Refuses a space whose networks do not classify: its smallest and its largest are run on zeros.
+def check_outputs(space: SearchSpace, images: Shape, classes: int, task: Task = CLASSIFICATION) -> None:
+    """Refuses a space whose networks do not do the task: its smallest and its largest are run on zeros.
 
     Args:
         space: a user's own may hold any network.
         images: (C, H, W) of the data.
-        classes: of the data.
+        classes: number of classes of the data.
+        task: what the networks are trained for.
 
     Raises:
         ValueError: names the arch and what its network gives instead.
@@ -55,12 +57,8 @@ def check_outputs(space: SearchSpace, images: Shape, classes: int) -> None:
                 f"space {space.name!r}: the network of arch {arch} does not run on images of "
                 f"{tuple(images)}: {said[0]}"
             ) from error
-        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        if found != (2, classes):
-            raise ValueError(
-                f"space {space.name!r}: the network of arch {arch} makes {found} of two images, and the data "
-                f"have {classes} classes; it has to give a tensor (images, {classes})"
-            )
+        if problem := task.problem(outputs, classes):
+            raise ValueError(f"space {space.name!r}: the network of arch {arch} {problem}")
 
 
 def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[int, int]]:
@@ -68,7 +66,7 @@ def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[
 
     Args:
         space: whose largest and smallest network are tried.
-        heights: in pixels.
+        heights: image heights in pixels.
 
     Raises:
         ValueError: a size that is larger than the input, that the space's strides do not divide, or that a

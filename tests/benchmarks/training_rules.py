@@ -17,7 +17,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,15 @@ from results.files import append_line, read_lines
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Splits, stratified
 from runners.recipe.schema import Data
-from runners.scoring.accuracy import accuracy
+from runners.scoring.score import score
 from runners.scoring.subnets import SubnetEvaluator
-from runners.training.finetuning import FinetuneSettings, finetune
-from runners.training.loop import TrainSettings, train_supernet
+from runners.training.batches import TrainingData
+from runners.training.finetuning import Taught, finetune
+from runners.training.loop import train
+from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
+from runners.training.trainable import SharedWeights
+from runners.training.watch import Watch
 from search_spaces.space import Arch
 from search_spaces.spaces.metaformer import Stage, metaformer
 from tests.benchmarks.training_rules_table import table
@@ -105,17 +109,17 @@ class Workshop:
         return Prepare(preprocessing=self.splits.preprocessing, crop_padding=1, flip=True)
 
     @cached_property
-    def training(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def training(self) -> TrainingData:
         """The fixed subset, the same share of every class."""
         whole = self.splits.train
         _, chosen = stratified(whole.labels.numpy(), TRAIN_IMAGES / len(whole), 0, len(self.splits.classes))
-        return whole.images[chosen], whole.labels[chosen]
+        return TrainingData(images=whole.images[chosen], labels=whole.labels[chosen], prepare=self.prepare)
 
     def evaluator(self, supernet: Supernet) -> SubnetEvaluator:
         """Scores on all test images, with BatchNorm statistics of training images."""
         return SubnetEvaluator(
             supernet=supernet,
-            calibration=self.prepare(self.training[0][:CALIBRATION_IMAGES], None),
+            calibration=self.prepare(self.training.images[:CALIBRATION_IMAGES], None),
             images=self.prepare(self.splits.test.images, None),
             labels=self.splits.test.labels,
         )
@@ -159,17 +163,14 @@ def settings(epochs: int, distillation: str = "kl") -> TrainSettings:
 def alone(shop: Workshop, *, network: int, seed: int, name: str) -> dict[str, Any]:
     """A network trained by itself."""
     clock, arch, checkpoint = Clock(name), shop.archs[network], shop.out / f"{name}.safetensors"
-    images, labels = shop.training
     trained = train_alone(
         SPACE,
         arch,
-        images,
-        labels,
-        shop.prepare,
+        shop.training,
         settings(shop.epochs),
         seed=seed,
         checkpoint=checkpoint,
-        on_step=clock.step,
+        watch=Watch(step=clock.step),
     )
     checkpoint.unlink()
     return {
@@ -192,30 +193,25 @@ def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, An
     each_step = macs_each_step(shop, made, size)
     epochs = max(1, round(budget / each_step))
     clock, checkpoint = Clock(name), shop.out / f"{name}.safetensors"
-    images, labels = shop.training
-    trained = train_supernet(
-        Supernet(SPACE, seed=seed),
-        images,
-        labels,
-        shop.prepare,
-        made,
+    trained = train(
+        SharedWeights(Supernet(SPACE, seed=seed), size),
+        shop.training,
         settings(epochs, chosen["distillation"]),
+        rule=made,
         seed=seed,
         checkpoint=checkpoint,
-        on_step=clock.step,
-        on_epoch=lambda summary, supernet: None,
-        size=size,
+        watch=Watch(step=clock.step),
     )
     trained.save(shop.out / f"supernet-{name}.safetensors")
     checkpoint.unlink()
-    score = shop.evaluator(trained)
+    evaluator = shop.evaluator(trained)
     return {
         "kind": "rule",
         "label": label,
         "seed": seed,
         "epochs": epochs,
         "compute": epochs * each_step / budget,
-        "accuracies": [score(arch)["accuracy"] for arch in shop.archs],
+        "accuracies": [evaluator(arch)["accuracy"] for arch in shop.archs],
         "images_per_second": clock.images_per_second,
     }
 
@@ -244,32 +240,21 @@ def macs_each_step(shop: Workshop, made: Rule, size: Size | None, samples: int =
 def tuned(shop: Workshop, *, label: str, seed: int, network: int, name: str) -> dict[str, Any]:
     """A network trained a little further from what it inherited, with the largest as its teacher."""
     del name
-    images, labels = shop.training
     path = shop.out / f"supernet-{rule_name(label, seed)}.safetensors"
-    score = shop.evaluator(Supernet.load(path, SPACE))
-    plan = FinetuneSettings(
-        epochs=FINETUNE_EPOCHS,
-        batch_size=BATCH,
-        learning_rate=1e-3,
-        weight_decay=0.05,
-        teacher_weight=0.7,
-        temperature=2.0,
-        gradient_clip=1.0,
-    )
+    evaluator = shop.evaluator(Supernet.load(path, SPACE))
+    plan = replace(settings(FINETUNE_EPOCHS), learning_rate=1e-3)
     network_, teacher = (
-        recalibrate(score.supernet.extract(arch), score.calibration)
+        recalibrate(evaluator.supernet.extract(arch), evaluator.calibration)
         for arch in (shop.archs[network], SPACE.largest())
     )
-    done = finetune(
-        network_, teacher, images, labels, shop.prepare, plan, seed=seed, on_step=lambda at, total: None
-    )
-    recalibrate(done, score.calibration)
+    done = finetune(network_, shop.training, plan, rule=Taught(teacher=teacher), seed=seed)
+    recalibrate(done, evaluator.calibration)
     return {
         "kind": "tuned",
         "label": label,
         "seed": seed,
         "network": network,
-        "accuracy": accuracy(done, score.images, score.labels),
+        "accuracy": score(done, evaluator.images, evaluator.labels),
     }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from results.records import Preprocessing
 from runners.data.splits import Prepare, stratified
-from runners.training.batches import batches, generator
+from runners.training.batches import TrainingData, batches, generator
 
 
 def prepare(
@@ -104,7 +104,8 @@ def test_labels_stay_with_their_images() -> None:
     images = torch.arange(1, 101, dtype=torch.uint8).view(100, 1, 1, 1).expand(-1, 1, 6, 6).clone()
     labels = torch.arange(1, 101)
     seen = []
-    for batch, target in batches(images, labels, prepare(1, flip=True), batch_size=10, seed=0, epoch=0):
+    data = TrainingData(images=images, labels=labels, prepare=prepare(1, flip=True))
+    for batch, target in batches(data, batch_size=10, seed=0, epoch=0):
         assert torch.equal(values(batch)[:, 0, 2, 2].long(), target)
         seen += target.tolist()
     assert sorted(seen) == labels.tolist()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
-from runners.scoring.accuracy import accuracy
+from runners.scoring.score import score
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
 from search_spaces.space import Arch
 from tests.spaces import SPACES
@@ -84,17 +84,17 @@ def test_scoring_changes_no_weight(evaluator: SubnetEvaluator) -> None:
 def test_accuracy_is_the_share_of_right_answers(evaluator: SubnetEvaluator) -> None:
     space = evaluator.supernet.space
     network = recalibrate(evaluator.supernet.subnet(space.largest()), evaluator.calibration)
-    score = evaluator(space.largest())["accuracy"]
+    told = evaluator(space.largest())["accuracy"]
     with torch.no_grad():
         answers = network.eval()(evaluator.images).argmax(dim=1)
     wanted = float((answers == evaluator.labels).float().mean())
-    assert score == pytest.approx(wanted, abs=1.5 / len(evaluator.labels))  # a tie may fall either way
+    assert told == pytest.approx(wanted, abs=1.5 / len(evaluator.labels))  # a tie may fall either way
 
 
 def test_outputs_that_are_not_finite_are_no_answers() -> None:
     images, labels = torch.ones(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
-    assert 0 <= accuracy(network, images, labels) <= 1
+    assert 0 <= score(network, images, labels) <= 1
     torch.nn.init.constant_(network[1].bias, float("nan"))
     with pytest.raises(ValueError, match="not all finite"):
-        accuracy(network, images, labels)
+        score(network, images, labels)

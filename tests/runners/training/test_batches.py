@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from runners.training.batches import batches, channels_last
 from runners.training.schedule import warmup_cosine
-from tests.runners.training.test_loop import digits, prepare
+from tests.runners.training.test_loop import data
 
 
 def test_batches_follow_from_seed_epoch_and_index_alone() -> None:
-    images, labels = digits(130)
-    whole = list(batches(images, labels, prepare, batch_size=32, seed=3, epoch=2))
-    rest = list(batches(images, labels, prepare, batch_size=32, seed=3, epoch=2, start=2))
+    known = data(130)
+    whole = list(batches(known, batch_size=32, seed=3, epoch=2))
+    rest = list(batches(known, batch_size=32, seed=3, epoch=2, start=2))
     assert len(whole) == 4
     for (x, y), (u, v) in zip(whole[2:], rest, strict=True):
         assert torch.equal(x, u)
         assert torch.equal(y, v)
-    other = next(iter(batches(images, labels, prepare, batch_size=32, seed=3, epoch=3)))
+    other = next(iter(batches(known, batch_size=32, seed=3, epoch=3)))
     assert not torch.equal(other[1], whole[0][1])
+
+
+def test_images_without_as_many_labels_are_refused() -> None:
+    known = data(8)
+    with pytest.raises(ValueError, match="8 images came with 7 labels"):
+        replace(known, labels=known.labels[:7])
 
 
 def test_channels_last_moves_nothing() -> None:

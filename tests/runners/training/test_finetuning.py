@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +16,24 @@ from torch import Tensor, nn
 
 from results.records import Preprocessing
 from runners.data.splits import Prepare
-from runners.scoring.accuracy import accuracy
-from runners.training.finetuning import FinetuneSettings, finetune
+from runners.scoring.score import score
+from runners.training.batches import TrainingData, batches
+from runners.training.finetuning import Taught, digest, finetune
+from runners.training.loop import DivergedError
+from runners.training.mixing import Mix
+from runners.training.settings import TrainSettings
+from runners.training.watch import Watch
 
-SETTINGS = FinetuneSettings(
+SETTINGS = TrainSettings(
     epochs=4,
     batch_size=32,
     learning_rate=3e-3,
     weight_decay=0.01,
-    teacher_weight=0.7,
-    temperature=2.0,
+    warmup_epochs=0.5,
+    label_smoothing=0.0,
     gradient_clip=1.0,
+    average_decay=0.0,
+    checkpoint_s=0.0,  # after every step
 )
 PREPARE = Prepare(
     preprocessing=Preprocessing(channels=1, height=8, width=8, mean=(0.3,), std=(0.35,)), crop_padding=1
@@ -58,13 +68,15 @@ def network(seed: int = 0) -> nn.Module:
     )
 
 
+def data(n: int = 320) -> TrainingData:
+    images, labels = digits(n)
+    return TrainingData(images=images, labels=labels, prepare=PREPARE)
+
+
 def tuned(
-    module: nn.Module, teacher: nn.Module | None, settings: FinetuneSettings = SETTINGS, seed: int = 0
+    module: nn.Module, teacher: nn.Module | None, settings: TrainSettings = SETTINGS, seed: int = 0
 ) -> nn.Module:
-    images, labels = digits()
-    return finetune(
-        module, teacher, images, labels, PREPARE, settings, seed=seed, on_step=lambda done, total: None
-    )
+    return finetune(module, data(), settings, rule=Taught(teacher=teacher), seed=seed)
 
 
 def loss(module: nn.Module) -> float:
@@ -83,7 +95,7 @@ def test_it_lowers_the_loss_and_ends_in_eval_mode(taught: bool) -> None:
     assert not any(part.training for part in result.modules())
     assert loss(result) < 0.5 * before
     images, labels = digits()
-    assert accuracy(result, PREPARE(images, None), labels) > 0.8
+    assert score(result, PREPARE(images, None), labels) > 0.8
 
 
 def test_it_repeats_exactly_from_a_seed_and_differs_with_another() -> None:
@@ -110,15 +122,33 @@ def test_the_teacher_is_not_changed() -> None:
 
 
 def test_with_all_weight_on_the_teacher_labels_do_not_matter() -> None:
-    teacher, images, labels = network(1).eval(), *digits()
-    settings = replace(SETTINGS, teacher_weight=1.0, epochs=1)
+    rule, known = Taught(teacher=network(1).eval(), teacher_weight=1.0), data()
     states = [
         finetune(
-            network(), teacher, images, targets, PREPARE, settings, seed=0, on_step=lambda *_: None
+            network(), replace(known, labels=labels), replace(SETTINGS, epochs=1), rule=rule, seed=0
         ).state_dict()
-        for targets in (labels, (labels + 1) % 10)
+        for labels in (known.labels, (known.labels + 1) % 10)
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_loss_is_hintons() -> None:
+    """The gradient that the one step leaves behind is that of the formula."""
+    student, teacher, known = network(), network(1).eval(), data(32)
+    student[6].p = 0.0  # no dropout
+    wanted = copy.deepcopy(student).train()
+    (images, labels), *_ = batches(known, batch_size=32, seed=0, epoch=0)
+    soft = F.kl_div(
+        (wanted(images) / 2).log_softmax(1),
+        (teacher(images) / 2).softmax(1).detach(),
+        reduction="batchmean",
+    )
+    wanted.zero_grad()
+    (0.3 * 4 * soft + 0.7 * F.cross_entropy(wanted(images), labels)).backward()
+    rule = Taught(teacher=teacher, teacher_weight=0.3, temperature=2.0)
+    finetune(student, known, replace(SETTINGS, epochs=1, gradient_clip=1e9), rule=rule, seed=0)
+    for mine, theirs in zip(student.parameters(), wanted.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_no_epochs_change_nothing() -> None:
@@ -130,39 +160,142 @@ def test_no_epochs_change_nothing() -> None:
 
 
 def test_every_step_is_counted() -> None:
-    images, labels = digits(100)
     steps: list[tuple[int, int]] = []
-    finetune(
-        network(),
-        None,
-        images,
-        labels,
-        PREPARE,
-        replace(SETTINGS, epochs=2),
-        seed=0,
-        on_step=lambda done, total: steps.append((done, total)),
-    )
+    watch = Watch(step=lambda done, total: steps.append((done, total)))
+    settings = replace(SETTINGS, epochs=2)
+    finetune(network(), data(100), settings, rule=Taught(teacher=None), seed=0, watch=watch)
     assert steps == [(step, 6) for step in range(1, 7)]
 
 
 def test_fewer_images_than_a_batch_are_one_batch() -> None:
-    images, labels = digits(20)
     steps: list[int] = []
-    finetune(
-        network(),
-        None,
-        images,
-        labels,
-        PREPARE,
-        replace(SETTINGS, epochs=1, batch_size=64),
-        seed=0,
-        on_step=lambda done, total: steps.append(total),
-    )
+    watch = Watch(step=lambda done, total: steps.append(total))
+    settings = replace(SETTINGS, epochs=1, batch_size=64)
+    finetune(network(), data(20), settings, rule=Taught(teacher=None), seed=0, watch=watch)
     assert steps == [1]
 
 
 def test_a_loss_that_is_not_finite_is_said_with_what_helps() -> None:
     with pytest.raises(
-        ValueError, match=r"fine-tuning: the loss is (nan|inf) at step \d+; lower its learning"
+        DivergedError, match=r"fine-tuning: the .* is (nan|inf) at step \d+; lower its learning rate"
     ):
         tuned(network(), None, replace(SETTINGS, learning_rate=1e30, gradient_clip=1e30))
+
+
+# -- the settings of the supernet's training ------------------------------------------------------
+
+EVERYTHING = replace(SETTINGS, epochs=2, precision="bf16", average_decay=0.9, label_smoothing=0.1)
+MIX = Mix(classes=10, mixup=0.2, cutmix=1.0)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [7, 10, 13])
+def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(tmp_path: Path, kill_at: int) -> None:
+    """With bf16, mixing, an average, dropout and BatchNorm statistics, within an epoch and at its end."""
+
+    def train(checkpoint: Path | None, kill_at: int = 0) -> dict[str, Tensor]:
+        def step(done: int, total: int) -> None:
+            if done == kill_at:
+                raise KilledError
+
+        rule = Taught(teacher=network(1).eval())
+        known, watch = replace(data(), mix=MIX), Watch(step=step)
+        begun = network().to(memory_format=torch.channels_last)
+        done = finetune(begun, known, EVERYTHING, rule=rule, seed=3, checkpoint=checkpoint, watch=watch)
+        return done.state_dict()
+
+    whole = train(None)
+    with pytest.raises(KilledError):
+        train(tmp_path / "checkpoint", kill_at)
+    continued = train(tmp_path / "checkpoint")
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"precision": "bf16"}, {"average_decay": 0.9}, {"label_smoothing": 0.3}, {"mix": MIX}]
+)
+def test_every_setting_of_the_supernets_training_is_there(changed: dict[str, Any]) -> None:
+    settings, known = replace(SETTINGS, epochs=1), data()
+    if "mix" in changed:
+        other = finetune(network(), replace(known, **changed), settings, rule=Taught(teacher=None), seed=0)
+    else:
+        other = tuned(network(), None, replace(settings, **changed))
+    plain = tuned(network(), None, settings).state_dict()
+    assert not torch.equal(plain["3.weight"], other.state_dict()["3.weight"])
+    assert {tensor.dtype for tensor in other.parameters()} == {torch.float32}
+
+
+def test_the_average_is_what_is_given_back_statistics_included() -> None:
+    """Recomputed from the network after each step: decay (s + 1) / (s + 10), at most the one that is set."""
+    module = network()
+    expected = {name: value.clone() for name, value in module.state_dict().items()}
+
+    def follow(step: int, total: int) -> None:
+        decay = min(0.5, step / (step + 9))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                expected[name].mul_(decay).add_(value, alpha=1 - decay)
+
+    settings = replace(SETTINGS, average_decay=0.5)
+    watch = Watch(step=follow)
+    done = finetune(module, data(), settings, rule=Taught(teacher=None), seed=0, watch=watch)
+    assert done is module
+    for name, value in done.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+
+
+def test_biases_and_norms_do_not_decay_and_frozen_parameters_stay() -> None:
+    """All weight on a teacher that agrees: no gradient to speak of, so what moves is moved by decay."""
+    module = network()
+    module[6].p = 0.0
+    module[0].weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    known = replace(data(32), labels=torch.zeros(32, dtype=torch.int64))
+    settings = replace(SETTINGS, epochs=1, learning_rate=1e-1, weight_decay=1.0, warmup_epochs=0)
+    finetune(module, known, settings, rule=Taught(teacher=None), seed=0)
+    assert torch.equal(module[0].weight, before["0.weight"])
+    # AdamW's first step is the learning rate in every element; decay takes a tenth of the value away.
+    for name in ("3.weight", "7.weight"):
+        moved = module.get_parameter(name).detach() - 0.9 * before[name]
+        assert moved.abs().max() <= 0.1 + 1e-5
+        assert (module.get_parameter(name).detach() - before[name]).abs().max() > 0.1
+    for name in ("1.weight", "7.bias"):
+        assert (module.get_parameter(name).detach() - before[name]).abs().max() <= 0.1 + 1e-5
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    checkpoint, settings = tmp_path / "checkpoint", replace(SETTINGS, epochs=1)
+    rule = Taught(teacher=None)
+    finetune(network(), data(), settings, rule=rule, seed=0, checkpoint=checkpoint)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(ValueError, match="of other parameters than the networks have"):
+        finetune(other, data(), settings, rule=rule, seed=0, checkpoint=checkpoint)
+
+
+def test_a_network_that_makes_buffers_as_it_runs_is_trained_without_a_checkpoint(tmp_path: Path) -> None:
+    """As those do in which rounding is simulated: what cannot be put back is not written."""
+
+    class Tracking(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.register_buffer("seen", x.detach().amax())
+            return x
+
+    module = nn.Sequential(nn.Flatten(), Tracking(), nn.Linear(64, 10))
+    settings = replace(SETTINGS, epochs=1, average_decay=0.5)
+    finetune(module, data(), settings, rule=Taught(teacher=None), seed=0, checkpoint=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_digest_tells_where_a_training_begins() -> None:
+    begun = digest(network(), SETTINGS, 0)
+    assert begun == digest(network(), SETTINGS, 0)
+    others = {
+        digest(network(), SETTINGS, 1),
+        digest(network(1), SETTINGS, 0),
+        digest(network(), replace(SETTINGS, epochs=5), 0),
+    }
+    assert len({begun, *others}) == 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -21,10 +20,14 @@ from nas.rules import RULES, rule
 from nas.rules.moment import Moment, Pass, Rule
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
-from runners.scoring.accuracy import accuracy
-from runners.training.loop import DivergedError, EpochSummary, TrainSettings, train_supernet
+from runners.scoring.score import score
+from runners.training.batches import TrainingData
+from runners.training.loop import DivergedError, train
 from runners.training.mixing import Mix
-from runners.training.step import run_passes
+from runners.training.passes import run_passes
+from runners.training.settings import TrainSettings
+from runners.training.trainable import SharedWeights
+from runners.training.watch import EpochSummary, Watch
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
 from search_spaces.spaces.metaformer import Stage, metaformer
@@ -38,7 +41,7 @@ SETTINGS = TrainSettings(
     label_smoothing=0.1,
     gradient_clip=1.0,
     average_decay=0.9,
-    checkpoint_seconds=0.0,  # after every step
+    checkpoint_s=0.0,  # after every step
 )
 
 
@@ -63,6 +66,11 @@ def prepare(images: Tensor, generator: torch.Generator | None) -> Tensor:
     return images
 
 
+def data(n: int = 400, mix: Mix | None = None) -> TrainingData:
+    images, labels = digits(n)
+    return TrainingData(images=images, labels=labels, prepare=prepare, mix=mix)
+
+
 class Killed(Exception):
     pass
 
@@ -81,30 +89,24 @@ def run(
         if step == kill_at:
             raise Killed
 
-    images, labels = digits(n_images)
     space = tiny_space()
-    trained = train_supernet(
-        Supernet(space, seed=1),
-        images,
-        labels,
-        prepare,
-        rule,
+    trained = train(
+        SharedWeights(Supernet(space, seed=1), macs_of(AnalyticCosts(space), seed=0)),
+        data(n_images, mix),
         settings,
+        rule=rule,
         seed=5,
         checkpoint=folder / "checkpoint.safetensors",
-        on_step=on_step,
-        on_epoch=lambda summary, judged: summaries.append(summary),
-        size=macs_of(AnalyticCosts(space), seed=0),
-        mix=mix,
+        watch=Watch(step=on_step, epoch=lambda summary, judged: summaries.append(summary)),
     )
     return trained, summaries
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    trained, summaries = run(tmp_path, replace(SETTINGS, epochs=20, checkpoint_seconds=60.0))
+    trained, summaries = run(tmp_path, replace(SETTINGS, epochs=20, checkpoint_s=60.0))
     images, labels = digits()
     network = recalibrate(trained.subnet(trained.space.largest()), prepare(images, None))
-    assert accuracy(network, prepare(images, None), labels) > 0.9
+    assert score(network, prepare(images, None), labels) > 0.9
     assert summaries[-1].loss < summaries[0].loss
     assert [summary.epoch for summary in summaries] == list(range(20))
 
@@ -206,43 +208,33 @@ def test_a_checkpoint_of_a_model_that_was_changed_since_is_refused(tmp_path: Pat
 
         return SearchSpace("mine", [Choice("width", (4, 8))], build, input_shape=(1, 8, 8))
 
-    def train(space: SearchSpace) -> None:
-        images, labels = digits(64)
-        train_supernet(
-            Supernet(space),
-            images,
-            labels,
-            prepare,
-            rule("sandwich"),
+    def trained(space: SearchSpace) -> None:
+        train(
+            SharedWeights(Supernet(space)),
+            data(64),
             replace(SETTINGS, epochs=1),
+            rule=rule("sandwich"),
             seed=0,
             checkpoint=tmp_path / "checkpoint.safetensors",
-            on_step=lambda step, total: None,
-            on_epoch=lambda summary, judged: None,
         )
 
-    train(space(1, "enter"))
+    trained(space(1, "enter"))
     with pytest.raises(ValueError, match="checkpoint .* is of other parameters than the networks have"):
-        train(space(2, "enter") if second == "wider" else space(1, "first"))
+        trained(space(2, "enter") if second == "wider" else space(1, "first"))
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_arch_and_checkpoint(tmp_path: Path) -> None:
     def poisoned(images: Tensor, generator: torch.Generator | None) -> Tensor:
         return images * float("nan")
 
-    images, labels = digits(64)
     with pytest.raises(DivergedError, match=r"loss is nan at step 0 for arch .*stage0.width.*checkpoint"):
-        train_supernet(
-            Supernet(tiny_space()),
-            images,
-            labels,
-            poisoned,
-            rule("sandwich"),
+        train(
+            SharedWeights(Supernet(tiny_space())),
+            replace(data(64), prepare=poisoned),
             SETTINGS,
+            rule=rule("sandwich"),
             seed=0,
             checkpoint=tmp_path / "checkpoint.safetensors",
-            on_step=lambda step, total: None,
-            on_epoch=lambda summary, judged: None,
         )
 
 
@@ -251,7 +243,6 @@ def test_a_loss_gone_wrong_in_any_pass_is_found(tmp_path: Path, name: str) -> No
     """The first step is good, then a weight is NaN; the state before is there to go on from."""
     space = tiny_space()
     supernet = Supernet(space)
-    images, labels = digits(128)
 
     def poison(step: int, total: int) -> None:
         if step == 1:
@@ -262,18 +253,14 @@ def test_a_loss_gone_wrong_in_any_pass_is_found(tmp_path: Path, name: str) -> No
     with pytest.raises(
         DivergedError, match=r"loss is nan at step 1 for arch .*The last good state is .*safet"
     ):
-        train_supernet(
-            supernet,
-            images,
-            labels,
-            prepare,
-            rule(name),
+        train(
+            SharedWeights(supernet, macs_of(AnalyticCosts(space), seed=0)),
+            data(128),
             SETTINGS,
+            rule=rule(name),
             seed=0,
             checkpoint=checkpoint,
-            on_step=poison,
-            on_epoch=lambda summary, judged: None,
-            size=macs_of(AnalyticCosts(space), seed=0),
+            watch=Watch(step=poison),
         )
 
 
@@ -281,19 +268,14 @@ def test_a_gradient_gone_wrong_is_found_before_it_reaches_the_weights(tmp_path: 
     space = tiny_space()
     supernet = Supernet(space)
     before = {group: flat.clone() for group, flat in supernet.flat.items()}
-    images, labels = digits(64)
     with pytest.raises(DivergedError, match=r"the gradient's norm is (nan|inf) at step 0.*not written yet"):
-        train_supernet(
-            supernet,
-            images,
-            labels,
-            prepare,
-            lambda moment: [Pass(arch=space.largest(), weight=float("inf"))],
+        train(
+            SharedWeights(supernet),
+            data(64),
             SETTINGS,
+            rule=lambda moment: [Pass(arch=space.largest(), weight=float("inf"))],
             seed=0,
             checkpoint=tmp_path / "checkpoint.safetensors",
-            on_step=lambda step, total: None,
-            on_epoch=lambda summary, judged: None,
         )
     assert all(torch.equal(before[group], flat) for group, flat in supernet.flat.items())
 
@@ -301,20 +283,13 @@ def test_a_gradient_gone_wrong_is_found_before_it_reaches_the_weights(tmp_path: 
 def one_step(supernet: Supernet, **settings: float | str) -> tuple[Tensor, Tensor]:
     """The flat weights before and after a step of the largest alone on 32 digits."""
     before = torch.cat(list(supernet.flat.values())).clone()
-    images, labels = digits(32)
-    with TemporaryDirectory() as folder:
-        train_supernet(
-            supernet,
-            images,
-            labels,
-            prepare,
-            lambda moment: [Pass(arch=moment.space.largest())],
-            replace(SETTINGS, epochs=1, batch_size=32, warmup_epochs=0, average_decay=0, **settings),
-            seed=0,
-            checkpoint=Path(folder) / "checkpoint.safetensors",
-            on_step=lambda step, total: None,
-            on_epoch=lambda summary, judged: None,
-        )
+    train(
+        SharedWeights(supernet),
+        data(32),
+        replace(SETTINGS, epochs=1, batch_size=32, warmup_epochs=0, average_decay=0, **settings),
+        rule=lambda moment: [Pass(arch=moment.space.largest())],
+        seed=0,
+    )
     return before, torch.cat(list(supernet.flat.values()))
 
 
@@ -333,9 +308,10 @@ def test_label_smoothing_and_distillation_are_those_of_the_settings() -> None:
     images, labels = digits(32)
     batch = prepare(images, None)
     passes = [Pass(arch=space.largest()), Pass(arch=space.smallest(), teacher=0)]
-    (sharp, by_kl), _ = run_passes(supernet, batch, labels, passes)
+    shared = SharedWeights(supernet)
+    (sharp, by_kl), _ = run_passes(shared, batch, labels, passes)
     (smooth, by_alpha), _ = run_passes(
-        supernet, batch, labels, passes, label_smoothing=0.3, distillation="alpha"
+        shared, batch, labels, passes, label_smoothing=0.3, distillation="alpha"
     )
     with torch.no_grad():
         teacher, student = (supernet.subnet(one.arch)(batch) for one in passes)
@@ -346,7 +322,7 @@ def test_label_smoothing_and_distillation_are_those_of_the_settings() -> None:
     assert by_alpha == pytest.approx(DISTILLATIONS["alpha"](student, teacher).item(), rel=1e-4)
 
 
-def test_the_moving_average_lags_the_weights_by_its_decay(tmp_path: Path) -> None:
+def test_the_moving_average_lags_the_weights_by_its_decay() -> None:
     """Recomputed from the weights after each step: decay (s + 1) / (s + 10), at most the one that is set."""
     space = tiny_space()
     supernet = Supernet(space, seed=1)
@@ -357,18 +333,13 @@ def test_the_moving_average_lags_the_weights_by_its_decay(tmp_path: Path) -> Non
         for group, average in expected.items():
             average.mul_(decay).add_(supernet.flat[group], alpha=1 - decay)
 
-    images, labels = digits(128)
-    trained = train_supernet(
-        supernet,
-        images,
-        labels,
-        prepare,
-        rule("sandwich", {"random_subnets": 0}),
-        replace(SETTINGS, epochs=8, average_decay=0.5, checkpoint_seconds=60.0),
+    trained = train(
+        SharedWeights(supernet),
+        data(128),
+        replace(SETTINGS, epochs=8, average_decay=0.5),
+        rule=rule("sandwich", {"random_subnets": 0}),
         seed=0,
-        checkpoint=tmp_path / "checkpoint.safetensors",
-        on_step=follow,
-        on_epoch=lambda summary, judged: None,
+        watch=Watch(step=follow),
     )
     for group, average in expected.items():
         torch.testing.assert_close(trained.flat[group], average)
@@ -376,8 +347,8 @@ def test_the_moving_average_lags_the_weights_by_its_decay(tmp_path: Path) -> Non
 
 
 def test_bf16_learns_too_and_keeps_its_weights_in_float32(tmp_path: Path) -> None:
-    trained, summaries = run(tmp_path, replace(SETTINGS, epochs=6, precision="bf16", checkpoint_seconds=60.0))
+    trained, summaries = run(tmp_path, replace(SETTINGS, epochs=6, precision="bf16", checkpoint_s=60.0))
     assert summaries[-1].loss < 0.8 * summaries[0].loss
     assert {flat.dtype for flat in trained.flat.values()} == {torch.float32}
-    exact, _ = run(tmp_path / "exact", replace(SETTINGS, epochs=6, checkpoint_seconds=60.0))
+    exact, _ = run(tmp_path / "exact", replace(SETTINGS, epochs=6, checkpoint_s=60.0))
     assert not all(torch.equal(exact.flat[group], trained.flat[group]) for group in exact.flat)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from runners.training.batches import batches
+from runners.training.batches import TrainingData, batches
 from runners.training.mixing import Mix
 
 
@@ -79,7 +79,8 @@ def test_mixed_batches_follow_from_seed_epoch_and_index_alone() -> None:
 
     def mixed(seed: int, start: int) -> list[tuple[Tensor, Tensor]]:
         mix = Mix(classes=24, mixup=0.4, cutmix=1.0)
-        return list(batches(images, labels, prepare, batch_size=6, seed=seed, epoch=1, start=start, mix=mix))
+        data = TrainingData(images=images, labels=labels, prepare=prepare, mix=mix)
+        return list(batches(data, batch_size=6, seed=seed, epoch=1, start=start))
 
     for (x, y), (u, v) in zip(mixed(3, 0)[2:], mixed(3, 2), strict=True):
         assert torch.equal(x, u)

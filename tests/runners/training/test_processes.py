@@ -21,10 +21,10 @@ from nas.rules import rule
 from nas.supernet.supernet import Supernet
 from runners.pools.ray_session import import_ray
 from runners.reading.load import load_recipe
-from runners.stages.train import _train
-from runners.training.loop import EpochSummary
 from runners.training.processes import on_other_gpus, training_processes
 from runners.training.ranks import LostProcessError, Ranks
+from runners.training.supernet import SupernetTraining
+from runners.training.watch import EpochSummary, Watch
 from tests.runners.training.test_loop import SETTINGS, digits, prepare
 from tests.runners.training.two_ranks import gradients, plain_space, second_rank
 
@@ -81,47 +81,37 @@ def run(
         if done == kill_at:
             os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
 
-    train = partial(
-        tell_and_train,
-        folder=folder,
+    training = SupernetTraining(
         space=plain_space(),
         prepare=prepare,
         rule=rule("sandwich", {"random_subnets": 1}),
         settings=replace(SETTINGS, epochs=2),
         seed=3,
-        size=None,
-        mix=None,
     )
+    train = partial(tell_and_train, folder=folder, training=training)
     checkpoint = folder / "checkpoint.safetensors"
-    device = torch.device("cpu")
     with training_processes(
-        train, images, labels, processes=processes, device=device, checkpoint=checkpoint
+        train, images, labels, processes=processes, device=torch.device("cpu"), checkpoint=checkpoint
     ) as ranks:
-        supernet = train(
-            images,
-            labels,
-            device,
-            ranks,
-            checkpoint,
-            on_step,
-            lambda summary, _: summaries.append(summary),
-        )
+        watch = Watch(step=on_step, epoch=lambda summary, _: summaries.append(summary))
+        supernet = train(images, labels, checkpoint, ranks=ranks, watch=watch)
     return supernet, summaries
 
 
 def tell_and_train(
     images: Tensor,
     labels: Tensor,
-    device: torch.device,
+    checkpoint: Path,
+    *,
     ranks: Ranks,
-    *rest: Any,
     folder: Path,
+    training: SupernetTraining,
     **options: Any,
 ) -> Supernet:
     """Trains, after the other process has told its id."""
     if ranks.rank:
         (folder / "pid").write_text(str(os.getpid()))
-    return _train(images, labels, device, ranks, *rest, **options)
+    return training(images, labels, checkpoint, ranks=ranks, **options)
 
 
 def test_two_processes_train_as_one_and_go_on_where_they_stopped(tmp_path: Path) -> None:
@@ -163,7 +153,7 @@ def test_an_address_that_is_none_is_told_at_once(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="Ray address 'head' is not host:port"),
         training_processes(
-            lambda *_: None,
+            lambda *_, **__: None,
             images,
             labels,
             processes=2,

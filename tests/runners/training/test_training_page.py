@@ -9,14 +9,17 @@ import pytest
 
 from nas.rules import RULES
 from runners.recipe.schema import Train
+from runners.tasks import TASKS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
 
 
 def test_its_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RULES, "_entries", dict(RULES._entries))  # what the page adds is taken away again
-    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(compile(snippet, "docs/training.md", "exec"), {})
+    for registry in (RULES, TASKS):  # what the page adds is taken away again
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    shared: dict[str, object] = {}
+    for snippet in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(compile(snippet, "docs/training.md", "exec"), shared)
 
 
 def test_every_rule_has_its_line() -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from nas.rules.moment import Pass
 from nas.supernet.supernet import Supernet
+from runners.training.passes import run_passes
 from runners.training.ranks import Ranks
-from runners.training.step import run_passes
+from runners.training.trainable import SharedWeights
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
 
@@ -52,10 +53,11 @@ def gradients(ranks: Ranks) -> dict[str, tuple[dict[str, Tensor], list[float]]]:
     found = {}
     for distillation in DISTILLATIONS:
         supernet = Supernet(plain_space(), seed=1)
+        shared = SharedWeights(supernet)
         losses, _ = run_passes(
-            supernet, ranks.share(images), ranks.share(labels), SANDWICH, distillation=distillation
+            shared, ranks.share(images), ranks.share(labels), SANDWICH, distillation=distillation
         )
-        losses = ranks.average(supernet, losses)
+        losses = ranks.average(shared.gradients(), losses)
         found[distillation] = supernet.grad, losses
     return found
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from nas.rules.moment import Pass
 from nas.supernet.supernet import Supernet
 from runners.training.batches import channels_last
-from runners.training.step import run_passes, scaled
+from runners.training.passes import run_passes, scaled
+from runners.training.trainable import SharedWeights
 from tests.runners.training.test_loop import digits, prepare, tiny_space
 
 
@@ -22,11 +23,11 @@ def test_the_gradient_of_a_step_is_the_sum_over_its_passes() -> None:
     total = {group: torch.zeros_like(flat) for group, flat in supernet.grad.items()}
     for arch in archs:
         supernet.zero_grad()
-        run_passes(supernet, batch, labels, [Pass(arch=arch)])
+        run_passes(SharedWeights(supernet), batch, labels, [Pass(arch=arch)])
         for group, gradient in supernet.grad.items():
             total[group] += gradient
     supernet.zero_grad()
-    run_passes(supernet, batch, labels, [Pass(arch=arch) for arch in archs])
+    run_passes(SharedWeights(supernet), batch, labels, [Pass(arch=arch) for arch in archs])
     for group, gradient in supernet.grad.items():
         torch.testing.assert_close(gradient, total[group])
 
@@ -37,8 +38,8 @@ def test_a_student_learns_from_its_teacher_and_not_from_labels() -> None:
     images, labels = digits(32)
     batch = prepare(images, None)
     passes = [Pass(arch=space.largest()), Pass(arch=space.smallest(), teacher=0)]
-    first, _ = run_passes(supernet, batch, labels, passes)
-    other, _ = run_passes(supernet, batch, labels.flip(0), passes)
+    first, _ = run_passes(SharedWeights(supernet), batch, labels, passes)
+    other, _ = run_passes(SharedWeights(supernet), batch, labels.flip(0), passes)
     assert first[0] != other[0]
     assert first[1] == other[1]
 
@@ -49,7 +50,10 @@ def test_a_pass_at_another_resolution_sees_scaled_images() -> None:
     images, labels = digits(32)
     batch = channels_last(prepare(images, None))
     (small, full), _ = run_passes(
-        supernet, batch, labels, [Pass(arch=space.largest(), resolution=(6, 4)), Pass(arch=space.largest())]
+        SharedWeights(supernet),
+        batch,
+        labels,
+        [Pass(arch=space.largest(), resolution=(6, 4)), Pass(arch=space.largest())],
     )
     with torch.no_grad():
         logits = supernet.subnet(space.largest())(scaled(batch, (6, 4)))
@@ -63,10 +67,10 @@ def test_weights_of_passes_weigh_their_gradients() -> None:
     supernet = Supernet(space, seed=1)
     images, labels = digits(32)
     batch = channels_last(prepare(images, None))
-    run_passes(supernet, batch, labels, [Pass(arch=space.largest())])
+    run_passes(SharedWeights(supernet), batch, labels, [Pass(arch=space.largest())])
     whole = torch.cat(list(supernet.grad.values())).clone()
     supernet.zero_grad()
-    run_passes(supernet, batch, labels, [Pass(arch=space.largest(), weight=0.25)])
+    run_passes(SharedWeights(supernet), batch, labels, [Pass(arch=space.largest(), weight=0.25)])
     torch.testing.assert_close(torch.cat(list(supernet.grad.values())), 0.25 * whole)
 
 
@@ -76,10 +80,13 @@ def test_a_rule_that_makes_no_sense_is_told_why() -> None:
     images, labels = digits(8)
     batch = prepare(images, None)
     with pytest.raises(ValueError, match="gave no passes"):
-        run_passes(supernet, batch, labels, [])
+        run_passes(SharedWeights(supernet), batch, labels, [])
     with pytest.raises(
         ValueError, match="pass 0 learn from pass 1, which has not run by then; give teachers"
     ):
         run_passes(
-            supernet, batch, labels, [Pass(arch=space.smallest(), teacher=1), Pass(arch=space.largest())]
+            SharedWeights(supernet),
+            batch,
+            labels,
+            [Pass(arch=space.smallest(), teacher=1), Pass(arch=space.largest())],
         )

@@ -1,0 +1,110 @@
+"""Forward and backward of the passes of one step, adding to the gradients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.distillation import distillation_loss
+from nas.rules.moment import Pass, Teacher
+from runners.tasks import CLASSIFICATION, Task
+from runners.training.batches import channels_last
+from runners.training.trainable import Trainable
+
+
+def run_passes(
+    trainable: Trainable[Any],
+    batch: Tensor,
+    targets: Tensor,
+    passes: Sequence[Pass],
+    *,
+    task: Task = CLASSIFICATION,
+    label_smoothing: float = 0.0,
+    distillation: str = "kl",
+    precision: str = "fp32",
+) -> tuple[list[float], set[str]]:
+    """Forward and backward of every pass of a step, adding to the gradients.
+
+    Args:
+        trainable: whose networks run.
+        batch: (N, C, H, W), prepared, on the trainable's device.
+        targets: (N,) int64 labels, or (N, classes) probabilities.
+        passes: teachers before their students.
+        task: has the loss on labels, and says what distillation compares.
+        label_smoothing: share of a label's probability that is spread over all classes.
+        distillation: loss on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
+        precision: ``fp32`` or ``bf16`` (autocast; losses are always in float32).
+
+    Returns:
+        The loss of each pass, and the names of the parameters that took part.
+
+    Raises:
+        ValueError: a rule gave no passes, or a student before its teacher.
+    """
+    _check(passes)
+    outputs: list[Tensor] = []
+    losses: list[Tensor] = []
+    used: set[str] = set()
+    autocast = (
+        torch.autocast(trainable.device.type, dtype=torch.bfloat16)
+        if precision == "bf16"
+        else contextlib.nullcontext()
+    )
+    sizes = {tuple(batch.shape[2:]): batch}
+    for one in passes:
+        network = trainable.subnet(one.arch)
+        size = one.resolution or tuple(batch.shape[2:])
+        if size not in sizes:
+            sizes[size] = scaled(batch, size)
+        with autocast:
+            given = network(sizes[size])
+            wanted = _wanted(one.teacher, outputs, batch)
+        given = given.float()
+        share = one.teacher_weight
+        if wanted is None:
+            loss = task.loss(given, targets, label_smoothing=label_smoothing)
+        else:
+            student, teacher = task.logits(given), task.logits(wanted.float())
+            loss = distillation_loss(student, teacher, kind=distillation, temperature=one.temperature)
+            if share < 1:
+                on_labels = task.loss(given, targets, label_smoothing=label_smoothing)
+                loss = share * loss + (1 - share) * on_labels
+        (one.weight * loss).backward()
+        outputs.append(given.detach())
+        losses.append(loss.detach())
+        used.update(name for name, _ in network.named_parameters())
+    return torch.stack(losses).tolist(), used  # one transfer from the device for all
+
+
+@torch.no_grad()
+def _wanted(teacher: int | Teacher | None, outputs: Sequence[Tensor], batch: Tensor) -> Tensor | None:
+    """What a pass's teacher gives; None where it has none. A teacher from outside sees the full images."""
+    if teacher is None:
+        return None
+    if isinstance(teacher, int):
+        return outputs[teacher]
+    given: Tensor = teacher(batch)
+    return given
+
+
+def _check(passes: Sequence[Pass]) -> None:
+    if not passes:
+        raise ValueError("the training rule gave no passes; a step needs at least one")
+    for index, one in enumerate(passes):
+        if isinstance(one.teacher, int) and not 0 <= one.teacher < index:
+            raise ValueError(
+                f"the training rule lets pass {index} learn from pass {one.teacher}, which has not run by "
+                f"then; give teachers before their students"
+            )
+        if not 0 <= one.teacher_weight <= 1:
+            raise ValueError(f"the teacher's weight must be in [0, 1], got {one.teacher_weight}")
+
+
+def scaled(batch: Tensor, size: tuple[int, ...]) -> Tensor:
+    """A batch (N, C, H, W) brought to another (height, width), bilinear and antialiased."""
+    return channels_last(F.interpolate(batch, size, mode="bilinear", antialias=True))
