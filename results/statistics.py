@@ -1,4 +1,4 @@
-"""Rank correlation, paired tests and intervals: what a claim needs to be more than one number.
+"""Accuracy, rank correlation, paired tests and intervals: what a claim needs to be more than one number.
 
 scipy does the work and is imported where it is needed, for it takes its time.
 """
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,27 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def top1(outputs: Any, labels: Any) -> float:
+    """Top-1 accuracy in [0, 1]: share of images whose largest output is that of their label.
+
+    Args:
+        outputs: Logits, (N, classes), an array or a tensor.
+        labels: Class indices, (N,), integers of the same kind of array.
+
+    Raises:
+        ValueError: no images, or shapes that do not belong together: labels (N, 1), as the column of a table
+            has them, would be compared with every image.
+    """
+    if outputs.ndim != 2 or tuple(labels.shape) != tuple(outputs.shape[:1]):
+        raise ValueError(
+            f"accuracy needs outputs (images, classes) and labels (images,), got shapes "
+            f"{tuple(outputs.shape)} and {tuple(labels.shape)}"
+        )
+    if len(labels) == 0:
+        raise ValueError("there are no images to measure the accuracy on")
+    return int((outputs.argmax(axis=1) == labels).sum()) / len(labels)
 
 
 def kendall(first: ArrayLike, second: ArrayLike) -> float:

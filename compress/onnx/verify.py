@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compress.onnx.file import Images, OnnxFile
-from results.accuracy import top1
 from results.records import Record
+from results.statistics import top1
 
 Labels = NDArray[np.int64]
 Score = Callable[[NDArray[np.float32], Labels], float]

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from results.accuracy import top1
+from results.statistics import top1
 from runners.tasks.task import TASKS, Task
 
 
@@ -27,7 +27,7 @@ class Classification:
         """Top-1 accuracy of logits (N, classes) with labels (N,).
 
         Raises:
-            ValueError: as ``results.accuracy.top1``.
+            ValueError: as ``results.statistics.top1``.
         """
         return top1(outputs, targets)
 

@@ -33,7 +33,7 @@ START_SECONDS = 300.0
 PATIENCE = datetime.timedelta(minutes=30)
 
 
-class Train(Protocol):
+class Work(Protocol):
     """What every process runs. It is pickled."""
 
     def __call__(self, images: Tensor, labels: Tensor, checkpoint: Path, *, ranks: Ranks) -> object:
@@ -62,7 +62,7 @@ class _Meeting:
 
 @contextlib.contextmanager
 def training_processes(
-    train: Train,
+    train: Work,
     images: Tensor,
     labels: Tensor,
     *,
@@ -168,7 +168,7 @@ def _gpu(device: torch.device) -> str:
 def _begin(
     ray: Any,
     actors: list[Any],
-    train: Train,
+    train: Work,
     images: Tensor,
     labels: Tensor,
     device: torch.device,
@@ -242,7 +242,7 @@ class _Process:
         rank, size, device = meeting.rank, meeting.size, torch.device(meeting.kind)
         if meeting.kind == "cpu":
             torch.set_num_threads(threads_each(size))
-        train: Train = import_ray().cloudpickle.loads(work)
+        train: Work = import_ray().cloudpickle.loads(work)
         store = dist.TCPStore(meeting.host, meeting.port, size, is_master=False, timeout=PATIENCE)
         with (
             tempfile.TemporaryDirectory() as folder,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from results.accuracy import top1
+from results.statistics import top1
 
 LOGITS = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0], [1.0, 0.0, 4.0], [2.0, 1.0, 0.0]], dtype=np.float32)
 LABELS = np.array([0, 1, 1, 0])
