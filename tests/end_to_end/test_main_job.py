@@ -75,7 +75,7 @@ def test_the_card_tells_the_truth_about_the_file(finished: Path) -> None:
     assert card.size_bytes == (folder / card.file).stat().st_size
     assert card.limit.met == (card.latency.measured_ms <= card.limit.latency_ms)
     assert card.reference.speedup == pytest.approx(card.reference.latency_ms / card.latency.measured_ms)
-    assert card.provenance["recipe"]["name"] == "digits"
+    assert card.provenance.recipe["name"] == "digits"
 
 
 def test_the_last_words_name_accuracy_latency_size_and_files(finished: Path) -> None:
