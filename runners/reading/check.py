@@ -102,6 +102,7 @@ def _parts(recipe: Recipe) -> list[str]:
         problems += found
     except ValueError as error:
         problems.append(str(error))
+    problems += known["task"].problems(recipe.task.kind, recipe.task.settings, "task")
     rule = recipe.train.rule
     problems += rules.problems(rule.kind, rule.settings, "train.rule")
     problems += _searchers(recipe.search.searchers, recipe.search.budget)

@@ -65,6 +65,7 @@ Paths in a recipe are seen from its folder, or else from where the command runs;
 it runs.
 """
 _TITLES = {
+    "task": "Tasks",
     "data.source": "Data sources",
     "space.options": "Mixers",
     "train.rule": "Training rules",

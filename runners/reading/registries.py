@@ -16,9 +16,11 @@ def registries() -> dict[str, Registry[Any]]:
     from nas.search import SEARCHERS
     from runners.data.sources import SOURCES
     from runners.targets.profile import RUNTIMES
+    from runners.tasks import TASKS
     from search_spaces.mixers import MIXERS
 
     return {
+        "task": TASKS,
         "data.source": SOURCES,
         "space.options": MIXERS,
         "train.rule": RULES,

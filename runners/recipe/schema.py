@@ -55,7 +55,7 @@ class Space(Section):
     """Function of yours that returns a search space, instead of a preset: ``path/to/file.py:function`` or
     ``package.module:function``; called with ``classes`` and ``input_shape``."""
     mixers: tuple[str, ...] = ()
-    """Mixers of every stage, instead of the preset's; first the smallest network's, last the largest's."""
+    """Mixers of every stage, instead of the preset's."""
     activation: str = "relu"
     """Activation between convolutions."""
     options: dict[str, dict[str, Any]] = {}
@@ -226,6 +226,8 @@ class Recipe(Section):
     """Seed of everything random."""
     parts: tuple[str, ...] = ()
     """Code that brings parts of your own: Python files, seen from the recipe, and modules by dotted name."""
+    task: Part = part("classification")
+    """Task that networks are trained for and judged by."""
     data: Data
     """Images."""
     space: Space

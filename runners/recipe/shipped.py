@@ -14,6 +14,7 @@ from runners.recipe.keys import holds_part, holds_parts
 from runners.recipe.schema import Recipe
 
 _NAMING = (
+    "task",
     "measure.profile",
     "space.preset",
     "space.mixers",

@@ -30,6 +30,7 @@ from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile
 from runners.targets.ray_nodes import RayTarget
 from runners.targets.target import open_target
+from runners.tasks import TASKS
 from search_spaces.space import SearchSpace
 
 
@@ -57,7 +58,12 @@ class Wiring:
         prepare = Prepare(
             preprocessing=splits.preprocessing, crop_padding=recipe.data.crop_padding, flip=recipe.data.flip
         )
-        return RunData(splits=splits, prepare=prepare, calibration_images=recipe.search.calibration_images)
+        return RunData(
+            splits=splits,
+            prepare=prepare,
+            calibration_images=recipe.search.calibration_images,
+            task=TASKS.configured(recipe.task.kind, recipe.task.settings)(),
+        )
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:

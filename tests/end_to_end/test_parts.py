@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nas.rules import RULES, delayed
+from runners.tasks import TASKS
 from tests.end_to_end.command import SMALL, Call, settings
 
 DELAYED = """
@@ -85,6 +86,26 @@ def test_a_rule_of_the_users_own_is_trained_by_and_goes_on_from_anywhere(
     again = call("train", "--out", "../run", *settings("train.rule.share=0.75", "train.epochs=1"))
     assert again.code == 0, again.error
     assert set((elsewhere / "seen.txt").read_text().split()) == {"0.75"}
+
+
+def test_a_task_of_the_users_own_is_what_networks_are_trained_for(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TASKS, "_entries", dict(TASKS._entries))
+    task = Path(__file__).parents[1] / "runners/tasks/balanced_task.py"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "tasks.py").write_text(task.read_text().replace('"balanced"', '"fair"'))
+    shipped = (Path(__file__).parents[2] / "runners/recipe/digits.toml").read_text()
+    few = 'task = { kind = "fair", weights = [1, 1] }\n'
+    (tmp_path / "mine" / "my.toml").write_text(f'parts = ["tasks.py"]\n{few}{shipped}')
+    few_weights = call("train", "mine/my.toml", "--out", "run", *settings(*SMALL, "train.epochs=1"))
+    assert few_weights.code == 1
+    assert "has to tell 10 classes apart, and task.weights has 2" in few_weights.error
+    wrong = call("train", "mine/my.toml", "--out", "run", *settings("task.weights=heavy", "task.wieghts=1"))
+    assert "task.weights = 'heavy': Input should be a valid" in wrong.error
+    assert "task.wieghts: 'fair' has no setting 'wieghts'. Did you mean 'weights'?" in wrong.error
+    right = settings(*SMALL, "train.epochs=1", f"task.weights={[1.0] * 10}")
+    assert call("train", "mine/my.toml", "--out", "run", *right).code == 0
 
 
 def test_a_part_that_went_is_told_before_anything_is_done(call: Call, tmp_path: Path) -> None:
