@@ -21,7 +21,7 @@ ALLOWED = {
     "runners": {"runners", "nas", "compress", "search_spaces", "results"},
 }
 RUNNERS = (
-    *("cli", "run", "reading", "stages", "scoring", "training"),
+    *("cli", "run", "reading", "stages", "tables", "scoring", "training"),
     *("targets", "measuring", "data", "pools", "recipe", "tasks", "(loose)"),
 )
 """The rooms of ``runners``, top to bottom; each may import those after it, and all the loose modules."""
@@ -32,8 +32,8 @@ COMPUTED_IMPORTS = {"results.loading"}
 
 # What is not as it should be yet. These lists only ever get shorter.
 CIRCLES_LEFT: set[str] = set()
-ROOMS_LEFT = {("measuring", "targets")}
-COMPUTED_LEFT = {"runners.measuring.analysis"}
+ROOMS_LEFT: set[tuple[str, str]] = set()
+COMPUTED_LEFT: set[str] = set()
 LOOSE_LEFT: dict[str, int] = {}
 CLASSES_LEFT = {"Entry", "Measure", "Progress", "Stage"}
 MODULES_LEFT: set[str] = set()

@@ -243,7 +243,7 @@ def latency(
     Example:
         quarry latency runs/digits/artifacts/digits-3/model.onnx
     """
-    from runners.measuring import commands
+    from runners.tables import commands
 
     commands.latency(model, profile=profile, input_shape=input_shape, seconds=seconds)
 

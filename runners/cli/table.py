@@ -26,7 +26,7 @@ def show(table: Table, limit: Annotated[int, typer.Option(help="Layers to list."
     Example:
         quarry table show runs/digits/measure/table.parquet
     """
-    from runners.measuring import commands
+    from runners.tables import commands
 
     commands.show(table, limit=limit)
 
@@ -34,7 +34,7 @@ def show(table: Table, limit: Annotated[int, typer.Option(help="Layers to list."
 @tables.command("export")
 def export_table(table: Table, target: Annotated[Path, typer.Argument(metavar="CSV")]) -> None:
     """Write a table as CSV, units and circumstances included."""
-    from runners.measuring import commands
+    from runners.tables import commands
 
     commands.export_table(table, target)
 
@@ -58,7 +58,7 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="The merged table.")],
 ) -> None:
     """Merge tables of one device and space into one."""
-    from runners.measuring import commands
+    from runners.tables import commands
 
     commands.merge(sources, out)
 
@@ -66,8 +66,8 @@ def merge(
 @tables.command()
 def check(table: Table, run: RunFolder, profile: Hardware = "cpu-ort") -> None:
     """Measure a sample of a table again, and say whether it still holds on this machine."""
-    from runners.measuring import commands
     from runners.run.sequence import opened
+    from runners.tables import commands
 
     with opened(run, None) as job:
         commands.check_table(table, job.space, profile=profile)
@@ -76,6 +76,6 @@ def check(table: Table, run: RunFolder, profile: Hardware = "cpu-ort") -> None:
 @tables.command()
 def staircase(profile: Hardware = "cpu-ort") -> None:
     """Find the channel counts that cost no more than the next lower ones on a device."""
-    from runners.measuring import commands
+    from runners.tables import commands
 
     commands.staircase(profile=profile)

@@ -9,13 +9,28 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from results.timing import Timing, not_measured
 from runners.measuring.lock import device_lock
 from runners.measuring.machine import cores
 from runners.measuring.stopwatch import in_processes, read_timings
-from runners.targets.hardware import HardwareProfile
+
+
+class Conditions(Protocol):
+    """What measuring has to know of a hardware profile."""
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of the runtime; 0 takes all cores."""
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
 
 
 class _Died(Exception):
@@ -25,7 +40,7 @@ class _Died(Exception):
 def measure_apart(
     command: Sequence[str],
     files: Sequence[Path],
-    profile: HardwareProfile,
+    profile: Conditions,
     *,
     budget_s: float,
     half_width: float,
@@ -77,12 +92,12 @@ def measure_apart(
             return [alone(path) for path in paths]
 
 
-def threads_of(profile: HardwareProfile) -> int:
+def threads_of(profile: Conditions) -> int:
     """Threads that the profile asks for; all cores where it says 0."""
     return profile.threads or len(cores())
 
 
-def _run(command: Sequence[str], folder: Path, job: dict[str, Any], profile: HardwareProfile) -> list[Timing]:
+def _run(command: Sequence[str], folder: Path, job: dict[str, Any], profile: Conditions) -> list[Timing]:
     request, result = folder / "job.json", folder / "result.json"
     request.write_text(json.dumps(job))
     result.unlink(missing_ok=True)

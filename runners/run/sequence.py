@@ -90,7 +90,7 @@ def take_table(out: Path, source: Path) -> None:
     Raises:
         ValueError: the run has no trained supernet yet, or the table is not of its space.
     """
-    from runners.measuring.commands import import_table
+    from runners.tables.commands import import_table
 
     with _locked(out, None) as (run, console):
         run.require("measure")
@@ -117,8 +117,8 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
     Raises:
         ValueError: a setting of something else.
     """
-    from runners.measuring.commands import make_kit
     from runners.run.spaces import measure_plan
+    from runners.tables.commands import make_kit
 
     section = BY_NAME["measure"].section
     others = [entry for entry in overrides if not entry.startswith(f"{section}.")]

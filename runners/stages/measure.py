@@ -13,9 +13,9 @@ from nas.costs.table.table import LatencyTable, load_table
 from results.files import write_json
 from results.records import TargetRecord, read_record
 from runners.console import Console
-from runners.measuring.layers import Layers, layers_of, profile_on
 from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
 from runners.measuring.power import watts_during
+from runners.tables.layers import Layers, layers_of, profile_on
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from nas.costs.model.fit import ProfilePlan
-from runners.measuring.layers import profile_on
+from runners.tables.layers import profile_on
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from tests.spaces import resnet_space, vit_space

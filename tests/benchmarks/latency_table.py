@@ -33,8 +33,8 @@ from nas.costs.table.build import build_table
 from nas.costs.table.table import LatencyTable
 from results.files import write_atomic, write_json
 from results.records import LatencyCheck
-from runners.measuring.commands import staircase
-from runners.measuring.layers import exporter, table_header
+from runners.tables.commands import staircase
+from runners.tables.layers import exporter, table_header
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from search_spaces.space import Rows, SearchSpace

@@ -11,9 +11,9 @@ from compress.target import Target
 from nas.costs.counts.analytic import count
 from nas.costs.model.fit import ProfilePlan
 from runners.console import Console
-from runners.measuring.layers import profile_on
 from runners.reading.load import load_recipe
 from runners.run.spaces import fix_space, left_out, make_space, rules_out
+from runners.tables.layers import profile_on
 from runners.targets.hardware import HardwareProfile
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import load_profile

@@ -10,7 +10,7 @@ import pytest
 
 from nas.costs.layers.probes import layer_probes
 from nas.costs.table.build import build_table
-from runners.measuring.layers import exporter, table_header
+from runners.tables.layers import exporter, table_header
 from runners.targets.profile import load_profile
 from runners.targets.ray_nodes import RayTarget
 from runners.targets.target import open_target

@@ -11,7 +11,7 @@ from compress.target import Target
 from nas.costs.layers.probes import layer_probes
 from nas.costs.table.build import build_table
 from nas.costs.table.table import LatencyTable
-from runners.measuring.layers import exporter, table_header
+from runners.tables.layers import exporter, table_header
 from runners.targets.hardware import HardwareProfile
 from runners.targets.target import open_target
 from search_spaces.spaces.presets import preset

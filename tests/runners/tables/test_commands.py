@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from nas.costs.model.fit import fit_table
-from runners.measuring.commands import check_table, export_table, import_table, latency, merge, staircase
-from runners.measuring.layers import ProfilePlan, layers_of, profile_on
+from runners.tables.commands import check_table, export_table, import_table, latency, merge, staircase
+from runners.tables.layers import ProfilePlan, layers_of, profile_on
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -49,7 +49,7 @@ def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest
         ("nothing", "", "neither a path that ends in .onnx nor module:function"),
         ("torch.nn:ReLU", "", "--input"),
         ("torch.nn:ReLU", "3y3", "written like 3x224x224"),
-        ("torch.nn:Rellu", "3x3", "cannot be loaded"),
+        ("torch.nn:Rellu", "3x3", "torch.nn has no 'Rellu'"),
         ("torch:get_num_threads", "3x3", "has to return an nn.Module"),
         ("torch.nn:Linear", "4", "torch.nn:Linear fails: TypeError"),
         ("torch.nn:ReLU", "0x3", "written like 3x224x224"),

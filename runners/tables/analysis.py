@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 from torch import nn
 
 from compress.target import OperatorTime
+from results.loading import load_object
 from results.timing import Timing
 from runners.targets.hardware import HardwareProfile
 from runners.targets.target import open_target
@@ -54,16 +53,11 @@ def load_model(spec: str) -> Path | nn.Module:
         if not Path(spec).is_file():
             raise FileNotFoundError(f"there is no model at {spec}")
         return Path(spec)
-    module_name, _, function_name = spec.partition(":")
-    if not function_name:
+    if ":" not in spec:
         raise ValueError(f"{spec!r} is neither a path that ends in .onnx nor module:function")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -c` does: modules of the folder one stands in are found
-    name = module_name.removesuffix(".py").replace("/", ".")
-    try:
-        make: Any = getattr(importlib.import_module(name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{spec} cannot be loaded: {error}") from error
+    make = load_object(spec)
     try:
         network = make()
     except Exception as error:  # a user's function fails in whatever way it likes

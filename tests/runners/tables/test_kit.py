@@ -10,9 +10,9 @@ import pytest
 from nas.costs.layers.probes import layer_probes, network_probes
 from nas.costs.layers.sums import SlotSums
 from nas.costs.model.fit import ProfilePlan, fit_table
-from runners.measuring.commands import import_table, make_kit, show
-from runners.measuring.kit import kit_seconds, read_kit, write_kit
-from runners.measuring.layers import exporter, profile_on, table_header
+from runners.tables.commands import import_table, make_kit, show
+from runners.tables.kit import kit_seconds, read_kit, write_kit
+from runners.tables.layers import exporter, profile_on, table_header
 from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target

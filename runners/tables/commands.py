@@ -14,9 +14,9 @@ from nas.costs.table.exchange import export_csv, import_csv
 from nas.costs.table.plausibility import Drift, check_plausible, remeasure, why_stale
 from nas.costs.table.staircase import Staircase, measure_staircase
 from nas.costs.table.table import LatencyTable, load_table, merge_tables
-from runners.measuring.analysis import LatencyReport, analyse, load_model
-from runners.measuring.kit import KIT_RUNTIMES, read_kit, write_kit
-from runners.measuring.layers import ProfilePlan, exporter, layers_of, table_header
+from runners.tables.analysis import LatencyReport, analyse, load_model
+from runners.tables.kit import KIT_RUNTIMES, read_kit, write_kit
+from runners.tables.layers import ProfilePlan, exporter, layers_of, table_header
 from runners.targets.hardware import Runtime
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
