@@ -151,8 +151,8 @@ class SearchSpace:
     def largest(self) -> dict[str, Value]:
         """The space's reference network: the declared one, else that with the most multiply-accumulates.
 
-        Exact in a space of slots, whose layers are built and counted once (``search_spaces.reference.extremes``).
-        In a space that only builds, sizes, kernels and depths take their last values, which are the most expensive
+        Exact in a space of slots, whose layers are built and counted once (``reference.extremes``). In a
+        space that only builds, sizes, kernels and depths take their last values, which are the most expensive
         by contract, and categories are tried one at a time until none adds anything: a few networks are built
         and counted. Of equal ones it is that with the latest values.
         """

@@ -55,7 +55,7 @@ def export_onnx(network: nn.Module, example: Tensor | Sequence[int], path: Path)
         network: takes one tensor, gives one tensor, each with the batch first; it is left untouched. The
             file is of a copy in eval mode and float32.
         example: an input (B, ...), float32 or integers; or the shape of one float32 input without the batch.
-        path: where the file goes.
+        path: file to write.
 
     Raises:
         ValueError: the network cannot be exported, does not give one tensor, or the file gives other outputs
@@ -91,7 +91,7 @@ def onnx_bytes(network: nn.Module, example: Tensor | Sequence[int]) -> bytes:
 
 
 def _traced(fused: nn.Module, images: Tensor) -> bytes:
-    """By torch's tracing exporter; two images, since of one it would take the batch for a constant."""
+    """Exports with torch's tracing exporter; two images, as of one it would take the batch for constant."""
     file = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter("always")
@@ -122,7 +122,7 @@ def _refuse_conditions_on_values(fused: nn.Module, images: Tensor) -> None:
 
 
 def _programmed(fused: nn.Module, images: Tensor) -> bytes:
-    """By the exporter of ``torch.export``."""
+    """Exports with the exporter of ``torch.export``."""
     program = torch.onnx.export(
         fused,
         (images.clone(),),

@@ -23,7 +23,7 @@ _ALIGN = 16  # floats; every parameter starts on a cache line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Where one parameter of the supernet lives.
+    """The place of one parameter of the supernet.
 
     Attributes:
         name: qualified name in the network.
@@ -31,7 +31,7 @@ class Entry:
         centred: dimensions that are cropped around their centre (kernels); the others keep their start.
         owner: what kind of module it belongs to; it must be the same in every arch.
         group: ``decay`` for matrices and kernels, ``plain`` for biases, norms and scales.
-        offset: of its first element in the group's flat tensor.
+        offset: index of its first element in the group's flat tensor.
         trainable: whether it takes gradients.
     """
 
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Of the largest shape, laid out row by row."""
+        """The strides of the largest shape, laid out row by row."""
         return tuple(math.prod(self.shape[dim + 1 :]) for dim in range(len(self.shape)))
 
     def view(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:

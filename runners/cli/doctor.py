@@ -175,7 +175,7 @@ def _onnxruntime() -> Finding:
 
 
 def _profiles() -> Finding:
-    """Which of the shipped hardware profiles this machine can measure."""
+    """The shipped hardware profiles that this machine can measure."""
     from runners.targets.profile import load_profile, shipped_profiles
     from runners.targets.target import open_target
 
