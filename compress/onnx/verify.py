@@ -19,6 +19,7 @@ from results.statistics import top1
 
 Labels = NDArray[np.int64]
 Score = Callable[[NDArray[np.float32], Labels], float]
+Run = Callable[[Path, Images], NDArray[Any]]
 Data = tuple[NDArray[Any], NDArray[Any]] | Iterable[tuple[Any, Any]]
 
 
@@ -70,6 +71,7 @@ def verify(
     network: nn.Module,
     data: Data,
     *,
+    run: Run | None = None,
     score: Score = top1,
     max_difference: float | None = None,
     max_accuracy_loss: float | None = None,
@@ -78,9 +80,11 @@ def verify(
     """Runs file and network over a whole data set and compares them.
 
     Args:
-        path: the ONNX file.
+        path: file to run.
         network: what it was exported from.
         data: ``(images, labels)`` as whole arrays, or an iterable of such batches.
+        run: outputs of the file for images, as ``Target.run`` gives them; called once where ``data`` is whole
+            arrays. None runs an ONNX file in ONNX Runtime.
         score: another measure of logits and labels, in [0, 1], in the place of the accuracy.
         max_difference: the largest logit difference to accept, as a share of the largest logit
             (1e-3 suits a float file; an int8 file is judged by its accuracy).
@@ -91,12 +95,11 @@ def verify(
         ValueError: there are no images, labels that are not (N,), logits that are not finite, or the file is
             beyond a tolerance; the message says by how much.
     """
-    run = OnnxFile(path)
     total = equal = values = 0
     largest = summed = scale = 0.0
     found: list[tuple[NDArray[np.float32], NDArray[np.float32], Labels]] = []
-    for images, labels in batches(data, batch_size):
-        expected, got = _network_logits(network, images), run(images)
+    for images, labels, got in _run_on(path, data, batch_size, run):
+        expected = _network_logits(network, images)
         if not np.isfinite(got).all():
             raise ValueError(
                 f"{path} gives logits that are not finite on images {total} to {total + len(labels)}"
@@ -122,6 +125,23 @@ def verify(
     )
     _judge(path, record, max_difference, max_accuracy_loss)
     return record
+
+
+def _run_on(
+    path: Path, data: Data, batch_size: int, run: Run | None
+) -> Iterator[tuple[Images, Labels, NDArray[Any]]]:
+    """Images, labels and the file's outputs, a batch at a time."""
+    file = OnnxFile(path) if run is None else None
+    # Loading a file may take seconds, so whole arrays are run at once.
+    whole = run(path, data[0]) if run is not None and isinstance(data, tuple) and len(data[0]) else None
+    done = 0
+    for images, labels in batches(data, batch_size):
+        if whole is not None:
+            outputs = whole[done : done + len(labels)]
+        else:
+            outputs = file(images) if file is not None else run(path, images)  # type: ignore[misc]
+        done += len(labels)
+        yield images, labels, outputs
 
 
 def _judge(

@@ -29,8 +29,6 @@ def start(
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
     whole = last == WHOLE_RUN[-1]
-    if whole:
-        _check_target(recipe)
     with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
         finished = run.finished
         for name in ("search", "train"):
@@ -180,13 +178,6 @@ def _wired(run: RunDirectory, console: Console) -> Wiring:
     from runners.run.wiring import Wiring
 
     return Wiring(run, console)
-
-
-def _check_target(recipe: Recipe) -> None:
-    from runners.run.spaces import check_backend
-    from runners.targets.profile import load_profile
-
-    check_backend(load_profile(recipe.measure.profile))
 
 
 def _check(made: Wiring, name: str) -> None:

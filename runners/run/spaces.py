@@ -113,17 +113,3 @@ def check_size(space: SearchSpace, plan: ProfilePlan) -> None:
             f"space {space.name!r} holds {space.size} networks, and measure.fit_networks + "
             f"measure.check_networks are {needed}: add choices, or ask for fewer"
         )
-
-
-def check_backend(profile: HardwareProfile) -> None:
-    """Whether a run can go through all stages on a profile.
-
-    Raises:
-        ValueError: the profile runs other files than those that are compressed and exported.
-    """
-    if profile.runtime.kind in ("torch", "executorch"):
-        raise ValueError(
-            f"profile {profile.name!r} times {profile.runtime.kind} programs, but a run compresses, exports "
-            "and times ONNX files: choose a profile of ONNX Runtime for it, such as cpu-ort. To train, "
-            f"measure and search for {profile.name!r}, begin with quarry train, then measure and search"
-        )

@@ -244,6 +244,7 @@ def check_whole(made: Wiring) -> None:
     """Whether a run can go through all stages: known before it begins, not an hour into it.
 
     Raises:
-        ValueError: the space has fewer networks than are to be measured.
+        ValueError: the target is not there, or the space has fewer networks than are to be measured.
     """
+    _ = made.target
     check_size(made.space, made.plan)

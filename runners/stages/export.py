@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.candidate import Candidate
-from compress.onnx.export import export_onnx
-from compress.onnx.file import OnnxFile
+from compress.onnx.export import INPUT_NAME
 from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
 from compress.target import Target
@@ -39,8 +38,7 @@ from runners.data.prepared import RunData
 from runners.stages.compress import calibrated, compressed_entries, measure_files
 from runners.targets.hardware import HardwareProfile
 
-MODEL = "model.onnx"
-_MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and ONNX Runtime in float32
+_MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and the target's runtime in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +71,16 @@ def export_files(work: Exporting) -> None:
     data = work.data
     test = (data.images(data.splits.test).numpy(), data.splits.test.labels.numpy())
     largest = calibrated(work.supernet, data, work.supernet.space.largest())
-    largest_file = work.run / "compress" / "largest.onnx"
-    export_onnx(largest, data.example, largest_file)
+    target = work.target
+    largest_file = work.run / "compress" / f"largest.{target.facts.format}"
+    target.export(largest, data.input_shape, largest_file)
     found = _compressed(work)
     files = [candidate.file for _, candidate in found]
-    timings = measure_files(work.target, [*files, largest_file])
+    timings = measure_files(target, [*files, largest_file])
     reference = Reference(
         name="largest",
         latency_ms=timings[-1].median_ms,
-        exported_test=verify(largest_file, largest, test, score=data.score).accuracy_file,
+        exported_test=verify(largest_file, largest, test, run=target.run, score=data.score).accuracy_file,
         size_bytes=largest_file.stat().st_size,
         speedup=1.0,
     )
@@ -92,12 +91,13 @@ def export_files(work: Exporting) -> None:
             candidate.file,
             candidate.network,
             test,
+            run=target.run,
             score=data.score,
             max_difference=None if int8 else _MAX_FLOAT_DIFFERENCE,
         )
         card = _card(work, entry, candidate, timing, checked, reference)
         folder = work.run / "artifacts" / entry.name
-        write_atomic(folder / MODEL, candidate.file.read_bytes())
+        write_atomic(folder / card.file, candidate.file.read_bytes())
         write_atomic(folder / "README.md", readme(card))
         write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
 
@@ -150,7 +150,6 @@ def _card(
     data, profile = work.data, work.profile
     content, int8 = candidate.file.read_bytes(), candidate.precision == "int8"
     limit_ms, steps = work.summary.limit_ms, _steps(work, entry.name)
-    validation = (data.images(data.splits.val).numpy(), data.splits.val.labels.numpy())
     counts = count(candidate.network, data.input_shape)
     facts = work.target.facts
     broken = _broken(profile, counts, len(content), int8=int8)
@@ -158,14 +157,18 @@ def _card(
         work.console.say(f"warning: {entry.name} does not fit profile {profile.name}: {words}")
     return Card(
         name=entry.name,
-        file=MODEL,
+        file=f"model{candidate.file.suffix}",
         sha256=hashlib.sha256(content).hexdigest(),
         arch=entry.arch,
-        input=_input(work, candidate.file),
+        input=CardInput(
+            name=INPUT_NAME,
+            shape=(profile.batch, *data.input_shape),
+            dtype=np.dtype(np.float32).name,
+        ),
         classes=data.classes,
         preprocessing=data.splits.preprocessing,
         accuracy=CardAccuracy(
-            validation=verify(candidate.file, candidate.network, validation, score=data.score).accuracy_file,
+            validation=_validated(work, candidate),
             float_test=checked.accuracy_network,
             exported_test=checked.accuracy_file,
             test_images=checked.images,
@@ -218,6 +221,8 @@ def _broken(profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: 
     return tuple(broken)
 
 
-def _input(work: Exporting, file: Path) -> CardInput:
-    shape = (work.profile.batch, *work.data.input_shape)
-    return CardInput(name=OnnxFile(file).input_name, shape=shape, dtype=np.dtype(np.float32).name)
+def _validated(work: Exporting, candidate: Candidate) -> float:
+    """Accuracy of a file on the validation images."""
+    validation = work.data.splits.val
+    outputs = work.target.run(candidate.file, work.data.images(validation).numpy())
+    return work.data.score(outputs, validation.labels.numpy())
