@@ -30,6 +30,11 @@ def sample(network: nn.Module, example: Tensor | Sequence[int]) -> tuple[Tensor,
     Raises:
         ValueError: the network does not run on them, or does not give one tensor.
     """
+    if not isinstance(example, Tensor) and not all(isinstance(size, int) for size in example):
+        raise ValueError(
+            f"{type(network).__name__} cannot be exported: only networks that take one tensor can, and its "
+            f"example has to be one, or a shape; got a {type(example).__name__}"
+        )
     generator = torch.Generator().manual_seed(0)
     shape = example.shape[1:] if isinstance(example, Tensor) else tuple(example)
     if isinstance(example, Tensor):

@@ -6,17 +6,16 @@ go when one channel goes. Whether that is the whole truth about a network is fou
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from compress.plain import faithful_copy, plain_copy
+from compress.pruning.masks import mask
 from results.records import Record
 
 
@@ -40,8 +39,10 @@ class Cut(Record):
         return sorted(set(range(self.channels)) - set(self.kept))
 
 
-def cut_channels(network: nn.Module, example: Tensor, cuts: Iterable[Cut]) -> nn.Module:
+def cut_channels(network: nn.Module, example: Tensor, cuts: Collection[Cut]) -> nn.Module:
     """A copy with those channels removed from every layer they run through.
+
+    Weights that are computed (weight norm and the like) are ordinary ones in it, unless there is no cut.
 
     Args:
         network: network as it was when the cuts were made; it is left untouched.
@@ -49,55 +50,124 @@ def cut_channels(network: nn.Module, example: Tensor, cuts: Iterable[Cut]) -> nn
         cuts: applied in order.
 
     Raises:
-        ValueError: a cut does not belong to this network.
+        ValueError: a cut does not belong to this network, or what is left is not what the cuts say.
     """
-    pruned = copy.deepcopy(network)
+    if not cuts:
+        return faithful_copy(network)
+    pruned = plain_copy(network)
+    trainable = {name: parameter.requires_grad for name, parameter in pruned.named_parameters()}
     graph = dependency_graph(pruned, example)
     for cut in cuts:
         pruning_group(graph, pruned, cut).prune()
+    for name, parameter in pruned.named_parameters():
+        parameter.requires_grad_(trainable[name])
+    refuse_other_widths(pruned, cuts)
     return pruned
 
 
+def refuse_other_widths(pruned: nn.Module, cuts: Iterable[Cut]) -> None:
+    """Compares a network that was cut with what the cuts say.
+
+    Raises:
+        ValueError: a layer has another number of channels than were kept, or none.
+    """
+    for name, width in {cut.root: len(cut.kept) for cut in cuts}.items():
+        layer = pruned.get_submodule(name)
+        found = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+        if found != width:
+            raise ValueError(f"{name} was to keep {width} channels and has {found}")
+    for name, parameter in pruned.named_parameters():
+        if parameter.numel() == 0:
+            raise ValueError(f"nothing is left of {name}")
+
+
 def mask_channels(network: nn.Module, example: Tensor, cuts: Iterable[Cut]) -> nn.Module:
-    """A copy of the same shape with those channels set to zero in every layer they run through.
+    """A copy of the same shape without what those channels do in every layer they run through.
 
     Raises:
         ValueError: a cut does not belong to this network.
     """
-    masked = copy.deepcopy(network)
+    masked = plain_copy(network)
     graph = dependency_graph(masked, example)
-    for cut in cuts:
-        mask(pruning_group(graph, masked, cut))
+    mask([part for cut in cuts for part in pruning_group(graph, masked, cut)])
     return masked
+
+
+class _LayerNormPruner(tp.pruner.function.LayernormPruner):
+    """torch-pruning's leaves the order of what it keeps to a set."""
+
+    def prune_out_channels(self, layer: nn.LayerNorm, idxs: list[int]) -> nn.LayerNorm:
+        """Without those channels; over several dimensions it is left to fail when it is run."""
+        if len(layer.normalized_shape) == 1:
+            kept = [index for index in range(layer.normalized_shape[0]) if index not in set(idxs)]
+            layer.normalized_shape = (len(kept),)
+            for name in ("weight", "bias"):
+                if getattr(layer, name) is not None:
+                    setattr(layer, name, self._prune_parameter_and_grad(getattr(layer, name), kept, 0))
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+
+class _GroupNormPruner(tp.pruner.function.GroupNormPruner):
+    """torch-pruning's keeps the number of groups, and so normalises other channels together."""
+
+    def prune_out_channels(self, layer: nn.GroupNorm, idxs: list[int]) -> nn.GroupNorm:
+        """Without those channels, and without the groups of which none is left."""
+        size, gone = layer.num_channels // layer.num_groups, set(idxs)
+        left = {index // size for index in range(layer.num_channels) if index not in gone}
+        layer.num_groups = max(1, len(left))
+        super().prune_out_channels(layer, idxs)
+        return layer
+
+    prune_in_channels = prune_out_channels
 
 
 def dependency_graph(network: nn.Module, example: Tensor) -> Any:
     """torch-pruning's dependency graph of the network itself, traced on one example.
 
     Raises:
-        ValueError: the network does not run on the example.
+        ValueError: the network does not take one tensor, or does not run on the example.
     """
-    modes = [(part, part.training) for part in network.modules()]
-    try:
-        with torch.enable_grad():
-            device = next((parameter.device for parameter in network.parameters()), example.device)
-            return tp.DependencyGraph().build_dependency(
-                network.eval(), example[:1].to(device), verbose=False
-            )
-    except Exception as error:  # whatever the user's forward raises
+    kind = type(network).__name__
+    if not isinstance(example, Tensor):
         raise ValueError(
-            f"{type(network).__name__} cannot be traced on an input of {tuple(example.shape)}: {error}"
+            f"{kind} cannot be pruned: only networks that take one tensor can, and its example has to be "
+            f"one; got a {type(example).__name__}"
+        )
+    modes = [(part, part.training) for part in network.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    first = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
+    given = example[:1]
+    if first is not None:
+        given = given.to(first.device, first.dtype) if given.is_floating_point() else given.to(first.device)
+    try:
+        for parameter, _ in flags:  # the graph follows gradients: frozen layers would not be in it
+            parameter.requires_grad_(parameter.is_floating_point())
+        with torch.enable_grad():
+            return tp.DependencyGraph().build_dependency(
+                network.eval(),
+                given,
+                verbose=False,
+                customized_pruners={nn.LayerNorm: _LayerNormPruner(), nn.GroupNorm: _GroupNormPruner()},
+            )
+    except Exception as error:  # whatever the user's forward raises, and torch-pruning
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{kind} cannot be traced on an input of {tuple(example.shape)}: {reason}"
         ) from error
     finally:
         for part, training in modes:
             part.training = training
+        for parameter, trainable in flags:
+            parameter.requires_grad_(trainable)
 
 
 def pruning_group(graph: Any, network: nn.Module, cut: Cut) -> Any:
     """torch-pruning's group of everything that goes with a cut.
 
     Raises:
-        ValueError: the cut does not belong to this network.
+        ValueError: the cut does not belong to this network, or would take other channels of its layer along.
     """
     modules = dict(network.named_modules())
     module = modules.get(cut.root)
@@ -107,32 +177,27 @@ def pruning_group(graph: Any, network: nn.Module, cut: Cut) -> Any:
             f"a cut of {cut.root!r} from {cut.channels} to {len(cut.kept)} channels does not belong to this "
             f"network, which has {found} there"
         )
-    handler = graph.get_pruner_of_module(module).prune_out_channels
-    return graph.get_pruning_group(module, handler, cut.dropped)
+    group = group_of(graph, module, cut.dropped)
+    taken = channels_taken(graph, group, module)
+    if taken != set(cut.dropped):
+        raise ValueError(
+            f"{len(taken)} channels of {cut.root} hang together where {len(cut.dropped)} are to be cut"
+        )
+    return group
 
 
-@torch.no_grad()
-def mask(group: Any) -> None:
-    """Zeroes, in place, what cutting the group would remove."""
-    for dependency, indices in group:
-        module = dependency.target.module
-        parameter = module if isinstance(module, nn.Parameter) else next(module.parameters(), None)
-        if parameter is not None:
-            _zero(dependency, torch.as_tensor(indices, device=parameter.device))
+def group_of(graph: Any, module: nn.Module, channels: Iterable[int]) -> Any:
+    """torch-pruning's group of everything that goes with some output channels of a layer."""
+    return graph.get_pruning_group(
+        module, graph.get_pruner_of_module(module).prune_out_channels, list(channels)
+    )
 
 
-def _zero(dependency: Any, indices: Tensor) -> None:
-    module = dependency.target.module
-    if isinstance(module, nn.Parameter):
-        module.index_fill_(dependency.target.pruning_dim, indices, 0)
-    elif isinstance(module, _ConvNd | nn.Linear):
-        incoming = dependency.handler.__name__ == "prune_in_channels"
-        if incoming and isinstance(module, _ConvNd) and module.groups > 1:
-            return  # what comes in is zero already, and the slices do not line up
-        dimension = int(incoming) ^ int(isinstance(module, _ConvTransposeNd))
-        module.weight.index_fill_(dimension, indices, 0)
-        if module.bias is not None and not incoming:
-            module.bias.index_fill_(0, indices, 0)
-    elif isinstance(module, _BatchNorm) and module.affine:
-        module.weight.index_fill_(0, indices, 0)
-        module.bias.index_fill_(0, indices, 0)
+def channels_taken(graph: Any, group: Any, module: nn.Module) -> set[int]:
+    """Output channels of a layer that a group takes."""
+    return {
+        index
+        for dependency, indices in group
+        if dependency.target.module is module and graph.is_out_channel_pruning_fn(dependency.handler)
+        for index in indices
+    }

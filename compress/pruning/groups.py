@@ -1,27 +1,37 @@
-"""Groups of channels that can be cut from a network, found out by trying.
+"""Which channels of a network can be cut, found out by experiment.
 
 torch-pruning's graph cannot know everything that a ``forward`` does with channels (heads of a fixed size, a
 reshape, a sum of neighbours). So each group is tried on a copy with random weights: the cut network must
-equal the network with the same channels masked. A group that only passes in runs of 16 channels is cut in
-runs of 16; one that never passes is left alone and the reason is kept.
+equal the network with the same channels masked, in numbers. A group that only passes in runs of 16 channels
+is cut in runs of 16; one that never passes is left alone and the reason is kept.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+import torch_pruning as tp
 from torch import Tensor, nn
+from torch.utils import _pytree as trees
 
-from compress.pruning.channels import Cut, cut_channels, dependency_graph, mask, pruning_group
+from compress.plain import plain_copy
+from compress.pruning.channels import (
+    Cut,
+    channels_taken,
+    cut_channels,
+    dependency_graph,
+    group_of,
+    pruning_group,
+)
+from compress.pruning.masks import Part, mask, unmaskable
 
-_TOLERANCE = 1e-6  # of the largest output, in float64: rounding is far below it, a wrong channel far above
+# Of the largest output: rounding is far below it, a wrong channel far above.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 _LONGEST_RUN = 256
-_OUTPUTS = "they are the network's outputs"
+OUTPUTS = "they are the network's outputs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +42,18 @@ class ChannelGroup:
         root: name of the layer whose output channels number the group's.
         channels: how many there are.
         run: they can be cut only in whole, aligned runs of this many (the size of an attention head).
+        parts: equal parts of which the same runs have to go (3 where queries, keys and values are one layer).
     """
 
     root: str
     channels: int
     run: int = 1
+    parts: int = 1
+
+    @property
+    def units(self) -> Tensor:
+        """Channels that go together, long (units, run * parts)."""
+        return torch.arange(self.channels).reshape(self.parts, -1, self.run).transpose(0, 1).flatten(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +63,7 @@ class Refused:
     Attributes:
         root: name of its leading layer.
         channels: how many it has.
-        reason: reason in words.
+        reason: in words.
     """
 
     root: str
@@ -67,18 +84,19 @@ def channel_groups(
     Raises:
         ValueError: the network does not run on the example.
     """
-    trial = _Trial(network, example)
-    found = trial.groups(ignore)
-    plain = [group for group in found if not trial.reshapes(group) and not trial.normalises(group)]
-    proven = set() if trial.problem([_middle_run(group) for group in plain]) else {g.root for g in plain}
+    experiment = _Experiment(network, example)
+    found, refused = experiment.groups(ignore)
+    plain = [group for group in found if not experiment.reshapes(group)]
+    proven = (
+        set() if experiment.problem([_middle_unit(group) for group in plain]) else {g.root for g in plain}
+    )
     groups: list[ChannelGroup] = []
-    refused: list[Refused] = []
     likely: list[int] = []  # runs that other groups needed: heads are of one size in most networks
     for group in found:
         if group.root in proven:
             groups.append(group)
             continue
-        outcome = _try_runs(trial, group, likely)
+        outcome = _try_runs(experiment, group, likely)
         if isinstance(outcome, Refused):
             refused.append(outcome)
             continue
@@ -88,106 +106,187 @@ def channel_groups(
     return groups, refused
 
 
-def why_not(network: nn.Module, example: Tensor, cuts: Sequence[Cut]) -> str:
-    """What is wrong with those cuts, in words; nothing if the cut network equals the masked one.
+def provable(
+    network: nn.Module, example: Tensor, cuts: Sequence[Cut]
+) -> tuple[tuple[Cut, ...], tuple[Refused, ...]]:
+    """Those of the cuts that, together, leave what masking leaves, and the others, each with the reason.
 
-    It is tried on a copy with random weights in float64, so that equality is not for want of a difference.
+    Raises:
+        ValueError: each is right alone and all together are not.
     """
-    return _Trial(network, example).problem(cuts)
+    experiment = _Experiment(network, example)
+    if not experiment.problem(cuts):
+        return tuple(cuts), ()
+    problems = {cut.root: experiment.problem([cut]) for cut in cuts}
+    kept = tuple(cut for cut in cuts if not problems[cut.root])
+    if problem := experiment.problem(kept):
+        raise ValueError(
+            f"{type(network).__name__} cannot be pruned: with all channels cut together, {problem}"
+        )
+    refused = (
+        Refused(root=cut.root, channels=cut.channels, reason=problems[cut.root])
+        for cut in cuts
+        if problems[cut.root]
+    )
+    return kept, tuple(refused)
 
 
-class _Trial:
-    """A copy of a network, its weights random, on which cuts are compared with masks."""
+class _Experiment:
+    """A copy of a network, its weights random, on which cuts are compared with masks.
+
+    In float64, or in float32 where its ``forward`` asks for that.
+    """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
-        dependency_graph(copy.deepcopy(network), example)  # a wrong example is reported in its own shape
-        self._network = _randomised(network).eval()
-        generator = torch.Generator().manual_seed(1)
-        self._images = torch.randn(2, *example.shape[1:], generator=generator, dtype=torch.float64)
-        self._graph = dependency_graph(self._network, self._images)
+        dependency_graph(plain_copy(network), example)  # a wrong example is reported in its own shape
+        self._frozen = _frozen(network)
+        failure: Exception | None = None
+        for dtype in _TOLERANCE:
+            try:
+                self._network = _randomised(network, dtype).eval()
+                self._images = _random_inputs(example, dtype)
+                self._graph = dependency_graph(self._network, self._images)
+                self._names = {module: name for name, module in self._network.named_modules()}
+                self._tolerance = _TOLERANCE[dtype]
+                return
+            except ValueError as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
 
-    def groups(self, ignore: Collection[str]) -> list[ChannelGroup]:
-        """All groups of channels, for the time being in runs of one."""
-        names = {module: name for name, module in self._network.named_modules()}
-        ignored = [
+    def groups(self, ignore: Collection[str]) -> tuple[list[ChannelGroup], list[Refused]]:
+        """All groups of channels, for the time being in runs of one, and those that cannot be followed."""
+        ignored = {
             module
-            for module, name in names.items()
+            for module, name in self._names.items()
             if any(name == prefix or name.startswith(f"{prefix}.") for prefix in ignore)
-        ]
-        roots = [group[0] for group in self._graph.get_all_groups(ignored_layers=ignored)]
-        return [
-            ChannelGroup(root=names[dependency.target.module], channels=len(indices))
-            for dependency, indices in roots
-            if len(indices) > 1
-        ]
+        }
+        seen: set[nn.Module] = set()
+        found: list[ChannelGroup] = []
+        refused: list[Refused] = []
+        for module in list(self._graph.module2node):
+            if module in seen or module in ignored or not isinstance(module, tp.ops.TORCH_CONV | nn.Linear):
+                continue
+            name, channels = self._names[module], self._graph.get_out_channels(module)
+            try:
+                whole = group_of(self._graph, module, range(channels))
+                one = group_of(self._graph, module, [channels // 2])
+                parts = len(channels_taken(self._graph, one, module))
+            except Exception as error:  # torch-pruning raises what it likes on layers that it does not know
+                reason = f"torch-pruning cannot follow its channels ({_in_words(error)})"
+                refused.append(Refused(root=name, channels=channels, reason=reason))
+                continue
+            grown = {
+                dependency.target.module
+                for dependency, _ in whole
+                if self._graph.is_out_channel_pruning_fn(dependency.handler)
+            }
+            seen |= grown
+            if channels < 2 or grown & ignored:
+                continue
+            group = ChannelGroup(root=name, channels=channels, parts=1 if channels % parts else parts)
+            reason = self._held_by_frozen(whole) or unmaskable(whole, self._names)
+            if reason:
+                refused.append(Refused(root=name, channels=channels, reason=reason))
+            else:
+                found.append(group)
+        return found, refused
 
     def reshapes(self, group: ChannelGroup) -> bool:
         """Whether the channels pass through a reshape, which may hold their number."""
         kinds = self._graph.ops.OPTYPE
-        return any(
+        return group.parts > 1 or any(
             dependency.target.type in (kinds.RESHAPE, kinds.EXPAND, kinds.UNBIND)
-            for dependency, _ in self._parts([_middle_run(group)])
+            for dependency, _ in self._parts([_middle_unit(group)])
         )
-
-    def normalises(self, group: ChannelGroup) -> bool:
-        """Whether a norm averages over the channels: it sees a mask's zeros, so a cut rightly differs."""
-        return self._normalises([_middle_run(group)])
 
     def problem(self, cuts: Sequence[Cut]) -> str:
         """What is wrong with those cuts, in words; nothing if the cut network equals the masked one."""
-        try:
-            cut = cut_channels(self._network, self._images, cuts)(self._images)
-        except Exception as error:  # whatever the user's forward raises when its shapes do not fit
-            return f"the network does not run without them ({str(error).splitlines()[0]})"
-        masked = self._masked_output(cuts)
-        if cut.shape != masked.shape:
-            return _OUTPUTS
-        if self._normalises(cuts):
+        if not cuts:
             return ""
-        if (cut - masked).abs().max() > _TOLERANCE * masked.abs().max():
-            return "cutting them changes the network differently from masking them"
+        try:
+            cut = cut_channels(self._network, self._images, cuts)
+        except Exception as error:  # a cut that takes more than it says, or torch-pruning's own errors
+            return f"they cannot be cut ({_in_words(error)})"
+        try:
+            got = self._outputs(cut)
+        except Exception as error:  # whatever the user's forward raises when its shapes do not fit
+            return f"the network does not run without them ({_in_words(error)})"
+        try:
+            masked = self._masked_outputs(cuts)
+        except Exception as error:  # an index that a layer does not have, where the graph is wrong
+            return f"the network without them cannot be compared with a masked one ({_in_words(error)})"
+        if [one.shape for one in got] != [one.shape for one in masked]:
+            return OUTPUTS
+        for one, other in zip(got, masked, strict=True):
+            if not other.isfinite().all():
+                return "the network's outputs are not finite with random weights, so nothing can be compared"
+            if not (one - other).abs().max() <= self._tolerance * other.abs().max():
+                return "cutting them changes the network differently from masking them"
         return ""
 
-    def _parts(self, cuts: Iterable[Cut]) -> list[tuple[Any, list[int]]]:
+    def _parts(self, cuts: Iterable[Cut]) -> list[Part]:
         return [part for cut in cuts for part in pruning_group(self._graph, self._network, cut)]
 
-    def _normalises(self, cuts: Iterable[Cut]) -> bool:
-        norms = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
-        return any(isinstance(dependency.target.module, norms) for dependency, _ in self._parts(cuts))
+    def _held_by_frozen(self, parts: Iterable[Part]) -> str:
+        names = {self._names.get(dependency.target.module, "") for dependency, _ in parts}
+        held = sorted(names & self._frozen)
+        return f"the weights of {', '.join(held)} are frozen (requires_grad is False)" if held else ""
 
-    def _masked_output(self, cuts: Sequence[Cut]) -> Tensor:
+    def _masked_outputs(self, cuts: Sequence[Cut]) -> list[Tensor]:
         whole = {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
-        mask(self._parts(cuts))
+        hooks = mask(self._parts(cuts))
+        try:
+            return self._outputs(self._network)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self._network.load_state_dict(whole)
+
+    def _outputs(self, network: nn.Module) -> list[Tensor]:
         with torch.no_grad():
-            output: Tensor = self._network(self._images)
-        self._network.load_state_dict(whole)
-        return output
+            return [one for one in trees.tree_leaves(network(self._images)) if isinstance(one, Tensor)]
 
 
-def _try_runs(trial: _Trial, group: ChannelGroup, likely: Sequence[int]) -> ChannelGroup | Refused:
+def _try_runs(experiment: _Experiment, group: ChannelGroup, likely: Sequence[int]) -> ChannelGroup | Refused:
     """The group in the shortest runs that pass, after those that other groups needed."""
-    divisors = [n for n in range(1, min(group.channels // 2, _LONGEST_RUN) + 1) if group.channels % n == 0]
-    first_problem = ""
+    each = group.channels // group.parts
+    divisors = [n for n in range(1, min(each // 2, _LONGEST_RUN) + 1) if each % n == 0]
+    first_problem = "there are too few of them"
     for run in [1, *(n for n in likely if n in divisors), *divisors[1:]]:
-        tried = ChannelGroup(root=group.root, channels=group.channels, run=run)
-        problem = trial.problem([_middle_run(tried)])
+        if run not in divisors:
+            continue
+        tried = ChannelGroup(root=group.root, channels=group.channels, run=run, parts=group.parts)
+        problem = experiment.problem([_middle_unit(tried)])
         if not problem:
             return tried
-        first_problem = first_problem or problem
-        if problem == _OUTPUTS:
+        first_problem = problem if run == 1 else first_problem
+        if problem == OUTPUTS:
             break
     return Refused(root=group.root, channels=group.channels, reason=first_problem)
 
 
-def _middle_run(group: ChannelGroup) -> Cut:
-    start = group.channels // group.run // 2 * group.run
-    kept = tuple(index for index in range(group.channels) if not start <= index < start + group.run)
+def _middle_unit(group: ChannelGroup) -> Cut:
+    units = group.units
+    gone = set(units[len(units) // 2].tolist())
+    kept = tuple(index for index in range(group.channels) if index not in gone)
     return Cut(root=group.root, channels=group.channels, kept=kept)
 
 
-def _randomised(network: nn.Module) -> nn.Module:
-    """A float64 copy with random weights and statistics: a wrong cut cannot hide behind zeros and ones."""
-    randomised = copy.deepcopy(network).cpu()
+def _frozen(network: nn.Module) -> set[str]:
+    """Names of modules with a parameter that is not trained; none where no parameter is."""
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        return set()
+    return {
+        name
+        for name, module in network.named_modules()
+        if any(not parameter.requires_grad for parameter in module.parameters(recurse=False))
+    }
+
+
+def _randomised(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy with random weights and statistics: a wrong cut cannot hide behind zeros and ones."""
+    randomised = plain_copy(network).cpu().to(dtype)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in [*randomised.parameters(), *randomised.buffers()]:
@@ -197,4 +296,17 @@ def _randomised(network: nn.Module) -> nn.Module:
                 tensor.normal_(0, 1 / math.sqrt(tensor[0].numel()), generator=generator)
             else:
                 tensor.uniform_(0.5, 1.5, generator=generator)
-    return randomised.double()
+    return randomised
+
+
+def _random_inputs(example: Tensor, dtype: torch.dtype) -> Tensor:
+    """Two inputs: normal numbers, or integers of the example's in another order."""
+    generator, shape = torch.Generator().manual_seed(1), (2, *example.shape[1:])
+    if example.is_floating_point():
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    values = example.detach().cpu().flatten()
+    return values[torch.randint(len(values), shape, generator=generator)]
+
+
+def _in_words(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.pruning.channels import Cut, cut_channels, dependency_graph
-from compress.pruning.groups import ChannelGroup, Refused, channel_groups, why_not
+from compress.plain import plain_copy
+from compress.pruning.channels import Cut, cut_channels, dependency_graph, group_of
+from compress.pruning.groups import ChannelGroup, Refused, channel_groups, provable
 from compress.pruning.importance import Importance, criterion
 
 COUNTS = 16
@@ -77,46 +77,49 @@ def prune(
     if min([counts] if isinstance(counts, int) else list(counts), default=0) < 1:
         raise ValueError(f"channel counts must be positive, got {counts}")
     groups, refused = channel_groups(network, example, ignore=ignore)
-    scores = _run_scores(network, example, groups, importance, loss, seed)
+    groups, scores, unscored = _unit_scores(network, example, groups, importance, loss, seed)
     shares = _shares(groups, scores, keep) if across_layers else [keep] * len(groups)
     cuts = []
     for group, group_scores, share in zip(groups, scores, shares, strict=True):
         target = nearest_count(group, share, counts)
         if target < group.channels:
             cuts.append(_keep_best(group, group_scores, target))
-    problem = why_not(network, example, cuts)
-    if problem:
-        raise ValueError(
-            f"{type(network).__name__} cannot be pruned: with all channels cut together, {problem}"
-        )
-    return Pruned(network=cut_channels(network, example, cuts), cuts=tuple(cuts), refused=tuple(refused))
+    kept, wrong = provable(network, example, cuts)
+    return Pruned(
+        network=cut_channels(network, example, kept),
+        cuts=kept,
+        refused=(*refused, *unscored, *wrong),
+    )
 
 
 def nearest_count(group: ChannelGroup, share: float, counts: int | Sequence[int]) -> int:
     """The allowed channel count nearest to that share of the group, the larger of two equally near.
 
-    The group's own count is always allowed, so a group with no smaller allowed count stays as it is.
+    Of a group in parts, such as queries, keys and values in one layer, the count of each part is an allowed
+    one. The group's own count is always allowed, so a group with no smaller allowed count stays as it is.
     """
+    each = group.channels // group.parts
     if isinstance(counts, int):
         step = math.lcm(counts, group.run)
-        allowed = list(range(step, group.channels, step))
+        allowed = list(range(step, each, step))
     else:
-        allowed = [count for count in counts if count < group.channels and count % group.run == 0]
+        allowed = [count for count in counts if count < each and count % group.run == 0]
+    allowed = [count * group.parts for count in allowed]
     target = share * group.channels
     return min([*allowed, group.channels], key=lambda count: (abs(count - target), -count))
 
 
-def _run_scores(
+def _unit_scores(
     network: nn.Module,
     example: Tensor,
     groups: Sequence[ChannelGroup],
     importance: str | Mapping[str, Any] | Importance,
     loss: Loss | None,
     seed: int,
-) -> list[Tensor]:
-    """Scores of each group, one a run, float (channels / run,), with mean 1 over the group."""
+) -> tuple[list[ChannelGroup], list[Tensor], list[Refused]]:
+    """Groups with scores, one a unit, float (units,), with mean 1 over the group; and those that got none."""
     asked = criterion(importance, seed)
-    scored = copy.deepcopy(network)
+    scored = plain_copy(network)
     if asked.needs_gradients and loss is None:
         raise ValueError(f"importance {asked.name!r} reads gradients: pass a loss")
     if loss is not None and (asked.needs_gradients or callable(importance)):
@@ -124,20 +127,26 @@ def _run_scores(
         loss(scored).backward()
     graph = dependency_graph(scored, example)
     modules = dict(scored.named_modules())
-    scores = []
+    scores, with_scores, without = [], [], []
     for group in groups:
-        module = modules[group.root]
-        handler = graph.get_pruner_of_module(module).prune_out_channels
-        whole = graph.get_pruning_group(module, handler, list(range(group.channels)))
-        values = asked.score(whole).detach().float().cpu()
+        try:
+            values = asked.score(group_of(graph, modules[group.root], range(group.channels)))
+            values = values.detach().float().cpu()
+        except Exception as error:  # a criterion that a layer of the group does not suit raises what it likes
+            reason = f"importance {asked.name!r} cannot rank them ({type(error).__name__}: {error})"
+            without.append(Refused(root=group.root, channels=group.channels, reason=reason))
+            continue
         if values.shape != (group.channels,) or not torch.isfinite(values).all():
             raise ValueError(
                 f"importance {asked.name!r} gave {tuple(values.shape)} scores for the {group.channels} "
                 f"channels of {group.root}, or some that are not finite"
             )
-        by_run = values.reshape(-1, group.run).mean(dim=1)  # (runs,)
-        scores.append(by_run / by_run.mean().clamp_min(1e-12))
-    return scores
+        by_unit = values[group.units].mean(dim=1)  # (units,)
+        scores.append(by_unit / by_unit.mean().clamp_min(1e-12))
+        with_scores.append(group)
+    if without and not with_scores:
+        raise ValueError(f"{type(network).__name__} cannot be pruned: {without[0].reason}")
+    return with_scores, scores, without
 
 
 def _shares(groups: Sequence[ChannelGroup], scores: Sequence[Tensor], keep: float) -> list[float]:
@@ -145,14 +154,17 @@ def _shares(groups: Sequence[ChannelGroup], scores: Sequence[Tensor], keep: floa
     if not groups:
         return []
     each = torch.cat(
-        [score.repeat_interleave(group.run) for group, score in zip(groups, scores, strict=True)]
+        [
+            score.repeat_interleave(group.run * group.parts)
+            for group, score in zip(groups, scores, strict=True)
+        ]
     )
     threshold = torch.quantile(each, 1 - keep)
     return [float((score >= threshold).float().mean()) for score in scores]
 
 
 def _keep_best(group: ChannelGroup, scores: Tensor, target: int) -> Cut:
-    best = torch.argsort(scores, descending=True, stable=True)[: target // group.run]
-    starts = sorted(int(run) * group.run for run in best)
-    kept = tuple(start + offset for start in starts for offset in range(group.run))
+    size = group.run * group.parts
+    best = torch.argsort(scores, descending=True, stable=True)[: target // size]
+    kept = tuple(sorted(group.units[best].flatten().tolist()))
     return Cut(root=group.root, channels=group.channels, kept=kept)
