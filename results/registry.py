@@ -76,7 +76,7 @@ def _nearest(error: ValidationError) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Generic[P]):
+class Registered(Generic[P]):
     """A registered part.
 
     Attributes:
@@ -148,7 +148,7 @@ class Registry(Generic[P]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._entries: dict[str, Entry[P]] = {}
+        self._entries: dict[str, Registered[P]] = {}
 
     def register(self, name: str, *, needs: Iterable[str] = ()) -> Callable[[P], P]:
         """Decorator that makes a part known by name.
@@ -179,9 +179,9 @@ class Registry(Generic[P]):
                 f"there are two parts named {name!r}: a {self.kind} of that name is registered already, by "
                 f"{_where(known.part)}; choose another name for the one in {_where(part)}"
             )
-        self._entries[name] = Entry(name=name, part=part, needs=frozenset(needs))
+        self._entries[name] = Registered(name=name, part=part, needs=frozenset(needs))
 
-    def __getitem__(self, name: str) -> Entry[P]:
+    def __getitem__(self, name: str) -> Registered[P]:
         """The entry of that name.
 
         Raises:

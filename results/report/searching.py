@@ -17,8 +17,8 @@ from results.report.sources import Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The progress of one searcher.
+class SearchCurve:
+    """The hypervolume of one searcher against its trials.
 
     Attributes:
         name: name of the searcher.
@@ -34,8 +34,8 @@ class Progress:
     best: float
 
 
-def progress(name: str, trials: list[Trial], summary: SearchSummary) -> Progress:
-    """The progress of one searcher, its trials in the order they ended."""
+def search_curve(name: str, trials: list[Trial], summary: SearchSummary) -> SearchCurve:
+    """The curve of one searcher, its trials in the order they ended."""
     accuracy, latency = summary.reference
     points = np.full((len(trials), 2), np.nan)
     for place, trial in enumerate(trials):
@@ -45,7 +45,7 @@ def progress(name: str, trials: list[Trial], summary: SearchSummary) -> Progress
             points[place] = -scores["accuracy"], trial.numbers["latency_ms"]
     box = (1.0 - accuracy) * latency or 1.0
     usable = points[~np.isnan(points).any(axis=1), 0]
-    return Progress(
+    return SearchCurve(
         name=name,
         curve=[float(value) / box for value in hypervolume_curve(points, (-accuracy, latency))],
         failed=sum(not trial.ok for trial in trials),
@@ -63,7 +63,7 @@ def searching(run: Sources) -> Html:
             f"The search is not finished, so there is no common reference yet. Trials so far: {done}."
         )
     summary = run.summary
-    found = [progress(name, trials, summary) for name, trials in sorted(run.trials.items()) if trials]
+    found = [search_curve(name, trials, summary) for name, trials in sorted(run.trials.items()) if trials]
     palette = colours(run.trials)
     if not any(way.curve[-1] for way in found):
         return join([_table(found), paragraph(_no_better_than_the_reference(summary), kind="note")])
@@ -103,11 +103,11 @@ def _known_first(summary: SearchSummary) -> str:
     )
 
 
-def _same_budget(found: list[Progress]) -> bool:
+def _same_budget(found: list[SearchCurve]) -> bool:
     return len({len(way.curve) for way in found}) == 1
 
 
-def _chart(found: list[Progress], palette: dict[str, str], width: int) -> Chart:
+def _chart(found: list[SearchCurve], palette: dict[str, str], width: int) -> Chart:
     longest = max(len(way.curve) for way in found)
     settled = [value for way in found for value in way.curve[min(9, len(way.curve) // 4) :]]
     chart = Chart(
@@ -127,7 +127,7 @@ def _chart(found: list[Progress], palette: dict[str, str], width: int) -> Chart:
     return chart
 
 
-def _table(found: list[Progress]) -> Html:
+def _table(found: list[SearchCurve]) -> Html:
     control = next((way for way in found if way.name == CONTROL), None)
     rows: list[list[Piece]] = []
     for way in sorted(found, key=lambda way: -way.curve[-1]):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from results.registry import REQUIRED, Entry, Setting
+from results.registry import REQUIRED, Registered, Setting
 from runners.reading.registries import registries
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
@@ -123,7 +123,7 @@ def _parts() -> Iterator[str]:
             yield from _part(registry[name])
 
 
-def _part(entry: Entry[Any]) -> Iterator[str]:
+def _part(entry: Registered[Any]) -> Iterator[str]:
     yield f"\n**`{entry.name}`**: {_line(_summary(entry))}\n"
     yield from _table(
         (name, _type(one.annotation, ()), _value(one.default), _text(one))
@@ -131,9 +131,9 @@ def _part(entry: Entry[Any]) -> Iterator[str]:
     )
 
 
-def _summary(entry: Entry[Any]) -> str:
+def _summary(entry: Registered[Any]) -> str:
     made = getattr(entry.part, "make", None)  # a mixer is a record of the class that it is made by
-    return Entry(name=entry.name, part=made).summary if made is not None else entry.summary
+    return Registered(name=entry.name, part=made).summary if made is not None else entry.summary
 
 
 def _text(setting: Setting) -> str:

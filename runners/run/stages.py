@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class RunStage:
     """One stage of a run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Stage:
 
 
 STAGES = (
-    Stage(
+    RunStage(
         name="train",
         title="Training the supernet",
         section="train",
@@ -47,7 +47,7 @@ STAGES = (
         writes=("train",),
         result="train/supernet.safetensors",
     ),
-    Stage(
+    RunStage(
         name="measure",
         title="Measuring the target",
         needs=("train",),
@@ -55,7 +55,7 @@ STAGES = (
         writes=("measure",),
         result="measure",
     ),
-    Stage(
+    RunStage(
         name="search",
         title="Searching",
         needs=("measure",),
@@ -64,7 +64,7 @@ STAGES = (
         writes=("search",),
         result="search",
     ),
-    Stage(
+    RunStage(
         name="compress",
         title="Compressing",
         needs=("search",),
@@ -72,21 +72,21 @@ STAGES = (
         writes=("compress",),
         result="compress",
     ),
-    Stage(
+    RunStage(
         name="export",
         title="Exporting and verifying",
         needs=("compress",),
         writes=("artifacts",),
         result="artifacts",
     ),
-    Stage(
+    RunStage(
         name="report",
         title="Writing the report",
         needs=("export",),
         writes=("report.html",),
         result="report.html",
     ),
-    Stage(
+    RunStage(
         name="audit",
         title="Auditing the supernet",
         needs=("train",),
@@ -113,6 +113,6 @@ def onward(name: str) -> tuple[str, ...]:
     return tuple(stage.name for stage in STAGES if name in (stage.name, *before(stage.name)))
 
 
-def owner(key: str) -> Stage:
+def owner(key: str) -> RunStage:
     """The stage that a dotted key of the recipe belongs to."""
     return next(stage for stage in STAGES if key.split(".")[0] in stage.keys)

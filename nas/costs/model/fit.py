@@ -14,7 +14,7 @@ from nas.costs.model.check import check_latency
 from nas.costs.model.features import network_terms
 from nas.costs.model.latency import LatencyModel, fit_latency, layer_latencies, measured_networks
 from nas.costs.model.selection import most_telling
-from nas.costs.table.build import Export, Measure, Progress, build_table
+from nas.costs.table.build import Export, Progress, TimeFiles, build_table
 from nas.costs.table.table import LatencyTable, TableHeader
 from results.records import LatencyCheck
 from search_spaces.space import Rows, SearchSpace
@@ -76,7 +76,7 @@ def profile_space(
     plan: ProfilePlan,
     *,
     export: Export,
-    measure: Measure,
+    measure: TimeFiles,
     at_once: int = 1,
     path: Path,
     progress: Progress = lambda _done, _total, _seconds_left: None,

@@ -32,7 +32,7 @@ class Export(Protocol):
     def __call__(self, module: nn.Module, input_shape: tuple[int, ...], path: Path, /) -> None: ...
 
 
-class Measure(Protocol):
+class TimeFiles(Protocol):
     """Times exported files side by side: one timing each."""
 
     def __call__(self, files: Sequence[Path], /, *, budget_s: float) -> Sequence[Timing]: ...
@@ -43,7 +43,7 @@ def build_table(
     header: TableHeader,
     *,
     export: Export,
-    measure: Measure,
+    measure: TimeFiles,
     path: Path,
     at_once: int = 1,
     seconds_each: float = 0.4,
@@ -125,7 +125,7 @@ class _Bench:
     def __init__(
         self,
         export: Export,
-        measure: Measure,
+        measure: TimeFiles,
         seconds_each: float,
         scratch: Path,
         probes: Sequence[Probe],

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.costs.layers.probes import Probe
 from nas.costs.layers.sums import Floats
-from nas.costs.table.build import Export, Measure
+from nas.costs.table.build import Export, TimeFiles
 from nas.costs.table.table import LatencyTable, TableHeader
 
 # No runtime starts a layer faster than this, and no device that runs one works through less than this.
@@ -88,7 +88,7 @@ def remeasure(
     probes: Sequence[Probe],
     *,
     export: Export,
-    measure: Measure,
+    measure: TimeFiles,
     seed: int,
     sample: int = 10,
     seconds_each: float = 0.4,

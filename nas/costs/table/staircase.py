@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from nas.costs.table.build import Export, Measure
+from nas.costs.table.build import Export, TimeFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def measure_staircase(
     channels: Sequence[int],
     *,
     export: Export,
-    measure: Measure,
+    measure: TimeFiles,
     tolerance: float = 0.02,
     seconds_each: float = 0.3,
 ) -> Staircase:

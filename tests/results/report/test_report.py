@@ -16,7 +16,7 @@ import results.report
 from results.files import append_line, read_json, read_lines, write_json
 from results.records import SearchSummary, Trial
 from results.report import write_report
-from results.report.searching import progress
+from results.report.searching import search_curve
 from tests.results.records.test_records import ENTRY
 from tests.results.report.finished_run import TARGET, write_finished_run
 
@@ -264,7 +264,7 @@ def test_hypervolume_is_a_share_of_its_box():
         _trial({"accuracy": 1.0}, latency_ms=0.75),
     ]
     summary = SearchSummary(limit_ms=1.0, confidence=0.95, reference=(0.5, 1.0), front=(), largest=ENTRY)
-    found = progress("nsga2", trials, summary)
+    found = search_curve("nsga2", trials, summary)
     assert found.curve == pytest.approx([0.25, 0.25, 0.25, 0.25 + 0.5 * 0.25])
     assert (found.failed, found.best) == (1, 1.0)
 
