@@ -87,7 +87,8 @@ class FrontEntry(Record):
         arch: choice names to values.
         searcher: name of the searcher that found it.
         accuracy: accuracy on the validation data that the search scored on, with inherited weights.
-        predicted_ms: latency by the cost model.
+        predicted_ms: latency by the cost model; of a reference network with layers that the profile rules
+            out, for which there is no prediction, the measured one.
         upper_ms: upper bound of the prediction at the run's confidence.
         measured_ms: median latency of the file on the target.
         low_ms: lower end of the interval of that median.

@@ -19,13 +19,22 @@ def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limit
     """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted.
 
     Where the device itself has a tighter one, that.
+
+    Raises:
+        ValueError: a speed-up over a largest network that the target cannot run.
     """
     device_ms = limits.latency_ms or math.inf
     if recipe.latency_ms is not None:
         return min(recipe.latency_ms, device_ms)
     assert recipe.speedup is not None  # the recipe has one of the two
     largest = space.to_row(space.largest())[None]
-    return min(float(model.latency_ms(largest)[0]) / recipe.speedup, device_ms)
+    largest_ms = float(model.latency_ms(largest)[0])
+    if not math.isfinite(largest_ms):
+        raise ValueError(
+            f"search.speedup = {recipe.speedup:g} is over the largest network, which has layers that the "
+            "profile rules out: give search.latency_ms instead, or a space without them"
+        )
+    return min(largest_ms / recipe.speedup, device_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

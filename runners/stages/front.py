@@ -191,6 +191,9 @@ def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> lis
     for index, ((searcher, arch, accuracy), timing) in enumerate(zip(found, timings, strict=True)):
         if timing.status != "measured":
             raise ValueError(f"a network of the front does not run on the device: {timing.reason}")
+        predicted_ms, upper_ms = (float(known[key][index]) for key in ("latency_ms", "latency_ms_upper"))
+        if not math.isfinite(predicted_ms):  # the reference may have layers that the profile rules out
+            predicted_ms, upper_ms = timing.median_ms, timing.high_ms
         entries.append(
             FrontEntry(
                 name="",
@@ -198,8 +201,8 @@ def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> lis
                 searcher=searcher,
                 accuracy=accuracy,
                 held_back_accuracy=None if look.unseen is None else look.unseen(arch)["accuracy"],
-                predicted_ms=float(known["latency_ms"][index]),
-                upper_ms=float(known["latency_ms_upper"][index]),
+                predicted_ms=predicted_ms,
+                upper_ms=upper_ms,
                 measured_ms=timing.median_ms,
                 low_ms=timing.low_ms,
                 high_ms=timing.high_ms,

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from compress.onnx.export import export_onnx
+from compress.pruning.importance import CRITERIA
+from compress.steps import STEPS
 from tests.compress.networks import EXAMPLE, digits_network
 
 
@@ -32,3 +34,10 @@ def float_file(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     export_onnx(network, EXAMPLE, path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _parts_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that a test registers are gone after it."""
+    for parts in (STEPS, CRITERIA):
+        monkeypatch.setattr(parts, "_entries", dict(parts._entries))

@@ -17,11 +17,15 @@ from results.records import FrontEntry, SearchSummary
 from results.timing import Timing
 from runners.console import Console
 from runners.recipe.part import part
+from runners.recipe.schema import Search
 from runners.stages import compress, export
+from runners.stages.candidates import latency_limit
 from runners.stages.compress import chosen_from_front, configured_steps, spare
 from runners.stages.front import FrontLooker, luck, measured_front, tell_front
+from runners.targets.hardware import Limits
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.presets import preset
 
 SPACE = SearchSpace("front", [Choice("width", tuple(range(1, 31)))], build=lambda arch: None)  # type: ignore
 
@@ -221,3 +225,11 @@ def test_steps_have_the_settings_of_the_recipe() -> None:
     asked = (part("finetune"), part("retrain", epochs=3), part("prune", keep=[0.75, 0.5]), part("prune"))
     steps = configured_steps(asked)
     assert steps == [Finetune(), Retrain(epochs=3), Prune(keep=(0.75, 0.5)), Prune()]
+
+
+def test_a_speed_up_over_a_network_that_cannot_run_is_refused() -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8))
+    model: Any = SimpleNamespace(latency_ms=lambda rows: np.full(len(rows), np.inf))
+    with pytest.raises(ValueError, match="speedup = 2 is over the largest network, which has layers that"):
+        latency_limit(space, model, Search(speedup=2), Limits())
+    assert latency_limit(space, model, Search(latency_ms=2), Limits()) == 2
