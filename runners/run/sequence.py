@@ -97,7 +97,7 @@ def take_table(out: Path, source: Path) -> None:
             taken = Path(folder) / "table.parquet"
             table = import_table(source, taken, space=made.space, say=lambda _: None)
             content = taken.read_bytes()
-        console.say(f"{len(table.rows)} rows of {table.header.profile} on {table.header.machine}")
+        console.say(f"{len(table.lines)} lines of {table.header.profile} on {table.header.machine}")
         run.put_aside("measure")
         write_atomic(run.path / "measure" / "imported.parquet", content)
         _do(made, "measure")

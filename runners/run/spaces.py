@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from nas.costs.model.fit import ProfilePlan
+from nas.costs.model.fit import MeasurePlan
 from results.files import read_json, write_json
 from results.loading import load_object
 from runners.console import Console
@@ -88,9 +88,9 @@ def fix_space(mixers: Collection[str], profile: HardwareProfile, run: Path, cons
         console.say(f"{', '.join(mixers)} left out of the space: profile {profile.name} cannot run it")
 
 
-def measure_plan(recipe: Recipe) -> ProfilePlan:
+def measure_plan(recipe: Recipe) -> MeasurePlan:
     """How much of a target a recipe has measured."""
-    return ProfilePlan(
+    return MeasurePlan(
         fit_networks=recipe.measure.fit_networks,
         check_networks=recipe.measure.check_networks,
         seconds_each=recipe.measure.seconds_each,
@@ -99,7 +99,7 @@ def measure_plan(recipe: Recipe) -> ProfilePlan:
     )
 
 
-def check_size(space: SearchSpace, plan: ProfilePlan) -> None:
+def check_size(space: SearchSpace, plan: MeasurePlan) -> None:
     """Whether a space has the networks that are to be measured: known before it is trained, not after.
 
     Raises:

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 
 from compress.target import Target
-from nas.costs.model.fit import ProfilePlan
+from nas.costs.model.fit import MeasurePlan
 from nas.supernet import Supernet
 from results.records import CardProvenance, Provenance, SearchSummary, read_record
 from results.report import write_report
@@ -106,7 +106,7 @@ class Wiring:
         return RayTarget(self.profile, address) if address else open_target(self.profile)
 
     @property
-    def plan(self) -> ProfilePlan:
+    def plan(self) -> MeasurePlan:
         """How much of the target is measured."""
         return measure_plan(self.run.recipe)
 

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 
 from compress.target import Target
 from nas.costs.layers.probes import layer_kind
-from nas.costs.model.fit import Profiled, ProfilePlan, fit_table
+from nas.costs.model.fit import Measured, MeasurePlan, fit_table
 from nas.costs.table.table import LatencyTable, load_table
 from results.files import write_json
 from results.records import TargetRecord, read_record
 from runners.console import Console
 from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
 from runners.measuring.power import watts_during
-from runners.tables.layers import Layers, layers_of, profile_on
+from runners.tables.layers import Layers, layers_of, measure_on
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 
@@ -26,12 +26,12 @@ def measure(
     space: SearchSpace,
     target: Target,
     profile: HardwareProfile,
-    plan: ProfilePlan,
+    plan: MeasurePlan,
     *,
     left_out: Collection[str],
     folder: Path,
     console: Console,
-) -> Profiled:
+) -> Measured:
     """Builds the latency table of a target; writes ``table.parquet``, ``check.json`` and ``target.json``.
 
     Args:
@@ -62,7 +62,7 @@ def measure(
         found = fit_table(imported, layers[0], plan.confidence)
     else:
         with console.progress("computing" if facts.computed else "measuring") as bar:
-            found = profile_on(
+            found = measure_on(
                 target,
                 profile,
                 space,
@@ -83,7 +83,7 @@ def measure(
     return found
 
 
-def fitted(space: SearchSpace, plan: ProfilePlan, folder: Path) -> Profiled:
+def fitted(space: SearchSpace, plan: MeasurePlan, folder: Path) -> Measured:
     """Latency model and check from the table in ``folder``: no target is opened and nothing is measured.
 
     Raises:
@@ -116,7 +116,7 @@ def warn_if_busy(target: Target, folder: Path, console: Console) -> None:
         )
 
 
-def _find_layers(space: SearchSpace, plan: ProfilePlan, console: Console) -> Layers:
+def _find_layers(space: SearchSpace, plan: MeasurePlan, console: Console) -> Layers:
     """The distinct layers of the space; those of a space that only builds take a while to find."""
     if space.slots:
         return layers_of(space, plan.seed)

@@ -16,7 +16,7 @@ from nas.costs.table.staircase import Staircase, measure_staircase
 from nas.costs.table.table import LatencyTable, load_table, merge_tables
 from runners.tables.analysis import LatencyReport, analyse, load_model
 from runners.tables.kit import KIT_RUNTIMES, read_kit, write_kit
-from runners.tables.layers import ProfilePlan, exporter, layers_of, table_header
+from runners.tables.layers import MeasurePlan, exporter, layers_of, table_header
 from runners.targets.hardware import Runtime
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -74,7 +74,7 @@ def make_kit(
     *,
     profile: str = "cpu-ort",
     precision: str = "fp32",
-    plan: ProfilePlan | None = None,
+    plan: MeasurePlan | None = None,
     say: Say = print,
 ) -> Path:
     """``quarry measure --kit DIR``: everything a device without PyTorch needs to measure a space.
@@ -83,7 +83,7 @@ def make_kit(
         ValueError: the folder holds something, the profile cannot have this precision, or is not of ONNX
             Runtime.
     """
-    plan, hardware = plan or ProfilePlan(), load_profile(profile)
+    plan, hardware = plan or MeasurePlan(), load_profile(profile)
     if hardware.runtime.kind not in KIT_RUNTIMES:
         raise ValueError(
             f"profile {hardware.name!r} has runtime {hardware.runtime.kind!r}; a kit measures with ONNX "
@@ -123,7 +123,7 @@ def import_table(
 
     Raises:
         FileNotFoundError: nothing at ``source``.
-        ValueError: no units, rows that make no sense, another space, times that look like seconds.
+        ValueError: no units, lines that make no sense, another space, times that look like seconds.
     """
     if not source.exists():
         raise FileNotFoundError(f"there is neither a kit nor a CSV file at {source}")
@@ -137,7 +137,7 @@ def import_table(
         analytic = AnalyticCosts(space)
         check_plausible(table, analytic.layer_keys, analytic.per_layer("macs"))
     table.save(target)
-    say(f"{len(table.rows)} rows of {table.header.profile} on {table.header.machine} in {target}")
+    say(f"{len(table.lines)} lines of {table.header.profile} on {table.header.machine} in {target}")
     return table
 
 
@@ -145,33 +145,33 @@ def export_table(source: Path, target: Path, *, say: Say = print) -> None:
     """``quarry table export``: a table as CSV."""
     table = load_table(source)
     export_csv(table, target)
-    say(f"{len(table.rows)} rows in {target}")
+    say(f"{len(table.lines)} lines in {target}")
 
 
 def merge(sources: Sequence[Path], target: Path, *, say: Say = print) -> LatencyTable:
     """``quarry table merge``: tables of one device and space become one."""
     table = merge_tables([load_table(source) for source in sources])
     table.save(target)
-    say(f"{len(table.rows)} rows in {target}")
+    say(f"{len(table.lines)} lines in {target}")
     return table
 
 
 def show(source: Path, *, limit: int = 20, say: Say = print) -> LatencyTable:
     """``quarry table show``: what a table holds for, and its slowest layers."""
     table = load_table(source)
-    header, rows = table.header, table.rows
+    header, lines = table.header, table.lines
     runtime = f"{header.runtime} {header.runtime_version}"
     say(f"{header.profile}: {runtime}, {header.threads} thread(s), batch {header.batch}")
     say(f"{header.precision} on {header.machine}, {header.date}")
     say(f"space {header.space} ({header.space_fingerprint})")
-    for (kind, status), group in rows.groupby(["kind", "status"]):
+    for (kind, status), group in lines.groupby(["kind", "status"]):
         say(f"{len(group):5d} x {kind} {status}")
-    layers = rows[(rows.kind == "layer") & (rows.status == "measured")]
-    for row in layers.sort_values("median_ms", ascending=False).head(limit).to_dict("records"):
-        spread = (row["high_ms"] - row["low_ms"]) / row["median_ms"]
-        say(f"{row['median_ms']:10.4f} ms  +-{spread / 2:5.1%}  {row['key']}")
-    for row in rows[rows.status != "measured"].to_dict("records"):
-        say(f"{row['status']:>13}  {row['key']}: {row['reason']}")
+    layers = lines[(lines.kind == "layer") & (lines.status == "measured")]
+    for line in layers.sort_values("median_ms", ascending=False).head(limit).to_dict("records"):
+        spread = (line["high_ms"] - line["low_ms"]) / line["median_ms"]
+        say(f"{line['median_ms']:10.4f} ms  +-{spread / 2:5.1%}  {line['key']}")
+    for line in lines[lines.status != "measured"].to_dict("records"):
+        say(f"{line['status']:>13}  {line['key']}: {line['reason']}")
     return table
 
 

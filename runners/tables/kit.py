@@ -15,7 +15,7 @@ import pandas as pd
 
 from nas.costs.layers.probes import Probe
 from nas.costs.table.build import Export
-from nas.costs.table.table import COLUMNS, LatencyTable, TableHeader, read_header
+from nas.costs.table.table import COLUMNS, LatencyTable, TableHeader, read_header, with_chains
 from results.files import read_json, read_lines, write_atomic, write_json
 from runners.measuring import stopwatch
 from runners.measuring.carried import carry_stopwatch
@@ -127,9 +127,8 @@ def read_kit(folder: Path) -> LatencyTable:
     ]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     times = ["median_ms", "low_ms", "high_ms"]
-    return LatencyTable(
-        header=header, rows=frame.assign(**{name: frame[name].astype(float) for name in times})
-    )
+    frame = with_chains(frame.assign(**{name: frame[name].astype(float) for name in times}))
+    return LatencyTable(header=header, lines=frame)
 
 
 def _row(entry: dict[str, Any], timing: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from compress.target import Target
 from nas.costs.layers.probes import Probe, copies_of, layer_kind, layer_probes
 from nas.costs.layers.sums import LayerSums, SlotSums
 from nas.costs.layers.traced import TracedSums
-from nas.costs.model.fit import Profiled, ProfilePlan, profile_space
+from nas.costs.model.fit import Measured, MeasurePlan, measure_space
 from nas.costs.table.build import Export, Progress
 from nas.costs.table.table import TableHeader
 from results.names import unknown
@@ -73,7 +73,7 @@ def layers_of(
 
 def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
     """The probe; one that fails at once where it is a mixer that the profile says cannot run."""
-    layer_key = copies_of(probe.key)[0] if probe.kind == "row" else probe.key
+    layer_key = copies_of(probe.key)[0] if probe.kind == "chain" else probe.key
     kind = layer_kind(layer_key)
     if kind not in profile.unsupported_mixers:
         return probe
@@ -84,17 +84,17 @@ def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
     return replace(probe, make=refuse)
 
 
-def profile_on(
+def measure_on(
     target: Target,
     profile: HardwareProfile,
     space: SearchSpace,
     path: Path,
     *,
-    plan: ProfilePlan | None = None,
+    plan: MeasurePlan | None = None,
     precision: str = "fp32",
     layers: Layers | None = None,
     progress: Progress = lambda _done, _total, _seconds_left: None,
-) -> Profiled:
+) -> Measured:
     """Builds or completes the latency table of a space on a device, fits the predictions and checks them.
 
     Args:
@@ -117,13 +117,13 @@ def profile_on(
         raise ValueError(
             f"profile {profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
         )
-    sums, probes = layers or layers_of(space, (plan or ProfilePlan()).seed)
-    return profile_space(
+    sums, probes = layers or layers_of(space, (plan or MeasurePlan()).seed)
+    return measure_space(
         space,
         sums,
         [_unless_ruled_out(probe, profile) for probe in probes],
         table_header(target, space, precision),
-        plan or ProfilePlan(),
+        plan or MeasurePlan(),
         export=exporter(target, precision),
         measure=target.measure,
         at_once=target.facts.devices,

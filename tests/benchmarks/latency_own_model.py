@@ -15,13 +15,13 @@ from tempfile import mkdtemp
 import numpy as np
 import torch
 
-from nas.costs.model.fit import ProfilePlan
-from runners.tables.layers import profile_on
+from nas.costs.model.fit import MeasurePlan
+from runners.tables.layers import measure_on
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from tests.spaces import resnet_space, vit_space
 
-PLAN = ProfilePlan(fit_networks=30, check_networks=20, seconds_each=0.2)
+PLAN = MeasurePlan(fit_networks=30, check_networks=20, seconds_each=0.2)
 LOOKED_UP = 100_000
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     for make in (resnet_space, vit_space):
         space = make()
         table = Path(mkdtemp()) / "table.parquet"
-        profiled = profile_on(target, profile, space, table, plan=PLAN)
+        profiled = measure_on(target, profile, space, table, plan=PLAN)
         rows = space.sample(LOOKED_UP, np.random.default_rng(0))
         began = time.perf_counter()
         profiled.model.predict(rows)

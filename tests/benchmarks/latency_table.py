@@ -20,7 +20,7 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.layers.probes import layer_probes, network_key, network_probes
 from nas.costs.layers.sums import Floats, SlotSums
 from nas.costs.model.check import check_latency
-from nas.costs.model.fit import ProfilePlan, choose_networks
+from nas.costs.model.fit import MeasurePlan, choose_networks
 from nas.costs.model.latency import (
     LatencyModel,
     fit_latency,
@@ -84,7 +84,7 @@ def networks(space: SearchSpace, layers: SlotSums, folder: Path, seed: int) -> R
     """Networks to fit on, chosen when the layers are measured; then those to calibrate and to check with."""
     none: Rows = np.empty((0, len(space.choices)), dtype=np.int64)
     table = measured_table(space, none, none, "cpu-ort", "fp32", folder)
-    plan = ProfilePlan(fit_networks=FIT, check_networks=CALIBRATE + CHECK, seed=seed)
+    plan = MeasurePlan(fit_networks=FIT, check_networks=CALIBRATE + CHECK, seed=seed)
     return np.vstack(choose_networks(space, layers, layer_latencies(layers, table), plan))
 
 

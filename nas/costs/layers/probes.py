@@ -1,4 +1,4 @@
-"""What a profile measures: layers, alone and in a row, and whole networks to learn from and to check."""
+"""What is measured: layers, alone and in chains of copies, and whole networks to learn from and to check."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import nn
 
 from search_spaces.space import Rows, SearchSpace
 
-COPIES = 8  # of a layer in a row: enough for the ends not to matter
-ROW_BYTES = 16_000_000  # of weights in a row, at most: a row should fit where a network fits
+COPIES = 8  # copies of a layer in a chain: enough for the ends not to matter
+CHAIN_BYTES = 16_000_000  # of weights in a chain, at most: it should fit where a network fits
 DRAWS = 50  # where a device can run few archs of a space, so many batches are looked through
 
 
@@ -21,8 +21,8 @@ class Probe:
     """One thing to measure.
 
     Attributes:
-        kind: ``layer``, ``row`` or ``network``.
-        key: the layer's key, ``row_key`` of it, or ``network_key`` of the arch.
+        kind: ``layer``, ``chain`` or ``network``.
+        key: the layer's key, ``chain_key`` of it, or ``network_key`` of the arch.
         input_shape: without the batch.
         make: builds the module.
         occasion: 0, or 1 for the repetition that tells the noise floor.
@@ -36,7 +36,7 @@ class Probe:
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """What makes two probes the same row of a table."""
+        """What makes two probes the same line of a table."""
         return self.kind, self.key, self.occasion
 
 
@@ -50,8 +50,8 @@ def rows_of(keys: Sequence[str]) -> Rows:
     return np.array([[int(index) for index in key.split(",")] for key in keys], dtype=np.int64)
 
 
-def row_key(layer_key: str, copies: int) -> str:
-    """What a row of copies of a layer is called in a table."""
+def chain_key(layer_key: str, copies: int) -> str:
+    """What a chain of copies of a layer is called in a table."""
     return f"{copies} x {layer_key}"
 
 
@@ -61,41 +61,41 @@ def layer_kind(key: str) -> str:
 
 
 def copies_of(key: str) -> tuple[str, int]:
-    """The layer's key and how many copies of it stand in the row of that key."""
+    """The layer's key and how many copies of it stand in the chain of that key."""
     copies, _, layer_key = key.partition(" x ")
     return layer_key, int(copies)
 
 
-class LayerRow(nn.Sequential):
+class LayerChain(nn.Sequential):
     """Copies of a layer one after another, each with weights of its own."""
 
 
 def layer_probes(space: SearchSpace) -> list[Probe]:
-    """Every distinct layer of a space of slots, alone; and in a row, where its output fits its input.
+    """Every distinct layer of a space of slots, alone; and in a chain, where its output fits its input.
 
-    What a layer adds to a row is what it takes in a network: no call of the runtime, no change of the memory
-    layout at either end, and weights that other layers have pushed out of the nearest cache.
+    What a layer adds to a chain is what it takes in a network: no call of the runtime, no change of the
+    memory layout at either end, and weights that other layers have pushed out of the nearest cache.
     """
     alone = [
         Probe(kind="layer", key=layer.key, input_shape=layer.input_shape, make=layer.build)
         for layer in space.layers
     ]
     return alone + [
-        row_probe(layer.key, layer.input_shape, layer.build)
+        chain_probe(layer.key, layer.input_shape, layer.build)
         for layer in space.layers
         if layer.input_shape == layer.output_shape
     ]
 
 
-def row_probe(layer_key: str, shape: tuple[int, ...], make: Callable[[], nn.Module]) -> Probe:
+def chain_probe(layer_key: str, shape: tuple[int, ...], make: Callable[[], nn.Module]) -> Probe:
     """Copies of a layer whose output has the shape of its input, one after another."""
     weights = 4 * sum(parameter.numel() for parameter in make().parameters())
-    copies = max(2, min(COPIES, ROW_BYTES // max(weights, 1)))
+    copies = max(2, min(COPIES, CHAIN_BYTES // max(weights, 1)))
     return Probe(
-        kind="row",
-        key=row_key(layer_key, copies),
+        kind="chain",
+        key=chain_key(layer_key, copies),
         input_shape=shape,
-        make=lambda: LayerRow(*(make() for _ in range(copies))),
+        make=lambda: LayerChain(*(make() for _ in range(copies))),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.costs.layers.lookup import Places
-from nas.costs.layers.probes import Probe, row_probe
+from nas.costs.layers.probes import Probe, chain_probe
 from nas.costs.layers.trace import Call, calls
 from nas.supernet.building import without_initialisers
 from search_spaces.space import Rows, SearchSpace
@@ -88,13 +88,13 @@ class TracedSums:
 
     @property
     def probes(self) -> list[Probe]:
-        """The distinct layers, ready to be measured: alone, and in a row where they can stand in one."""
+        """The distinct layers, ready to be measured: alone, and in a chain where they can stand in one."""
         alone = [
             Probe(kind="layer", key=call.key, input_shape=call.input_shape, make=call.make)
             for call in self._calls
         ]
         return alone + [
-            row_probe(call.key, call.input_shape, call.make)
+            chain_probe(call.key, call.input_shape, call.make)
             for call in self._calls
             if call.input_shape == call.output_shape
         ]

@@ -13,7 +13,7 @@ from nas.costs.layers.sums import Floats, LayerSums
 from nas.costs.model.check import check_latency
 from nas.costs.model.features import network_terms
 from nas.costs.model.latency import LatencyModel, fit_latency, layer_latencies, measured_networks
-from nas.costs.model.selection import most_telling
+from nas.costs.model.selection import select_networks
 from nas.costs.table.build import Export, Progress, TimeFiles, build_table
 from nas.costs.table.table import LatencyTable, TableHeader
 from results.records import LatencyCheck
@@ -23,7 +23,7 @@ CANDIDATES = 500  # networks that those to fit on are chosen from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfilePlan:
+class MeasurePlan:
     """How much to measure.
 
     Attributes:
@@ -54,7 +54,7 @@ class ProfilePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profiled:
+class Measured:
     """What profiling leaves behind.
 
     Attributes:
@@ -68,19 +68,19 @@ class Profiled:
     check: LatencyCheck
 
 
-def profile_space(
+def measure_space(
     space: SearchSpace,
     layers: LayerSums,
     layer_probes: Sequence[Probe],
     header: TableHeader,
-    plan: ProfilePlan,
+    plan: MeasurePlan,
     *,
     export: Export,
     measure: TimeFiles,
     at_once: int = 1,
     path: Path,
     progress: Progress = lambda _done, _total, _seconds_left: None,
-) -> Profiled:
+) -> Measured:
     """Measures, fits and checks; resumes from the table at ``path``.
 
     Raises:
@@ -120,7 +120,7 @@ def profile_space(
 
 
 def choose_networks(
-    space: SearchSpace, layers: LayerSums, layer_ms: Floats, plan: ProfilePlan
+    space: SearchSpace, layers: LayerSums, layer_ms: Floats, plan: MeasurePlan
 ) -> tuple[Rows, Rows]:
     """The networks to fit on, those that tell most, and the ones to check with, drawn at random.
 
@@ -140,11 +140,11 @@ def choose_networks(
     candidates, checked = drawn[:ends], drawn[ends:]
     if not len(candidates):
         return candidates, checked
-    chosen = most_telling(network_terms(layers, layer_ms, candidates), plan.fit_networks, first=2)
+    chosen = select_networks(network_terms(layers, layer_ms, candidates), plan.fit_networks, first=2)
     return candidates[chosen], checked
 
 
-def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Profiled:
+def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Measured:
     """The predictions of a table: a function of what it holds, which measures nothing.
 
     Networks that it holds once are fitted on; those that it holds twice are the check.
@@ -171,7 +171,7 @@ def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Prof
     runnable = np.isfinite(model.latency_ms(unseen))
     unseen, latency = unseen[runnable], latency[runnable]
     check = check_latency(model, unseen, latency, _again(table, unseen))
-    return Profiled(table=table, model=model.calibrated(unseen, latency), check=check)
+    return Measured(table=table, model=model.calibrated(unseen, latency), check=check)
 
 
 def _again(table: LatencyTable, rows: Rows) -> Floats | None:

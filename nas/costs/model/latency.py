@@ -96,11 +96,11 @@ def lone_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
 
 
 def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
-    """What each layer takes in a network, (n layers,): a copy's share of a row of them.
+    """What each layer takes in a network, (n layers,): a copy's share of a chain of them.
 
-    A layer that cannot stand in a row takes what it takes alone, less what being alone cost those that can (a
-    call of the runtime, in the main): those of its kind, or all where none of its kind can. Infinite is what
-    cannot run.
+    A layer that cannot stand in a chain takes what it takes alone, less what being alone cost those that can
+    (a call of the runtime, in the main): those of its kind, or all where none of its kind can. Infinite is
+    what cannot run.
 
     Raises:
         ValueError: as ``lone_latencies``.
@@ -108,15 +108,15 @@ def layer_latencies(layers: LayerSums, table: LatencyTable) -> Floats:
     alone = lone_latencies(layers, table)
     column = {key: index for index, key in enumerate(layers.keys)}
     shares = np.full(len(alone), np.nan)
-    rows = table.of("row")
-    for key, row_ms in rows[rows.status == "measured"].median_ms.items():
+    rows = table.of("chain")
+    for key, chain_ms in rows[rows.status == "measured"].median_ms.items():
         layer_key, copies = copies_of(str(key))
         index = column.get(layer_key)
         if index is not None:
-            shares[index] = row_ms / copies
-    in_a_row = np.isfinite(alone) & np.isfinite(shares)
-    price = _price(alone - shares, in_a_row, np.array(layers.kinds))
-    return np.maximum(np.where(in_a_row, shares, alone - price), _LEAST_SHARE * alone)
+            shares[index] = chain_ms / copies
+    in_a_chain = np.isfinite(alone) & np.isfinite(shares)
+    price = _price(alone - shares, in_a_chain, np.array(layers.kinds))
+    return np.maximum(np.where(in_a_chain, shares, alone - price), _LEAST_SHARE * alone)
 
 
 def _price(differences_ms: Floats, known: NDArray[np.bool_], kinds: NDArray[np.str_]) -> Floats:

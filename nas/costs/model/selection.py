@@ -10,7 +10,7 @@ from nas.costs.model.correction import STRENGTH
 from nas.costs.model.features import Terms
 
 
-def most_telling(terms: Terms, n: int, first: int) -> NDArray[np.int64]:
+def select_networks(terms: Terms, n: int, first: int) -> NDArray[np.int64]:
     """Indices of n networks after whose measurement the latencies of all are known best.
 
     Each next one lowers the mean variance of the predictions most (the greedy form of an I-optimal design;

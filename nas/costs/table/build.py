@@ -88,7 +88,7 @@ def build_table(
                 best_ms = min(best_ms, reference_ms)
                 slowness.append((reference_ms, group))
             pending = [group for reference_ms, group in slowness if reference_ms > DISTURBED * best_ms]
-    table = LatencyTable(header=header, rows=_frame(known))
+    table = LatencyTable(header=header, lines=_frame(known))
     table.save(path)
     journal.unlink(missing_ok=True)
     return table
@@ -195,7 +195,7 @@ def _known(header: TableHeader, path: Path, journal: Path) -> tuple[TableHeader,
     if path.exists():
         table = load_table(path)
         header = _same(header, table.header, path)
-        for row in table.rows.to_dict("records"):
+        for row in table.lines.to_dict("records"):
             known[(str(row["kind"]), str(row["key"]), int(row["occasion"]))] = {
                 str(k): v for k, v in row.items()
             }

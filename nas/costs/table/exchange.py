@@ -1,4 +1,4 @@
-"""Tables as CSV, for other tools and from other devices: the header as comment lines, then the rows."""
+"""Tables as CSV, for other tools and from other devices: the header as comments, then the lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nas.costs.table.table import COLUMNS, LatencyTable, read_header
+from nas.costs.table.table import COLUMNS, LatencyTable, read_header, with_chains
 from results.files import write_atomic
 
 MARK = "# quarry "
@@ -18,7 +18,7 @@ MARK = "# quarry "
 def export_csv(table: LatencyTable, path: Path) -> None:
     """Writes a table as CSV; its first lines are ``# quarry FIELD: VALUE``, the fields of the header."""
     lines = [f"{MARK}{name}: {json.dumps(value)}\n" for name, value in asdict(table.header).items()]
-    write_atomic(path, "".join(lines) + table.rows[list(COLUMNS)].to_csv(index=False, lineterminator="\n"))
+    write_atomic(path, "".join(lines) + table.lines[list(COLUMNS)].to_csv(index=False, lineterminator="\n"))
 
 
 def import_csv(path: Path) -> LatencyTable:
@@ -26,7 +26,7 @@ def import_csv(path: Path) -> LatencyTable:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a header field is missing (so units or device are unknown), or the rows make no sense.
+        ValueError: a header field is missing (so units or device are unknown), or the lines make no sense.
     """
     text = path.read_text()
     entries: dict[str, object] = {}
@@ -49,6 +49,6 @@ def import_csv(path: Path) -> LatencyTable:
             rows = rows.assign(**{name: rows[name].astype(float) for name in times})
         if "reason" in rows:
             rows = rows.assign(reason=rows.reason.fillna(""))
-        return LatencyTable(header=read_header(entries), rows=rows)
+        return LatencyTable(header=read_header(entries), lines=with_chains(rows))
     except (ValueError, pd.errors.ParserError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -1,6 +1,6 @@
-"""The latency table of a profile: Parquet rows under a header that says what they are and hold for.
+"""The latency table of a target: Parquet lines under a header that says what they are and hold for.
 
-A row is a probe: a layer alone, copies of it one after another, or a whole network. Units stand in the
+A line is a probe: a layer alone, a chain of copies of it, or a whole network. Units stand in the
 column names and in the header; a file without them is refused.
 """
 
@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from results.files import replace_atomic
 
 COLUMNS = (
-    "kind",  # layer, row or network
-    "key",  # the layer's key; "8 x " and the key for a row of copies; value indices of a network's arch
+    "kind",  # layer, chain or network
+    "key",  # the layer's key; "8 x " and the key for a chain of copies; value indices of a network's arch
     "input",  # its input shape without the batch, "16x8x8"
     "occasion",  # 0 for the first time this was measured, 1 for the second
     "median_ms",
@@ -30,14 +30,14 @@ COLUMNS = (
     "status",  # measured, unsupported or failed
     "reason",
 )
-KINDS = ("layer", "row", "network")
+KINDS = ("layer", "chain", "network")
 STATUSES = ("measured", "unsupported", "failed")
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableHeader:
-    """What the rows of a table are and under which circumstances they hold.
+    """What the lines of a table are and under which circumstances they hold.
 
     Attributes:
         profile: name of the hardware profile.
@@ -76,15 +76,15 @@ class TableHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyTable:
-    """Rows with ``COLUMNS`` under their header.
+    """Lines with ``COLUMNS`` under their header.
 
     Raises:
         ValueError: missing columns, unknown kinds or statuses, a unit other than ms, times that are not
-            positive and ordered, or two rows for the same probe.
+            positive and ordered, or two lines for the same probe.
     """
 
     header: TableHeader
-    rows: pd.DataFrame
+    lines: pd.DataFrame
 
     def __post_init__(self) -> None:
         if self.header.unit != "ms":
@@ -92,35 +92,35 @@ class LatencyTable:
                 f"the table of profile {self.header.profile!r} is in {self.header.unit!r}; tables are in ms, "
                 "convert it first"
             )
-        missing = [name for name in COLUMNS if name not in self.rows.columns]
+        missing = [name for name in COLUMNS if name not in self.lines.columns]
         if missing:
             raise ValueError(
                 f"the table lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}"
             )
         for column, valid in (("kind", KINDS), ("status", STATUSES)):
-            wrong = sorted({str(v) for v in self.rows[column]} - set(valid))
+            wrong = sorted({str(v) for v in self.lines[column]} - set(valid))
             if wrong:
                 raise ValueError(f"the table has {column} {', '.join(wrong)}; valid: {', '.join(valid)}")
-        measured = self.rows[self.rows.status == "measured"]
+        measured = self.lines[self.lines.status == "measured"]
         ordered = (measured.low_ms <= measured.median_ms) & (measured.median_ms <= measured.high_ms)
         bad = measured[~(ordered & (measured.low_ms > 0) & measured.high_ms.map(math.isfinite))]
         if len(bad):
             raise ValueError(
-                f"{len(bad)} measured rows lack 0 < low_ms <= median_ms <= high_ms, the first is "
+                f"{len(bad)} measured lines lack 0 < low_ms <= median_ms <= high_ms, the first is "
                 f"{bad.key.iloc[0]!r}"
             )
-        twice = self.rows[self.rows.duplicated(["kind", "key", "occasion"])]
+        twice = self.lines[self.lines.duplicated(["kind", "key", "occasion"])]
         if len(twice):
             raise ValueError(f"the table holds {twice.key.iloc[0]!r} twice; merge tables with merge_tables")
 
     def of(self, kind: str, occasion: int = 0) -> pd.DataFrame:
-        """The rows of one kind and occasion, by key."""
-        chosen = self.rows[(self.rows.kind == kind) & (self.rows.occasion == occasion)]
+        """The lines of one kind and occasion, by key."""
+        chosen = self.lines[(self.lines.kind == kind) & (self.lines.occasion == occasion)]
         return chosen.set_index("key")
 
     def save(self, path: Path) -> None:
         """Writes Parquet, atomically."""
-        table = pa.Table.from_pandas(self.rows[list(COLUMNS)].reset_index(drop=True), preserve_index=False)
+        table = pa.Table.from_pandas(self.lines[list(COLUMNS)].reset_index(drop=True), preserve_index=False)
         metadata = {"quarry.version": VERSION, "quarry.header": json.dumps(asdict(self.header))}
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
         replace_atomic(path, lambda temporary: pq.write_table(table, temporary))
@@ -131,7 +131,7 @@ def load_table(path: Path) -> LatencyTable:
 
     Raises:
         FileNotFoundError: there is none at ``path``.
-        ValueError: not Parquet, no header (so no units), a newer format, or rows that are refused.
+        ValueError: not Parquet, no header (so no units), another format, or lines that are refused.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no latency table at {path}; build one with: quarry measure")
@@ -145,14 +145,20 @@ def load_table(path: Path) -> LatencyTable:
             f"{path} has no header, so its units are unknown; a table is made by quarry measure, or from "
             "CSV by quarry table import"
         )
-    if metadata.get("quarry.version") != VERSION:
-        raise ValueError(
-            f"{path} has table format {metadata.get('quarry.version')!r}; this Quarry reads {VERSION!r}"
-        )
+    version = metadata.get("quarry.version")
+    if version not in ("1", VERSION):
+        raise ValueError(f"{path} has table format {version!r}; this Quarry reads '1' and {VERSION!r}")
     try:
-        return LatencyTable(header=read_header(json.loads(metadata["quarry.header"])), rows=table.to_pandas())
+        return LatencyTable(
+            header=read_header(json.loads(metadata["quarry.header"])), lines=with_chains(table.to_pandas())
+        )
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def with_chains(lines: pd.DataFrame) -> pd.DataFrame:
+    """Lines of format 1 as those of format 2: a chain of copies was called a row there."""
+    return lines.assign(kind=lines.kind.replace("row", "chain")) if "kind" in lines else lines
 
 
 def read_header(entries: dict[str, object]) -> TableHeader:
@@ -172,7 +178,7 @@ def read_header(entries: dict[str, object]) -> TableHeader:
 
 
 def merge_tables(tables: Sequence[LatencyTable]) -> LatencyTable:
-    """One table of the rows of several, such as parts measured by several machines of one kind.
+    """One table of the lines of several, such as parts measured by several machines of one kind.
 
     Where two measured the same probe, the one with the narrower interval stays; a measured row always
     replaces one that failed.
@@ -189,9 +195,9 @@ def merge_tables(tables: Sequence[LatencyTable]) -> LatencyTable:
             raise ValueError(
                 f"tables can only be merged when they hold for the same: {'; '.join(differences)}"
             )
-    rows = pd.concat([table.rows for table in tables], ignore_index=True)
+    rows = pd.concat([table.lines for table in tables], ignore_index=True)
     spread = ((rows.high_ms - rows.low_ms) / rows.median_ms).fillna(math.inf)
     best = rows.assign(_spread=spread).sort_values("_spread", kind="stable")
     best = best.drop_duplicates(["kind", "key", "occasion"]).sort_index().drop(columns="_spread")
     header = replace(first, date=min(table.header.date for table in tables))
-    return LatencyTable(header=header, rows=best.reset_index(drop=True))
+    return LatencyTable(header=header, lines=best.reset_index(drop=True))

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from nas.costs.counts.analytic import AnalyticCosts
-from nas.costs.layers.probes import LayerRow
+from nas.costs.layers.probes import LayerChain
 from nas.costs.layers.sums import SlotSums
 from nas.costs.table.table import TableHeader
 from results.timing import Timing
@@ -68,7 +68,7 @@ class Device:
     def export(self, module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
         params = sum(parameter.numel() for parameter in module.parameters())
         whole = isinstance(module, nn.Sequential) and hasattr(module, "head")
-        parts = len(module) if whole or isinstance(module, LayerRow) else 1
+        parts = len(module) if whole or isinstance(module, LayerChain) else 1
         path.write_text(f"{params} {np.prod(input_shape)} {parts} {int(whole)}")
 
     def measure(self, files: Sequence[Path], *, budget_s: float) -> list[Timing]:  # noqa: ARG002 - the protocol's

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.costs.model.fit import ProfilePlan
+from nas.costs.model.fit import MeasurePlan
 from results.registry import Registry
 from runners.console import Console
 from runners.stages import measure as stage
@@ -20,7 +20,7 @@ def test_the_search_predicts_from_the_table_without_a_target(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
-    profile, plan = load_profile("mcu"), ProfilePlan(fit_networks=6, check_networks=4)
+    profile, plan = load_profile("mcu"), MeasurePlan(fit_networks=6, check_networks=4)
     console = Console(tmp_path / "log.txt")
     found = stage.measure(
         space, open_target(profile), profile, plan, left_out=(), folder=tmp_path, console=console

@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.costs.model.fit import fit_table
 from runners.tables.commands import check_table, export_table, import_table, latency, merge, staircase
-from runners.tables.layers import ProfilePlan, layers_of, profile_on
+from runners.tables.layers import MeasurePlan, layers_of, measure_on
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -105,12 +105,12 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     profile = load_profile("cpu-ort")
     target = open_target(profile)
     path = tmp_path / "table.parquet"
-    plan = ProfilePlan(fit_networks=6, check_networks=4, seconds_each=0.02)
+    plan = MeasurePlan(fit_networks=6, check_networks=4, seconds_each=0.02)
     told: list[int] = []
     run: list[tuple[int, int]] = []
     layers = layers_of(space, plan.seed, lambda done, total: run.append((done, total)))
     assert run[-1][0] == run[-1][1] == len(run)
-    profiled = profile_on(
+    profiled = measure_on(
         target,
         profile,
         space,
@@ -133,7 +133,7 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     taken = import_table(tmp_path / "table.csv", tmp_path / "taken.parquet", space=space, say=lambda _: None)
     assert fit_table(taken, layers_of(space)[0], 0.95).check.networks >= 3
     merged = merge([path, tmp_path / "back.parquet"], tmp_path / "merged.parquet", say=lambda _: None)
-    assert len(merged.rows) == len(profiled.table.rows)
+    assert len(merged.lines) == len(profiled.table.lines)
     lines: list[str] = []
     drift = check_table(path, space, say=lines.append)
     assert drift.layers >= 5

@@ -9,10 +9,10 @@ import pytest
 
 from nas.costs.layers.probes import layer_probes, network_probes
 from nas.costs.layers.sums import SlotSums
-from nas.costs.model.fit import ProfilePlan, fit_table
+from nas.costs.model.fit import MeasurePlan, fit_table
 from runners.tables.commands import import_table, make_kit, show
 from runners.tables.kit import kit_seconds, read_kit, write_kit
-from runners.tables.layers import exporter, profile_on, table_header
+from runners.tables.layers import exporter, measure_on, table_header
 from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -65,10 +65,10 @@ def test_a_kit_measures_with_the_runtime_alone_and_comes_back_as_a_table(tmp_pat
     again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "1 of 1 measured" in again.stdout
     table = import_table(kit, tmp_path / "table.parquet", space=space, say=lambda _: None)
-    assert set(table.rows.status) == {"measured"}
+    assert set(table.lines.status) == {"measured"}
     with pytest.raises(ValueError, match="holds 2 whole networks measured once and 0 measured twice"):
         fit_table(table, SlotSums(space), 0.95)
-    assert sorted(table.rows.key) == sorted(probe.key for probe in probes)
+    assert sorted(table.lines.key) == sorted(probe.key for probe in probes)
     lines: list[str] = []
     show(tmp_path / "table.parquet", say=lines.append)
     assert any("14 x layer measured" in line for line in lines)
@@ -96,8 +96,8 @@ def test_an_imported_table_is_fitted_and_its_device_measures_nothing_more(tmp_pa
     space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
     profile = load_profile("mcu")
     board = open_target(profile)  # its latencies are computed, so the test takes no time
-    plan = ProfilePlan(fit_networks=6, check_networks=4)
-    table = profile_on(board, profile, space, tmp_path / "t.parquet", plan=plan, precision="int8").table
+    plan = MeasurePlan(fit_networks=6, check_networks=4)
+    table = measure_on(board, profile, space, tmp_path / "t.parquet", plan=plan, precision="int8").table
     profiled = fit_table(table, SlotSums(space), 0.95)
     assert profiled.check.networks == 4
     assert profiled.check.mape < 0.01

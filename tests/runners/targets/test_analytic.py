@@ -9,11 +9,11 @@ from torch import nn
 
 from compress.target import Target
 from nas.costs.counts.analytic import count
-from nas.costs.model.fit import ProfilePlan
+from nas.costs.model.fit import MeasurePlan
 from runners.console import Console
 from runners.reading.load import load_recipe
 from runners.run.spaces import fix_space, left_out, make_space, rules_out
-from runners.tables.layers import profile_on
+from runners.tables.layers import measure_on
 from runners.targets.hardware import HardwareProfile
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import load_profile
@@ -80,10 +80,10 @@ def test_a_space_is_costed_from_constants_exactly(tmp_path: Path) -> None:
     space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
     profile = load_profile("mcu")
     board = open_target(profile)
-    plan = ProfilePlan(fit_networks=6, check_networks=3)
-    profiled = profile_on(board, profile, space, tmp_path / "table.parquet", plan=plan, precision="int8")
+    plan = MeasurePlan(fit_networks=6, check_networks=3)
+    profiled = measure_on(board, profile, space, tmp_path / "table.parquet", plan=plan, precision="int8")
     assert profiled.check.mape < 0.01
-    assert set(profiled.table.rows.status) == {"measured"}
+    assert set(profiled.table.lines.status) == {"measured"}
 
 
 def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start(tmp_path: Path) -> None:

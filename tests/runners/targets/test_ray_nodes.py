@@ -47,7 +47,7 @@ def test_a_node_with_the_resource_measures_a_table(cluster: Any, tmp_path: Path)
         path=tmp_path / "table.parquet",
         seconds_each=0.02,
     )
-    assert (table.rows.status == "measured").all()
+    assert (table.lines.status == "measured").all()
     layer, file = space.layers[0], tmp_path / "layer.onnx"
     target.export(layer.build().eval(), layer.input_shape, file)
     images = np.zeros((3, *layer.input_shape), np.float32)

@@ -85,8 +85,8 @@ def test_a_device_that_goes_away_in_the_middle_is_resumed(
     kept = path.with_suffix(".journal.jsonl").read_text().count("measured")
     assert kept == 12  # the first group
     table = build()
-    assert len(table.rows) == 20
-    assert set(table.rows.status) == {"measured"}
+    assert len(table.lines) == 20
+    assert set(table.lines.status) == {"measured"}
 
 
 def test_a_python_without_the_runtime_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

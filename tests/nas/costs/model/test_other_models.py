@@ -15,7 +15,7 @@ from nas.costs.layers.probes import copies_of, layer_probes, network_probes, row
 from nas.costs.layers.sums import SlotSums
 from nas.costs.layers.traced import TracedSums
 from nas.costs.model.correction import Correction
-from nas.costs.model.fit import ProfilePlan, profile_space
+from nas.costs.model.fit import MeasurePlan, measure_space
 from nas.costs.model.latency import LatencyModel, fit_latency, layer_latencies, lone_latencies
 from nas.costs.model.transfer import transfer
 from nas.costs.table.build import build_table
@@ -107,12 +107,12 @@ def test_a_users_model_gets_its_layers_by_tracing(tmp_path: Path) -> None:
     assert len(traced.keys) == 2 + 4 + 2 + 2  # stems, blocks, flattens, heads
     params = AnalyticCosts(own).params(rows)
     np.testing.assert_allclose(traced.sum(rows, traced.weight_bytes), 4 * params)
-    result = profile_space(
+    result = measure_space(
         own,
         traced,
         traced.probes,
         header(own),
-        ProfilePlan(fit_networks=8, check_networks=4),
+        MeasurePlan(fit_networks=8, check_networks=4),
         export=device.export,
         measure=device.measure,
         path=tmp_path / "own.parquet",
@@ -137,11 +137,11 @@ def test_the_ends_of_the_space_are_always_measured() -> None:
     np.testing.assert_array_equal(rows_of([probe.key for probe in network_probes(here, rows)]), rows)
 
 
-def test_layers_are_measured_alone_and_those_that_can_in_a_row() -> None:
+def test_layers_are_measured_alone_and_those_that_can_in_a_chain() -> None:
     here = space()
     probes = layer_probes(here)
     assert [probe.key for probe in probes if probe.kind == "layer"] == [layer.key for layer in here.layers]
-    rows = {copies_of(probe.key)[0]: probe for probe in probes if probe.kind == "row"}
+    rows = {copies_of(probe.key)[0]: probe for probe in probes if probe.kind == "chain"}
     assert set(rows) == {layer.key for layer in here.layers if layer.input_shape == layer.output_shape}
     for key, probe in list(rows.items())[:3]:
         row, (_, copies) = probe.make(), copies_of(probe.key)
@@ -150,7 +150,7 @@ def test_layers_are_measured_alone_and_those_that_can_in_a_row() -> None:
         assert row.eval()(image).shape == image.shape, key
 
 
-def test_what_a_layer_takes_is_a_copys_share_of_a_row(tmp_path: Path) -> None:
+def test_what_a_layer_takes_is_a_copys_share_of_a_chain(tmp_path: Path) -> None:
     here, layers = space(), slot_layers()
     device = Device()
     table = build_table(
@@ -161,8 +161,8 @@ def test_what_a_layer_takes_is_a_copys_share_of_a_row(tmp_path: Path) -> None:
         path=tmp_path / "table.parquet",
     )
     lone, inside = lone_latencies(layers, table), layer_latencies(layers, table)
-    in_a_row = np.array([layer.input_shape == layer.output_shape for layer in here.layers])
-    assert 0 < in_a_row.sum() < len(in_a_row)
+    in_a_chain = np.array([layer.input_shape == layer.output_shape for layer in here.layers])
+    assert 0 < in_a_chain.sum() < len(in_a_chain)
     np.testing.assert_allclose(
         inside, lone - CALL_MS * 7 / 8
     )  # the others' price is taken off those that cannot
@@ -186,6 +186,6 @@ def _fit(layers: SlotSums, model: LatencyModel, rows: Any) -> LatencyModel:
         dict(zip(COLUMNS, ("layer", key, "1", 0, ms, ms, ms, 9, "measured", ""), strict=True))
         for key, ms in zip(layers.keys, model.layer_ms, strict=True)
     ]
-    table = LatencyTable(header=header(space()), rows=pd.DataFrame(entries))
+    table = LatencyTable(header=header(space()), lines=pd.DataFrame(entries))
     np.testing.assert_allclose(lone_latencies(layers, table), model.layer_ms)
     return fit_latency(layers, table, rows, model.latency_ms(rows))

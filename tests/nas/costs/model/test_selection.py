@@ -5,8 +5,8 @@ import pytest
 
 from nas.costs.model.correction import fit_correction
 from nas.costs.model.features import Terms, network_terms
-from nas.costs.model.fit import ProfilePlan, choose_networks
-from nas.costs.model.selection import most_telling
+from nas.costs.model.fit import MeasurePlan, choose_networks
+from nas.costs.model.selection import select_networks
 from tests.nas.costs.synthetic import layers, space
 
 
@@ -37,17 +37,17 @@ def test_terms_add_up_to_the_networks(terms: Terms) -> None:
 
 
 def test_the_choice_is_distinct_and_keeps_the_first(terms: Terms) -> None:
-    chosen = most_telling(terms, 30, first=2)
+    chosen = select_networks(terms, 30, first=2)
     assert chosen[:2].tolist() == [0, 1]
     assert len(set(chosen.tolist())) == 30
-    np.testing.assert_array_equal(chosen, most_telling(terms, 30, first=2))
-    assert len(most_telling(some(terms, np.arange(7)), 30, first=2)) == 7
+    np.testing.assert_array_equal(chosen, select_networks(terms, 30, first=2))
+    assert len(select_networks(some(terms, np.arange(7)), 30, first=2)) == 7
 
 
 def test_a_fit_on_it_is_nearer_to_a_device_whose_layers_differ_from_their_table(terms: Terms) -> None:
     """Devices drawn from what the correction assumes: networks chosen so predict the others better."""
     errors: dict[str, list[float]] = {"telling": [], "random": []}
-    telling = most_telling(terms, 20, first=0)
+    telling = select_networks(terms, 20, first=0)
     for seed in range(12):
         rng = np.random.default_rng(seed)
         own = 1.0 + 0.1 * rng.normal(size=terms.layers_ms.shape[1])
@@ -68,7 +68,7 @@ def test_a_fit_on_it_is_nearer_to_a_device_whose_layers_differ_from_their_table(
 
 
 def test_networks_to_check_with_are_none_of_those_fitted_on() -> None:
-    plan = ProfilePlan(fit_networks=20, check_networks=15, seed=3)
+    plan = MeasurePlan(fit_networks=20, check_networks=15, seed=3)
     lone = 0.01 + 1e-7 * layers().weight_bytes
     lone[0] = np.inf
     fitting, checked = choose_networks(space(), layers(), lone, plan)

@@ -29,19 +29,19 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
 
 
 def test_csv_holds_all_that_the_table_holds(table: LatencyTable, tmp_path: Path) -> None:
-    failed = table.rows.assign(status="failed", reason="no, really: # broken", median_ms=float("nan"))
-    rows = pd.concat([table.rows.iloc[1:], failed.iloc[:1]], ignore_index=True)
-    written = LatencyTable(header=table.header, rows=rows)
+    failed = table.lines.assign(status="failed", reason="no, really: # broken", median_ms=float("nan"))
+    rows = pd.concat([table.lines.iloc[1:], failed.iloc[:1]], ignore_index=True)
+    written = LatencyTable(header=table.header, lines=rows)
     export_csv(written, tmp_path / "table.csv")
     read = import_csv(tmp_path / "table.csv")
     assert read.header == written.header
-    assert read.rows.key.tolist() == written.rows.key.tolist()
-    np.testing.assert_allclose(read.rows.median_ms, written.rows.median_ms)
+    assert read.lines.key.tolist() == written.lines.key.tolist()
+    np.testing.assert_allclose(read.lines.median_ms, written.lines.median_ms)
 
 
 def test_csv_without_units_is_refused(table: LatencyTable, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    table.rows.to_csv(path, index=False)
+    table.lines.to_csv(path, index=False)
     with pytest.raises(ValueError, match="no header, so its units"):
         import_csv(path)
     export_csv(table, path)
@@ -60,8 +60,8 @@ def test_csv_without_units_is_refused(table: LatencyTable, tmp_path: Path) -> No
 def test_a_swap_of_units_is_caught(table: LatencyTable, factor: float, message: str | None) -> None:
     counts = analytic()
     # Real layers of this space take some 2 to 30 microseconds on a desktop CPU.
-    times = {name: table.rows[name] * 0.2 * factor for name in ("median_ms", "low_ms", "high_ms")}
-    swapped = LatencyTable(header=table.header, rows=table.rows.assign(**times))
+    times = {name: table.lines[name] * 0.2 * factor for name in ("median_ms", "low_ms", "high_ms")}
+    swapped = LatencyTable(header=table.header, lines=table.lines.assign(**times))
     arguments = (swapped, counts.layer_keys, counts.per_layer("macs"))
     if message is None:
         check_plausible(*arguments)

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nas.costs.table.table import COLUMNS, LatencyTable, load_table, merge_tables
@@ -18,7 +20,7 @@ def row(key: str, median_ms: float = 1.0, spread: float = 0.1, status: str = "me
 
 
 def table(*rows: dict[str, object]) -> LatencyTable:
-    return LatencyTable(header=header(space()), rows=pd.DataFrame(list(rows)))
+    return LatencyTable(header=header(space()), lines=pd.DataFrame(list(rows)))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -26,7 +28,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     written.save(tmp_path / "t.parquet")
     read = load_table(tmp_path / "t.parquet")
     assert read.header == written.header
-    pd.testing.assert_frame_equal(read.rows, written.rows)
+    pd.testing.assert_frame_equal(read.lines, written.lines)
 
 
 def test_files_without_units_or_of_another_kind_are_refused(tmp_path: Path) -> None:
@@ -41,10 +43,23 @@ def test_files_without_units_or_of_another_kind_are_refused(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError, match="quarry measure"):
         load_table(tmp_path / "none.parquet")
     with pytest.raises(ValueError, match="tables are in ms"):
-        LatencyTable(header=replace(header(space()), unit="s"), rows=pd.DataFrame([row("a")]))
+        LatencyTable(header=replace(header(space()), unit="s"), lines=pd.DataFrame([row("a")]))
 
 
-def test_rows_that_make_no_sense_are_refused() -> None:
+def test_the_first_format_called_a_chain_of_copies_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table(row("8 x a") | {"kind": "chain"}).save(path)
+    stored = pq.read_table(path)
+    stored = stored.set_column(stored.schema.get_field_index("kind"), "kind", pa.array(["row"]))
+    metadata = {**(stored.schema.metadata or {}), b"quarry.version": b"1"}
+    pq.write_table(stored.replace_schema_metadata(metadata), path)
+    assert load_table(path).of("chain").index.tolist() == ["8 x a"]
+    pq.write_table(stored.replace_schema_metadata({**metadata, b"quarry.version": b"3"}), path)
+    with pytest.raises(ValueError, match="has table format '3'; this Quarry reads '1' and '2'"):
+        load_table(path)
+
+
+def test_lines_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="low_ms <= median_ms"):
         table(row("a", median_ms=-1.0))
     with pytest.raises(ValueError, match="status almost"):
@@ -52,7 +67,7 @@ def test_rows_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         table(row("a"), row("a"))
     with pytest.raises(ValueError, match="lacks the columns key"):
-        LatencyTable(header=header(space()), rows=pd.DataFrame([row("a")]).drop(columns="key"))
+        LatencyTable(header=header(space()), lines=pd.DataFrame([row("a")]).drop(columns="key"))
 
 
 def test_merging_keeps_the_better_of_two_and_refuses_other_devices() -> None:
