@@ -112,6 +112,7 @@ def quantize_static(
                 _Calibration(images, batch_size),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(operators) or None,
+                nodes_to_exclude=_grouped_transposed(prepared) if per_channel else [],
                 per_channel=per_channel,
                 reduce_range=reduce_range,
                 activation_type=quantization.QuantType.QUInt8,
@@ -128,6 +129,20 @@ def _fixed_batch(path: Path) -> int:
     """Images that a file takes in a call; 0 where any number will do."""
     size: int = onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return size
+
+
+def _grouped_transposed(path: Path) -> list[str]:
+    """Names of grouped transposed convolutions, which stay float.
+
+    Their output channels are spread over two dimensions of the weight, and ONNX Runtime takes the scales of
+    one of them for the bias (onnxruntime issue 19694).
+    """
+    return [
+        node.name
+        for node in onnx.load(path, load_external_data=False).graph.node
+        if node.op_type == "ConvTranspose"
+        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    ]
 
 
 class _Calibration:

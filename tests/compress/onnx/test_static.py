@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import numpy_helper
+from torch import nn
 
+from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
 from compress.onnx.static import CONVOLUTIONS, quantize_static
 from compress.onnx.verify import verify
@@ -122,3 +125,18 @@ def test_bad_input_is_named_and_leaves_nothing(float_file, tmp_path):
     with pytest.raises(ValueError, match=r"model\.onnx cannot be quantized: "):
         quantize_static(float_file, np.zeros((8, 3, 8, 8), np.float32), target)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grouped_transposed_convolution_stays_float_and_the_rest_is_quantized(tmp_path):
+    transposed = nn.ConvTranspose2d(32, 32, 2, 2, groups=4)
+    network = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), transposed, nn.Conv2d(32, 3, 1)).eval()
+    export_onnx(network, (1, 8, 8), tmp_path / "float.onnx")
+    quantize_static(tmp_path / "float.onnx", images(16), tmp_path / "int8.onnx")
+    with torch.no_grad():
+        right = network(torch.from_numpy(images(4))).numpy()
+    got = OnnxFile(tmp_path / "int8.onnx")(images(4))
+    assert np.abs(got - right).max() < 0.1 * np.abs(right).max()
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    weights = {entry.name: entry.data_type for entry in graph.initializer}
+    assert weights["2.weight"] == onnx.TensorProto.FLOAT
+    assert sum(kind == onnx.TensorProto.INT8 for kind in weights.values()) >= 2
