@@ -78,6 +78,7 @@ class Context:
             ValueError: it cannot be exported.
             OSError: the file cannot be written.
         """
+        file.parent.mkdir(parents=True, exist_ok=True)
         self.target.export(network, tuple(self.example.shape[1:]), file)
 
     def accuracy(self, file: Path) -> float:

@@ -29,7 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_parts_from_outside_go_through_a_whole_run(folder: Path) -> None:
     recipe = json.loads((folder / "recipe.json").read_text())
     assert recipe["task"] == {"kind": "balanced", "focus": 0.5}
-    trials = [json.loads(line) for line in (folder / "search" / "nsga2.jsonl").read_text().splitlines()]
+    (log,) = (folder / "search").glob("nsga2*.jsonl")
+    trials = [json.loads(line) for line in log.read_text().splitlines()]
     dilations = {value for trial in trials for name, value in trial["arch"].items() if "dilation" in name}
     assert dilations == {1, 2}, "the mixer's own choice is searched"
     steps = [json.loads(line) for line in (folder / "compress" / "steps.jsonl").read_text().splitlines()]
