@@ -13,7 +13,7 @@ Parent = tuple[int, NDArray[np.bool_]] | None
 
 
 def active(rows: NDArray[np.int64], parents: Sequence[Parent]) -> NDArray[np.bool_]:
-    """Which choices matter in each row, (n, n choices)."""
+    """Whether each choice matters in each row, (n, n choices)."""
     mask = np.ones(rows.shape, dtype=bool)
     for index, parent in enumerate(parents):
         if parent is not None:

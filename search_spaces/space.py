@@ -217,7 +217,7 @@ class SearchSpace:
     # -- populations ------------------------------------------------------------------------------
 
     def active(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which choices matter, (n, n choices): a choice whose parent is off or elsewhere does not."""
+        """Whether each choice matters, (n, n choices): one whose parent is off or elsewhere does not."""
         return active(rows, self._parents)
 
     def canonical(self, rows: Rows) -> Rows:
@@ -225,7 +225,7 @@ class SearchSpace:
         return np.where(self.active(rows), rows, 0)
 
     def valid(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows have every index in range, (n,)."""
+        """Whether each row has every index in range, (n,)."""
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.choices):
             raise ValueError(
@@ -335,7 +335,7 @@ class SearchSpace:
         ]
 
     def layer_ids(self, rows: Rows) -> Rows:
-        """Which of ``layers`` stands in each slot, (n, n slots); -1 where nothing does."""
+        """The one of ``layers`` that stands in each slot, by index, (n, n slots); -1 where nothing does."""
         ids = np.empty((len(rows), len(self.slots)), dtype=np.int64)
         for index, (table, layer_ids) in enumerate(zip(self._tables, self._layer_ids, strict=True)):
             ids[:, index] = layer_ids[table.position(rows)]

@@ -19,22 +19,6 @@ OPENING = re.compile(
 )
 """Words that no text begins with: prepositions, conjunctions, and words that only point elsewhere."""
 
-NOT_YET = {
-    "compress/onnx/verify.py",
-    "nas/costs/counts/sizes.py",
-    "nas/costs/layers/probes.py",
-    "nas/costs/layers/traced.py",
-    "runners/run/sequence.py",
-    "runners/run/wiring.py",
-    "runners/stages/export.py",
-    "runners/stages/search.py",
-    "search_spaces/conditions.py",
-    "search_spaces/reference/__init__.py",
-    "search_spaces/reference/extremes.py",
-    "search_spaces/space.py",
-}
-"""Files that are not clean yet; whoever cleans one takes it out of here."""
-
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 _SECTION = re.compile(r"^(?:Args|Attributes):\n((?:(?:[ \t]+.*)?\n?)*)", re.MULTILINE)
 _ITEM = re.compile(r"^ {4}\w+: (.*)", re.MULTILINE)
@@ -63,8 +47,7 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_texts_begin_with_what_they_are_about(file: Path) -> None:
     bad = [f"line {line}: {text.splitlines()[0]}" for line, text in texts(file) if opens_badly(text)]
-    if str(file.relative_to(ROOT)) not in NOT_YET:
-        assert not bad, "begin with the noun: " + "; ".join(bad)
+    assert not bad, "begin with the noun: " + "; ".join(bad)
 
 
 PLANTED = '''

@@ -33,8 +33,8 @@ class Verification(Record):
         mean_difference: mean absolute difference of the logits.
         logit_scale: largest absolute logit of the network, which says how large a difference is.
         equal_predictions: share of images with the same predicted class, in [0, 1].
-        accuracy_network: of the PyTorch network, in [0, 1].
-        accuracy_file: of the file as run, in [0, 1].
+        accuracy_network: accuracy of the PyTorch network, in [0, 1].
+        accuracy_file: accuracy of the file as run, in [0, 1].
     """
 
     images: int

@@ -97,7 +97,7 @@ class _LayerNormPruner(tp.pruner.function.LayernormPruner):
     """torch-pruning's leaves the order of what it keeps to a set."""
 
     def prune_out_channels(self, layer: nn.LayerNorm, idxs: list[int]) -> nn.LayerNorm:
-        """Without those channels; over several dimensions it is left to fail when it is run."""
+        """Cuts those channels; over several dimensions it is left to fail when it is run."""
         if len(layer.normalized_shape) == 1:
             kept = [index for index in range(layer.normalized_shape[0]) if index not in set(idxs)]
             layer.normalized_shape = (len(kept),)
@@ -113,7 +113,7 @@ class _GroupNormPruner(tp.pruner.function.GroupNormPruner):
     """torch-pruning's keeps the number of groups, and so normalises other channels together."""
 
     def prune_out_channels(self, layer: nn.GroupNorm, idxs: list[int]) -> nn.GroupNorm:
-        """Without those channels, and without the groups of which none is left."""
+        """Cuts those channels, and the groups of which none is left."""
         size, gone = layer.num_channels // layer.num_groups, set(idxs)
         left = {index // size for index in range(layer.num_channels) if index not in gone}
         layer.num_groups = max(1, len(left))

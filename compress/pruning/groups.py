@@ -1,4 +1,4 @@
-"""Which channels of a network can be cut, found out by experiment.
+"""Channels of a network that can be cut, found out by experiment.
 
 torch-pruning's graph cannot know everything that a ``forward`` does with channels (heads of a fixed size, a
 reshape, a sum of neighbours). So each group is tried on a copy with random weights: the cut network must
@@ -63,7 +63,7 @@ class Refused:
     Attributes:
         root: name of its leading layer.
         channels: how many it has.
-        reason: in words.
+        reason: reason in words.
     """
 
     root: str

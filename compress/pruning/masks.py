@@ -48,7 +48,7 @@ def mask(parts: Iterable[Part]) -> list[RemovableHandle]:
     """Takes those channels out of what the network computes, in place.
 
     Args:
-        parts: of torch-pruning's groups.
+        parts: parts of torch-pruning's groups.
 
     Returns:
         The hooks that compute norms over the channels that are left.

@@ -19,6 +19,7 @@ from runners.reading.registries import registries
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.targets.profile import load_profile, shipped_profiles
+from search_spaces.mixers import Mixer
 
 _HEAD = """\
 # Recipes
@@ -132,8 +133,10 @@ def _part(entry: Registered[Any]) -> Iterator[str]:
 
 
 def _summary(entry: Registered[Any]) -> str:
-    made = getattr(entry.part, "make", None)  # a mixer is a record of the class that it is made by
-    return Registered(name=entry.name, part=made).summary if made is not None else entry.summary
+    if not isinstance(entry.part, Mixer):
+        return entry.summary
+    made = entry.part.make  # a mixer is a record of the class that it is made by
+    return "No mixing of positions." if made is None else Registered(name=entry.name, part=made).summary
 
 
 def _text(setting: Setting) -> str:

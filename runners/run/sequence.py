@@ -1,4 +1,4 @@
-"""Which stages run, in order, on an opened run."""
+"""The stages that run, in order, on an opened run."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Wiring:
 
     Args:
         run: an opened run; its recipe may be replaced by a revised one before anything is asked for.
-        console: where the stages speak.
+        console: console that the stages speak on.
     """
 
     def __init__(self, run: RunDirectory, console: Console) -> None:
@@ -81,7 +81,7 @@ class Wiring:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where networks are trained."""
+        """The device that networks are trained on."""
         name = self.run.recipe.train.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -50,10 +50,10 @@ class Exporting:
         data: its test images are run once, here.
         target: files are measured on it.
         profile: the target's.
-        summary: of the search.
+        summary: result of the search.
         run: the run's folder; files of ``compress/`` go to ``artifacts/``.
         origin: recipe and provenance, for the cards.
-        console: where it speaks.
+        console: console of the run.
     """
 
     supernet: Supernet

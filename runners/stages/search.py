@@ -49,18 +49,18 @@ class Searching:
     """What a search works with.
 
     Attributes:
-        name: of the recipe; begins the names of the networks that are found.
+        name: name of the recipe; begins the names of the networks that are found.
         supernet: trained.
         data: its validation images are scored on.
         target: networks of the front are measured on it.
-        limits: of its profile.
+        limits: limits of its profile.
         costs: what is known of archs without scoring them.
         limit_ms: limit on the latency.
         recipe: the recipe's section.
-        seed: of everything that draws.
-        split_seed: of the split of the validation images; the run's own, so that scores are kept.
+        seed: seed of everything that draws.
+        split_seed: seed of the split of the validation images; the run's own, so that scores are kept.
         run: the run's folder; trials go to ``search/``, scores are kept in ``train/``.
-        console: where it speaks.
+        console: console of the run.
     """
 
     name: str

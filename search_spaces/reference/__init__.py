@@ -1,1 +1,1 @@
-"""Which network of a space is the largest: counting the work of networks, and finding the ends."""
+"""The largest network of a space: counting the work of networks, and finding the ends."""

@@ -47,7 +47,7 @@ def argmax(n_values: Row, terms: Sequence[Term], allowed: Sequence[Term]) -> Row
     Args:
         n_values: how many values each choice has.
         terms: parts of the sum.
-        allowed: which combinations there are; some combination must be allowed by all of these.
+        allowed: combinations that there are; some combination must be allowed by all of these.
 
     Returns:
         The indices; None where a table would have more than ``LARGEST_TABLE`` entries.
@@ -81,11 +81,11 @@ def argmin(n_values: Row, terms: Sequence[Term], allowed: Sequence[Term]) -> Row
 
 
 def canonical_terms(n_values: Row, parents: Sequence[Parent]) -> list[Term]:
-    """For each choice that depends on others: where it is active, or at the first of its values.
+    """Terms for each choice that depends on others: where it is active, or at the first of its values.
 
     Args:
         n_values: how many values each choice has.
-        parents: of each choice.
+        parents: parent of each choice.
     """
     terms = []
     for index, parent in enumerate(parents):
@@ -102,7 +102,7 @@ def canonical_terms(n_values: Row, parents: Sequence[Parent]) -> list[Term]:
 
 
 def climb(start: Row, categories: Mapping[int, int], score: Callable[[Row], float]) -> Row:
-    """From a row uphill, one category at a time, until no other value of any raises the score.
+    """Goes uphill from a row, one category at a time, until no other value of any raises the score.
 
     Args:
         start: first row.

@@ -20,8 +20,8 @@ def macs_of(costs: AnalyticCosts, *, seed: int) -> Size:
     longer than training them, so log MACs are fitted on a sample: good enough to draw by, and no more.
 
     Args:
-        costs: of the space whose archs are asked for.
-        seed: of the sample.
+        costs: costs of the space whose archs are asked for.
+        seed: seed of the sample.
     """
     space = costs.space
     return costs.macs if space.slots else _fitted(space, costs.macs, np.random.default_rng([seed, 2]))

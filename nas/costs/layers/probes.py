@@ -23,7 +23,7 @@ class Probe:
     Attributes:
         kind: ``layer``, ``chain`` or ``network``.
         key: the layer's key, ``chain_key`` of it, or ``network_key`` of the arch.
-        input_shape: without the batch.
+        input_shape: shape of the input, without the batch.
         make: builds the module.
         occasion: 0, or 1 for the repetition that tells the noise floor.
     """
@@ -127,10 +127,10 @@ def sample_networks(
     The ends of the range come first because a correction that has seen them never extrapolates.
 
     Args:
-        space: to draw from.
+        space: space to draw from.
         n: how many.
-        rng: of the draw.
-        runs: which archs the device can run, (n,); others are passed over.
+        rng: generator of the draw.
+        runs: whether the device can run each arch, (n,); others are passed over.
     """
     found = space.ends[runs(space.ends)]
     for _ in range(DRAWS):

@@ -27,7 +27,7 @@ class TracedSums:
     """What a latency model needs to know of a space that only builds.
 
     Args:
-        space: with ``build``.
+        space: space with ``build``.
         rows: archs to learn the layers from; predicting an arch with a layer that none of these has is an
             error that says so.
         held_back: archs that what was learned is tried on.
