@@ -75,9 +75,12 @@ def onnx_bytes(network: nn.Module, example: Tensor | Sequence[int]) -> bytes:
         ValueError: as ``export_onnx``.
     """
     kind = type(network).__name__
-    whole = faithful_copy(network).cpu().float().eval()
+    try:
+        whole = faithful_copy(network).cpu().float().eval()
+        fused = fuse(whole)
+    except Exception as error:  # what cannot be copied, or a folding of the user's that fails
+        raise ValueError(f"{kind} cannot be exported to ONNX: {_in_a_line(error)}") from error
     inputs, expected = sample(whole, example)
-    fused = fuse(whole)
     reasons = []
     for write in (_traced, _programmed):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import numpy as np
 import onnx
@@ -147,6 +148,15 @@ class _Two(nn.Module):
         return x + y
 
 
+class _Uncopyable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
 class _Broken(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.sum((1, 2, 3)).sub(torch.nan)
@@ -161,6 +171,7 @@ class _Broken(nn.Module):
         ),
         (_Random(), "_Random cannot be exported to ONNX: the file is not the network: an output differs by"),
         (_Broken(), "the network's outputs are not finite, so its file cannot be compared"),
+        (_Uncopyable(), "_Uncopyable cannot be exported to ONNX: cannot pickle"),
         (_Pair(), "_Pair gives a tuple; only networks that give one tensor"),
         (_Two(), r"_Two does not run on inputs of \(3, 1, 8, 8\): .*missing 1 required positional argument"),
         (nn.Linear(3, 3), r"Linear does not run on inputs of \(3, 1, 8, 8\): .*cannot be multiplied"),

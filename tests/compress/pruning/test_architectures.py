@@ -70,10 +70,10 @@ def _holds_what_is_recorded(network: nn.Module, pruned: Pruned) -> None:
 
 def test_a_layer_norm_is_the_one_over_the_channels_that_are_left():
     """By hand, and on no mask of ours: the norm's formula on the kept channels alone."""
-    network = nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 3))
+    network = nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 3)).double()
     nn.init.uniform_(network[1].weight, 0.5, 1.5)
     kept = (0, 2, 3, 9, 10, 15)
-    cut, x = Cut(root="0", channels=16, kept=kept), torch.randn(4, 6)
+    cut, x = Cut(root="0", channels=16, kept=kept), torch.randn(4, 6, dtype=torch.float64)
     norm, index = network[1], torch.tensor(kept)
     with torch.no_grad():
         narrow = F.layer_norm(network[0](x)[:, index], (6,), norm.weight[index], norm.bias[index])
