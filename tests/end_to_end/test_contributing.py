@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows is what works: parts from outside the project, from a recipe to the last file."""
+"""What CONTRIBUTING.md shows is what works: parts from outside the project, from a recipe to the file."""
 
 from __future__ import annotations
 
