@@ -241,7 +241,7 @@ class Guided(Searcher):
 
     def _probability_to_meet(self, predicted: dict[int, tuple[Values, Values]]) -> Values:
         """The probability that each row meets the limits on measured objectives."""
-        chance = np.ones(len(next(iter(predicted.values()))[0]))
+        probability = np.ones(len(next(iter(predicted.values()))[0]))
         for limit in self._problem.limits:
             for column in self._measured:
                 objective = self._problem.objectives[column]
@@ -249,5 +249,5 @@ class Guided(Searcher):
                     mean, error = predicted[column]
                     warp = self._warps[column]
                     bound = max(limit.bound * objective.sign, warp.best - 0.9 * warp.unit)
-                    chance = chance * normal_tail((warp(np.array(bound)) - mean) / error)[1]
-        return chance
+                    probability = probability * normal_tail((warp(np.array(bound)) - mean) / error)[1]
+        return probability
