@@ -179,7 +179,7 @@ class Supernet:
 
     def _network(self, plan: _Plan) -> nn.Module:
         modules = {name: skeleton.make([one[0] for one in own]) for name, skeleton, own in plan}
-        if not self.space.slots:
+        if "" in modules:  # of a space that only builds, the whole network is one piece
             return modules[""]
         network = nn.Sequential()
         network._modules.update(modules)  # past add_module and its checks: six times as fast

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from compress.target import Target
 from nas.costs.layers.probes import layer_kind
+from nas.costs.layers.sums import LayerSums, layers_of
 from nas.costs.model.fit import Measured, MeasurePlan, fit_table
 from nas.costs.table.table import LatencyTable, load_table
 from results.files import write_json
@@ -15,7 +16,7 @@ from results.records import TargetRecord, read_record
 from runners.console import Console
 from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
 from runners.measuring.power import watts_during
-from runners.tables.layers import Layers, layers_of, measure_on
+from runners.tables.layers import measure_on
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 
@@ -52,14 +53,14 @@ def measure(
         console.say(f"computing latencies from {constants}; nothing is measured")
     else:
         console.say(
-            f"measuring {len(layers[0].keys)} layers and "
+            f"measuring {len(layers.keys)} layers and "
             f"{plan.fit_networks + plan.check_networks} whole networks on {profile.name}: "
             f"{facts.runtime} {facts.runtime_version}, {facts.threads} thread(s), "
             f"{profile.precisions[0]}"
         )
         warn_if_busy(target, folder, console)
     if imported is not None:
-        found = fit_table(imported, layers[0], plan.confidence)
+        found = fit_table(imported, layers, plan.confidence)
     else:
         with console.progress("computing" if facts.computed else "measuring") as bar:
             found = measure_on(
@@ -91,7 +92,7 @@ def fitted(space: SearchSpace, plan: MeasurePlan, folder: Path) -> Measured:
         FileNotFoundError: there is none.
     """
     table = imported_table(folder) or load_table(folder / TABLE)
-    return fit_table(table, layers_of(space, plan.seed)[0], plan.confidence)
+    return fit_table(table, layers_of(space, plan.seed), plan.confidence)
 
 
 def imported_table(folder: Path) -> LatencyTable | None:
@@ -116,14 +117,14 @@ def warn_if_busy(target: Target, folder: Path, console: Console) -> None:
         )
 
 
-def _find_layers(space: SearchSpace, plan: MeasurePlan, console: Console) -> Layers:
+def _find_layers(space: SearchSpace, plan: MeasurePlan, console: Console) -> LayerSums:
     """The distinct layers of the space; those of a space that only builds take a while to find."""
     if space.slots:
         return layers_of(space, plan.seed)
     console.say("running networks of the space to find their layers")
     with console.progress("finding layers") as bar:
         found = layers_of(space, plan.seed, bar.update)
-    console.say(f"{len(found[0].keys)} distinct layers found")
+    console.say(f"{len(found.keys)} distinct layers found")
     return found
 
 

@@ -176,7 +176,7 @@ def candidates_of(
         # A space that only builds would run each candidate for its memory: left out where nothing limits it.
         analytic=AnalyticCosts(
             space,
-            peak_memory=bool(space.slots) or profile.limits.peak_memory_bytes is not None,
+            peak_memory=profile.limits.peak_memory_bytes is not None,
         ),
         value_bytes=1 if profile.precisions[0] == "int8" else 4,
         watts=watts,

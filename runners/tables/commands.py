@@ -10,13 +10,14 @@ from torch import nn
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.layers.probes import network_probes, sample_networks
+from nas.costs.layers.sums import layers_of
 from nas.costs.table.exchange import export_csv, import_csv
 from nas.costs.table.plausibility import Drift, check_plausible, remeasure, why_stale
 from nas.costs.table.staircase import Staircase, measure_staircase
 from nas.costs.table.table import LatencyTable, load_table, merge_tables
 from runners.tables.analysis import LatencyReport, analyse, load_model
 from runners.tables.kit import KIT_RUNTIMES, read_kit, write_kit
-from runners.tables.layers import MeasurePlan, exporter, layers_of, table_header
+from runners.tables.layers import MeasurePlan, exporter, table_header
 from runners.targets.hardware import Runtime
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -94,7 +95,7 @@ def make_kit(
     rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))
     checked = rows[plan.fit_networks :]
     probes = [
-        *layers_of(space, plan.seed)[1],
+        *layers_of(space, plan.seed).probes,
         *network_probes(space, rows),
         *network_probes(space, checked, occasion=1),
     ]
@@ -190,7 +191,7 @@ def check_table(
         say(f"changed since: {reason}")
     drift = remeasure(
         table,
-        layers_of(space)[1],
+        layers_of(space).probes,
         export=exporter(target, precision),
         measure=target.measure,
         seed=seed,

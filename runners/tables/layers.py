@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,9 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from compress.target import Target
-from nas.costs.layers.probes import Probe, copies_of, layer_kind, layer_probes
-from nas.costs.layers.sums import LayerSums, SlotSums
-from nas.costs.layers.traced import TracedSums
+from nas.costs.layers.probes import Probe, copies_of, layer_kind
+from nas.costs.layers.sums import LayerSums, layers_of
 from nas.costs.model.fit import Measured, MeasurePlan, measure_space
 from nas.costs.table.build import Export, Progress
 from nas.costs.table.table import TableHeader
@@ -50,27 +48,6 @@ def exporter(target: Target, precision: str = "fp32") -> Export:
     return partial(target.export, precision=precision)
 
 
-Layers = tuple[LayerSums, list[Probe]]
-
-
-def layers_of(
-    space: SearchSpace,
-    seed: int = 0,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Layers:
-    """A space's layers as cost models read them, and ready to be measured.
-
-    Args:
-        space: one that only builds has some 350 of its networks run to find them.
-        seed: seed of the draw of these.
-        progress: told networks run, networks in all.
-    """
-    if space.slots:
-        return SlotSums(space), layer_probes(space)
-    traced = TracedSums.learn(space, seed, progress)
-    return traced, traced.probes
-
-
 def _unless_ruled_out(probe: Probe, profile: HardwareProfile) -> Probe:
     """The probe; one that fails at once where it is a mixer that the profile says cannot run."""
     layer_key = copies_of(probe.key)[0] if probe.kind == "chain" else probe.key
@@ -92,7 +69,7 @@ def measure_on(
     *,
     plan: MeasurePlan | None = None,
     precision: str = "fp32",
-    layers: Layers | None = None,
+    layers: LayerSums | None = None,
     progress: Progress = lambda _done, _total, _seconds_left: None,
 ) -> Measured:
     """Builds or completes the latency table of a space on a device, fits the predictions and checks them.
@@ -117,11 +94,11 @@ def measure_on(
         raise ValueError(
             f"profile {profile.name!r} takes inputs of {wanted}; space {space.name!r} has {given}"
         )
-    sums, probes = layers or layers_of(space, (plan or MeasurePlan()).seed)
+    sums = layers or layers_of(space, (plan or MeasurePlan()).seed)
     return measure_space(
         space,
         sums,
-        [_unless_ruled_out(probe, profile) for probe in probes],
+        [_unless_ruled_out(probe, profile) for probe in sums.probes],
         table_header(target, space, precision),
         plan or MeasurePlan(),
         export=exporter(target, precision),

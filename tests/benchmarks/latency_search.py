@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     space = preset("cifar", classes=10, input_shape=(3, 32, 32))
     analytic = AnalyticCosts(space)
-    layers = SlotSums(space, analytic)
+    layers = SlotSums(space)
     rows = networks(space, layers, folder, arguments.seed)
     table = measured_table(space, rows, rows[FIT + CALIBRATE :], "cpu-ort", "fp32", folder)
     fit, calibrate, _ = split(table, rows)

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas.costs.counts.memory import peak_activation_bytes
-from nas.costs.layers.lookup import Places
 from nas.costs.layers.probes import network_key
-from nas.costs.layers.traced import TracedSums
-from nas.supernet.building import without_initialisers
+from nas.costs.layers.sums import LayerSums, layers_of
 from search_spaces.reference.macs import count_macs
 from search_spaces.space import Rows, SearchSpace
 
@@ -60,9 +58,9 @@ class AnalyticCosts:
     """Counts of a space's archs, vectorised over populations.
 
     Args:
-        space: whose archs are costed.
-        peak_memory: whether calls give the peak memory too; for a space that only builds it takes some 20 ms
-            an arch, where all else is looked up.
+        space: search space whose archs are costed.
+        peak_memory: whether calls give the peak memory even of a space that only builds, where it takes some
+            20 ms an arch and all else is looked up.
     """
 
     def __init__(self, space: SearchSpace, *, peak_memory: bool = True) -> None:
@@ -71,35 +69,26 @@ class AnalyticCosts:
         self._networks: dict[str, Counts] = {}
 
     @cached_property
-    def _layer_counts(self) -> list[Counts]:
-        if self.space.slots:
-            return [count(layer.build(), layer.input_shape) for layer in self.space.layers]
-        return [count(call.make(), call.input_shape) for call in self._traced.calls]
+    def layers(self) -> LayerSums:
+        """The space's distinct layers, which are counted once."""
+        return layers_of(self.space)
 
     @cached_property
-    def _traced(self) -> TracedSums:
-        return TracedSums.learn(self.space)
+    def _layer_counts(self) -> list[Counts]:
+        return [count(make(), shape) for make, shape in self.layers.modules]
 
     @cached_property
     def _adds_up(self) -> bool:
-        """Whether the traced layers of a space that only builds make up its networks."""
+        """Whether the layers make up the networks; a few are counted where that is not by construction."""
+        if self.layers.exact:
+            return True
         rows = np.vstack([self.space.ends, self.space.sample(2, np.random.default_rng(0))])
-        return bool((self._traced.sum(rows, self.per_layer("macs")) == self._of_networks(rows, "macs")).all())
-
-    @cached_property
-    def _parameters(self) -> Places:
-        """The size of every parameter that a network of a space that only builds may have."""
-        return self._traced.places_of(self._parameter_sizes)
-
-    def _parameter_sizes(self, row: Rows) -> dict[str, int]:
-        with without_initialisers(torch.device("cpu")):
-            network = self.space.build(self.space.to_arch(row))
-        return {name: parameter.numel() for name, parameter in network.named_parameters()}
+        return bool((self.layers.sum(rows, self.per_layer("macs")) == self._of_networks(rows, "macs")).all())
 
     @property
     def layer_keys(self) -> tuple[str, ...]:
         """The key of each of the space's distinct layers."""
-        return tuple(layer.key for layer in self.space.layers) if self.space.slots else self._traced.keys
+        return self.layers.keys
 
     def per_layer(self, name: str) -> NDArray[np.float64]:
         """One of the fields of ``Counts`` for each of the space's layers, (n layers,)."""
@@ -107,18 +96,13 @@ class AnalyticCosts:
 
     def macs(self, rows: Rows) -> NDArray[np.float64]:
         """Multiply-accumulates of each arch, (n,)."""
-        if self.space.slots:
-            return self.space.sum_over_layers(rows, self.per_layer("macs"))
         if self._adds_up:
-            return self._traced.sum(rows, self.per_layer("macs"))
+            return self.layers.sum(rows, self.per_layer("macs"))
         return self._of_networks(rows, "macs")
 
     def params(self, rows: Rows) -> NDArray[np.float64]:
         """Parameters of each arch, (n,)."""
-        if self.space.slots:
-            return self.space.sum_over_layers(rows, self.per_layer("params"))
-        sizes = self._parameters.look_up(self.space.canonical(rows))
-        return np.maximum(sizes, 0).sum(axis=1).astype(np.float64)
+        return self.layers.params(rows)
 
     def size_bytes(self, rows: Rows) -> NDArray[np.float64]:
         """Bytes of the weights of each arch in float32, (n,); a file holds these and a few kilobytes."""
@@ -130,16 +114,16 @@ class AnalyticCosts:
         In a chain of layers nothing outlives the layer that reads it, so the network's peak is its worst
         layer's.
         """
-        if not self.space.slots:
-            return self._of_networks(rows, "peak_memory_bytes")
-        padded = np.append(self.per_layer("peak_memory_bytes"), 0.0)  # index -1 reads the zero
-        return np.asarray(padded[self.space.layer_ids(rows)].max(axis=1))
+        if self.layers.exact:
+            padded = np.append(self.per_layer("peak_memory_bytes"), 0.0)  # index -1 reads the zero
+            return np.asarray(padded[self.space.layer_ids(rows)].max(axis=1))
+        return self._of_networks(rows, "peak_memory_bytes")
 
     def __call__(self, rows: Rows) -> dict[str, NDArray[np.float64]]:
         """All of them by name, as searches take them."""
         params = self.params(rows)
         costs = {"macs": self.macs(rows), "params": params, "size_bytes": 4.0 * params}
-        if self._peak_memory:
+        if self._peak_memory or self.layers.exact:
             costs["peak_memory_bytes"] = self.peak_memory_bytes(rows)
         return costs
 

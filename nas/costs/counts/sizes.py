@@ -24,7 +24,7 @@ def macs_of(costs: AnalyticCosts, *, seed: int) -> Size:
         seed: seed of the sample.
     """
     space = costs.space
-    return costs.macs if space.slots else _fitted(space, costs.macs, np.random.default_rng([seed, 2]))
+    return costs.macs if costs.layers.exact else _fitted(space, costs.macs, np.random.default_rng([seed, 2]))
 
 
 def _fitted(space: SearchSpace, macs: Callable[[Rows], Floats], rng: np.random.Generator) -> Size:

@@ -11,6 +11,8 @@ from torch import nn
 
 from search_spaces.space import Rows, SearchSpace
 
+Make = Callable[[], nn.Module]
+
 COPIES = 8  # copies of a layer in a chain: enough for the ends not to matter
 CHAIN_BYTES = 16_000_000  # of weights in a chain, at most: it should fit where a network fits
 DRAWS = 50  # where a device can run few archs of a space, so many batches are looked through
@@ -31,7 +33,7 @@ class Probe:
     kind: str
     key: str
     input_shape: tuple[int, ...]
-    make: Callable[[], nn.Module]
+    make: Make
     occasion: int = 0
 
     @property
@@ -87,7 +89,7 @@ def layer_probes(space: SearchSpace) -> list[Probe]:
     ]
 
 
-def chain_probe(layer_key: str, shape: tuple[int, ...], make: Callable[[], nn.Module]) -> Probe:
+def chain_probe(layer_key: str, shape: tuple[int, ...], make: Make) -> Probe:
     """Copies of a layer whose output has the shape of its input, one after another."""
     weights = 4 * sum(parameter.numel() for parameter in make().parameters())
     copies = max(2, min(COPIES, CHAIN_BYTES // max(weights, 1)))

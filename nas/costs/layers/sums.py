@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.layers.probes import Make, Probe, layer_probes
+from nas.costs.layers.traced import TracedSums
+from nas.supernet.building import without_initialisers
 from search_spaces.layer import Layer
 from search_spaces.space import Rows, SearchSpace
 
@@ -15,7 +20,22 @@ Floats = NDArray[np.float64]
 
 
 class LayerSums(Protocol):
-    """What a latency model needs to know of a space."""
+    """What cost models need to know of a space."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the space lists its layers, so that a network is the sum of its layers by construction."""
+        ...
+
+    @property
+    def modules(self) -> list[tuple[Make, tuple[int, ...]]]:
+        """What makes each distinct layer, and the shape of its input without the batch."""
+        ...
+
+    @property
+    def probes(self) -> list[Probe]:
+        """The distinct layers, ready to be measured."""
+        ...
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -41,6 +61,10 @@ class LayerSums(Protocol):
         """Sum of a per-layer quantity over the layers of each arch, (n,)."""
         ...
 
+    def params(self, rows: Rows) -> Floats:
+        """Number of parameters of each arch, (n,)."""
+        ...
+
     @property
     def lasting_kinds(self) -> tuple[str, ...]:
         """Kinds whose layers may change how later layers of the same shape run."""
@@ -54,9 +78,18 @@ class LayerSums(Protocol):
 class SlotSums:
     """The sums of a space of slots, which are table look-ups over whole populations."""
 
-    def __init__(self, space: SearchSpace, analytic: AnalyticCosts | None = None) -> None:
+    exact = True
+
+    def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._analytic = analytic or AnalyticCosts(space)
+
+    @property
+    def modules(self) -> list[tuple[Make, tuple[int, ...]]]:
+        return [(layer.build, layer.input_shape) for layer in self._space.layers]
+
+    @property
+    def probes(self) -> list[Probe]:
+        return layer_probes(self._space)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -66,16 +99,22 @@ class SlotSums:
     def kinds(self) -> tuple[str, ...]:
         return tuple(layer.kind for layer in self._space.layers)
 
-    @property
+    @cached_property
     def weight_bytes(self) -> Floats:
-        return 4.0 * self._analytic.per_layer("params")
+        with without_initialisers(torch.device("cpu")):
+            modules = [layer.build() for layer in self._space.layers]
+        return 4.0 * np.array([sum(one.numel() for one in module.parameters()) for module in modules])
 
     @property
     def activation_bytes(self) -> Floats:
-        return self._analytic.per_layer("traffic_bytes") - self.weight_bytes
+        shapes = [(layer.input_shape, layer.output_shape) for layer in self._space.layers]
+        return 4.0 * np.array([np.prod(given) + np.prod(output) for given, output in shapes])
 
     def sum(self, rows: Rows, per_layer: Floats) -> Floats:
         return self._space.sum_over_layers(rows, per_layer)
+
+    def params(self, rows: Rows) -> Floats:
+        return self.sum(rows, self.weight_bytes / 4)
 
     @property
     def lasting_kinds(self) -> tuple[str, ...]:
@@ -97,3 +136,18 @@ class SlotSums:
 
 def _keeps_shape(layer: Layer) -> bool:
     return layer.input_shape == layer.output_shape
+
+
+def layers_of(
+    space: SearchSpace,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> LayerSums:
+    """The layers of a space, whether it lists them or only builds.
+
+    Args:
+        space: one that only builds has some 350 of its networks run to find them.
+        seed: seed of the draw of these.
+        progress: told networks run, networks in all.
+    """
+    return SlotSums(space) if space.slots else TracedSums.learn(space, seed, progress)

@@ -7,13 +7,14 @@ them stand in an arch is looked up (``nas.costs.layers.lookup``); its network is
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nas.costs.layers.lookup import Places
-from nas.costs.layers.probes import Probe, chain_probe
+from nas.costs.layers.probes import Make, Probe, chain_probe
 from nas.costs.layers.trace import Call, calls
 from nas.supernet.building import without_initialisers
 from search_spaces.space import Rows, SearchSpace
@@ -33,6 +34,8 @@ class TracedSums:
         held_back: archs that what was learned is tried on.
         progress: told networks run, networks in all.
     """
+
+    exact = False
 
     def __init__(
         self,
@@ -65,9 +68,8 @@ class TracedSums:
         return cls(space, np.unique(np.vstack([space.ends, *neighbours, drawn]), axis=0), tried, progress)
 
     @property
-    def calls(self) -> tuple[Call, ...]:
-        """The distinct layers."""
-        return tuple(self._calls)
+    def modules(self) -> list[tuple[Make, tuple[int, ...]]]:
+        return [(call.make, call.input_shape) for call in self._calls]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -108,6 +110,21 @@ class TracedSums:
         found = self._places.look_up(self._space.canonical(rows))
         padded = np.append(per_layer, 0.0)  # EMPTY, -1, reads the zero
         return np.asarray(padded[found].sum(axis=1))
+
+    def params(self, rows: Rows) -> Floats:
+        """Number of parameters of each arch, (n,); those that no traced layer holds are among them."""
+        sizes = self._parameters.look_up(self._space.canonical(rows))
+        return np.maximum(sizes, 0).sum(axis=1).astype(np.float64)
+
+    @cached_property
+    def _parameters(self) -> Places:
+        """The size of every parameter that a network of the space may have."""
+        return self.places_of(self._parameter_sizes)
+
+    def _parameter_sizes(self, row: Rows) -> dict[str, int]:
+        with without_initialisers(torch.device("cpu")):
+            network = self._space.build(self._space.to_arch(row))
+        return {name: parameter.numel() for name, parameter in network.named_parameters()}
 
     @property
     def lasting_kinds(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def analytic() -> AnalyticCosts:
 
 def layers() -> SlotSums:
     """The layers of ``space()``."""
-    return SlotSums(space(), analytic())
+    return SlotSums(space())
 
 
 def header(of: SearchSpace) -> TableHeader:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from nas.costs.layers.sums import layers_of
 from nas.costs.model.fit import fit_table
 from runners.tables.commands import check_table, export_table, import_table, latency, merge, staircase
-from runners.tables.layers import MeasurePlan, layers_of, measure_on
+from runners.tables.layers import MeasurePlan, measure_on
 from runners.targets.onnx_format import onnx_bytes
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -131,7 +132,7 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="is in 's'; tables are in ms"):
         import_table(tmp_path / "seconds.csv", tmp_path / "refused.parquet")
     taken = import_table(tmp_path / "table.csv", tmp_path / "taken.parquet", space=space, say=lambda _: None)
-    assert fit_table(taken, layers_of(space)[0], 0.95).check.networks >= 3
+    assert fit_table(taken, layers_of(space), 0.95).check.networks >= 3
     merged = merge([path, tmp_path / "back.parquet"], tmp_path / "merged.parquet", say=lambda _: None)
     assert len(merged.lines) == len(profiled.table.lines)
     lines: list[str] = []
