@@ -153,14 +153,24 @@ def dependency_graph(network: nn.Module, example: Tensor) -> Any:
             )
     except Exception as error:  # whatever the user's forward raises, and torch-pruning
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        who = "torch-pruning cannot trace it" if _runs(network, given) else "it cannot be traced"
         raise ValueError(
-            f"{kind} cannot be traced on an input of {tuple(example.shape)}: {reason}"
+            f"{kind} cannot be pruned: {who} on an input of {tuple(example.shape)} ({reason})"
         ) from error
     finally:
         for part, training in modes:
             part.training = training
         for parameter, trainable in flags:
             parameter.requires_grad_(trainable)
+
+
+def _runs(network: nn.Module, given: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            network(given)
+    except Exception:  # whatever the user's forward raises
+        return False
+    return True
 
 
 def pruning_group(graph: Any, network: nn.Module, cut: Cut) -> Any:

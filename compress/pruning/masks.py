@@ -21,7 +21,8 @@ from torch.utils.hooks import RemovableHandle
 Part = tuple[Any, list[int]]
 """A dependency of torch-pruning and the indices of what goes there."""
 
-_MASKED = (nn.Parameter, _ConvNd, nn.Linear, nn.Embedding, _BatchNorm, _InstanceNorm, nn.GroupNorm)
+# A PReLU gives zero for zero.
+_MASKED = (nn.Parameter, _ConvNd, nn.Linear, nn.Embedding, _BatchNorm, _InstanceNorm, nn.GroupNorm, nn.PReLU)
 _FUNCTIONS = tp.ops._ReshapeOp.__module__  # torch-pruning's stand-ins for functions
 
 

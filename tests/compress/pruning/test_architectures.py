@@ -186,6 +186,21 @@ def test_other_number_formats_and_token_numbers():
     assert (cut.root, len(cut.kept)) == ("1", 8)
 
 
+class _BothWays(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 16, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+def test_what_torch_pruning_cannot_trace_is_told_from_what_does_not_run():
+    with pytest.raises(ValueError, match="_BothWays cannot be pruned: torch-pruning cannot trace it"):
+        prune(_BothWays().eval(), torch.randn(1, 6, 8), keep=0.5)
+
+
 def test_networks_of_two_inputs_are_refused_in_words():
     with pytest.raises(ValueError, match="Identity cannot be pruned: only networks that take one tensor can"):
         prune(nn.Identity(), (torch.zeros(1), torch.zeros(1)), keep=0.5)

@@ -136,7 +136,9 @@ def test_a_cut_of_another_network_is_refused():
 
 
 def test_a_network_that_does_not_run_on_the_example_is_named():
-    with pytest.raises(ValueError, match=r"Concatenated cannot be traced on an input of \(1, 3, 8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"Concatenated cannot be pruned: it cannot be traced on an input of \(1, 3, 8, 8\)"
+    ):
         channel_groups(Concatenated(), torch.zeros(1, 3, 8, 8))
 
 
