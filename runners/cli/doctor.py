@@ -25,6 +25,7 @@ _PACKAGES = (
     ("optuna", "the optuna_* searchers", "pip install optuna"),
     ("nni", "NNI's tuners and quantization-aware training", "pip install nni==3.0"),
     ("torch-pruning", "pruning", "pip install torch-pruning"),
+    ("fvcore", "counting MACs", "pip install fvcore"),
     ("datasets", "data from parquet files and the hub", "pip install datasets"),
     (
         "executorch",

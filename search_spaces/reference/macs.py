@@ -1,62 +1,66 @@
-"""Multiply-accumulates of a network for one input, counted as PyTorch runs it."""
+"""Multiply-accumulates of a network for one input, counted by fvcore."""
 
 from __future__ import annotations
 
+import logging
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop
 
 from search_spaces.layer import Layer
 
-
-class _Counter(TorchDispatchMode):
-    """Adds up the flops of the operators that run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        flops = _COUNTED.get(func._overloadpacket)
-        if flops is not None:
-            self.flops += flops(*args, **(kwargs or {}), out_val=output)
-        return output
+# Not multiply-accumulates of the deployed network: norms are folded away, pooling adds and compares.
+_UNCOUNTED = (
+    "batch_norm",
+    "layer_norm",
+    "group_norm",
+    "instance_norm",
+    "adaptive_avg_pool2d",
+    "upsample_nearest2d",
+)
 
 
-_COUNTED: dict[Any, Callable[..., int]] = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
-    **flop_registry,
-}
+def _nothing(_inputs: object, _outputs: object) -> int:
+    return 0
+
+
+def _attention_macs(inputs: Any, _outputs: object) -> int:
+    """Those of scaled dot-product attention, which fvcore passes over: two matrix products."""
+    query, key, value = ((value.type().sizes()) for value in inputs[:3])
+    return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
 def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of convolutions, linear layers, matrix products and attention, for one input.
 
-    Norms are folded away before a network is deployed, and activations and pooling multiply nothing: they are
-    not counted. The counts are PyTorch's (``torch.utils.flop_counter``), two of whose flops are one of ours.
+    The counts are fvcore's (github.com/facebookresearch/fvcore, ``FlopCountAnalysis``), which calls them
+    flops, without norms and pooling, and with scaled dot-product attention.
 
     Args:
         module: network, which is put in eval mode.
         input_shape: shape of one input, without the batch.
     """
+    from fvcore.nn import FlopCountAnalysis
+
     device = next((parameter.device for parameter in module.parameters()), None)
+    analysis = FlopCountAnalysis(module.eval(), (torch.zeros(1, *input_shape, device=device),))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.set_op_handle(**{f"aten::{name}": _nothing for name in _UNCOUNTED})
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(
-        False
-    )  # one operator for a whole encoder layer hides the products
+    # One operator for a whole encoder layer would hide its products.
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), _Counter() as counter:
-            module.eval()(torch.zeros(1, *input_shape, device=device))
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the tracer it uses deprecates itself
+            return int(analysis.total())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    return counter.flops // 2
 
 
 def macs_of_layers(layers: Sequence[Layer]) -> list[int]:
@@ -78,13 +82,6 @@ def macs_of_layers(layers: Sequence[Layer]) -> list[int]:
 
 
 def macs_as_built(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> int:
-    """Those of what a constructor makes. Nothing is allocated or computed where its modules allow that.
-
-    The global random state is left as it is.
-    """
+    """Those of what a constructor makes. The global random state is left as it is."""
     with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return count_macs(build(), input_shape)
-        except (RuntimeError, NotImplementedError):  # it looks at values
-            return count_macs(build(), input_shape)
+        return count_macs(build(), input_shape)
