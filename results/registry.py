@@ -174,7 +174,7 @@ class Registry(Generic[P]):
             ValueError: the name is taken by another part.
         """
         known = self._entries.get(name)
-        if known is not None and known.part != part:
+        if known is not None and known.part != part and not _written_again(known.part, part):
             raise ValueError(
                 f"there are two parts named {name!r}: a {self.kind} of that name is registered already, by "
                 f"{_where(known.part)}; choose another name for the one in {_where(part)}"
@@ -272,6 +272,20 @@ def _texts(docstring: str) -> dict[str, str]:
         for _, body in _SECTION.findall(docstring)
         for name, text in _ITEM.findall(body)
     }
+
+
+def _written_again(known: object, part: object) -> bool:
+    """Whether a part is another one's next version: a file that changed since it was read brings it anew."""
+    return _origin(part) is not None and _origin(known) == _origin(part)
+
+
+def _origin(part: object) -> tuple[str, str] | None:
+    """The file in which a part is written and its name there; None where that is not known."""
+    callee: Any = part.func if isinstance(part, partial) else getattr(part, "make", None) or part
+    members = [callee, *vars(callee).values()] if inspect.isclass(callee) else [callee]
+    codes = [code for one in members if (code := getattr(one, "__code__", None)) is not None]
+    files = [code.co_filename for code in codes if not code.co_filename.startswith("<")]
+    return (files[0], callee.__qualname__) if files else None
 
 
 def _where(part: object) -> str:

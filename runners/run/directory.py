@@ -116,8 +116,11 @@ class RunDirectory:
             raise ValueError(
                 f"{file} is damaged ({error}); delete it to have the stages done again"
             ) from error
+        there = {name for name in found if (self.path / BY_NAME[name].result).exists()}
         return {
-            name: seconds for name, seconds in found.items() if (self.path / BY_NAME[name].result).exists()
+            name: seconds
+            for name, seconds in found.items()
+            if name in there and all(one in there or BY_NAME[one].repeats for one in before(name))
         }
 
     def _mark(self, finished: dict[str, float]) -> None:
@@ -192,12 +195,22 @@ class RunDirectory:
         self._mark({name: seconds for name, seconds in self.finished.items() if name not in later})
         if not present:
             return None
-        number = 1 + sum(1 for _ in (self.path / "earlier").glob("*"))
-        place = self.path / "earlier" / str(number)
+        numbers = [int(old.name) for old in (self.path / "earlier").glob("*") if old.name.isdigit()]
+        place = self.path / "earlier" / str(1 + max(numbers, default=0))
         place.mkdir(parents=True)
-        for path in present:
+        for path in reversed(present):  # killed in between, no stage is left without what it builds on
             shutil.move(path, place / path.name)
         return place
+
+    def put_aside_stale(self, stage: str) -> Path | None:
+        """Moves away what later stages made of a result that is not there any more.
+
+        Returns:
+            As ``put_aside``.
+        """
+        later = [] if BY_NAME[stage].repeats else [name for name in onward(stage) if name != stage]
+        stale = [n for n in later if any((self.path / output).exists() for output in BY_NAME[n].writes)]
+        return self.put_aside(stale[0]) if stale else None
 
 
 def _foreign(entry: Path) -> bool:

@@ -43,6 +43,7 @@ def start(
             if name in finished:
                 console.say(f"{BY_NAME[name].title}: done before ({finished[name]:.0f} s)")
             else:
+                _kept(console, run.put_aside_stale(name))
                 _do(made, name)
         if whole:
             from runners.stages.summary import print_summary
@@ -60,7 +61,7 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         if name in ("train", "search"):
             reach(getattr(recipe, name).ray_address)
         run.require(name)
-        made = _wired(run, console)
+        made = _wired(run, console, load=False)  # the revised recipe's parts are loaded
         place = run.revise(recipe, name, check=lambda: _check(made, name))
         if name in run.finished:
             place = run.put_aside(name)
@@ -75,7 +76,7 @@ def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
     with _locked(out, None) as (run, console):
         recipe = revise(run.recipe, overrides)
         run.require("audit")
-        made = _wired(run, console)
+        made = _wired(run, console, load=False)
         _kept(console, run.revise(recipe, "audit", check=lambda: _check(made, "audit")))
         _do(made, "audit")
 
@@ -166,13 +167,13 @@ def _locked(path: Path, recipe: Recipe | None) -> Iterator[tuple[RunDirectory, C
         run.close()
 
 
-def _wired(run: RunDirectory, console: Console) -> Wiring:
-    """What the stages of a run are handed, the code that its recipe names loaded.
+def _wired(run: RunDirectory, console: Console, *, load: bool = True) -> Wiring:
+    """What the stages of a run are handed, the code that its recipe names loaded unless that was done.
 
     Raises:
         ValueError: some of it cannot be loaded.
     """
-    if problems := load_parts(run.recipe):
+    if load and (problems := load_parts(run.recipe)):
         raise ValueError("\n".join(problems))
     # Imported when a run is opened: what is wrong with the command is said before PyTorch is loaded.
     from runners.run.wiring import Wiring

@@ -19,6 +19,7 @@ class RunStage:
         writes: files and folders it makes in the run's folder.
         result: what has to be there for the stage to count as done; a file that was deleted is made again.
         alone: whether a whole run leaves it out.
+        repeats: whether a deleted result is made again to the same bits; later stages then stay as they are.
     """
 
     name: str
@@ -30,6 +31,7 @@ class RunStage:
     writes: tuple[str, ...]
     result: str
     alone: bool = False
+    repeats: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -46,6 +48,7 @@ STAGES = (
         harmless=("train.processes", "train.ray_address", "parts"),  # parts: where code lies
         writes=("train",),
         result="train/supernet.safetensors",
+        repeats=True,  # from its checkpoint
     ),
     RunStage(
         name="measure",

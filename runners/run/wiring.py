@@ -91,7 +91,7 @@ class Wiring:
             said = str(error).splitlines()[0]
             raise ValueError(f"train.device = {name!r} cannot be used: {said}") from None
 
-    @property
+    @cached_property
     def profile(self) -> HardwareProfile:
         """The hardware profile."""
         return load_profile(self.run.recipe.measure.profile)
@@ -234,6 +234,7 @@ WORK: dict[str, Callable[[Wiring], object]] = {
 
 CHECKS: dict[str, Callable[[Wiring], None]] = {
     "train": _check_train,
+    "measure": lambda made: check_whole(made),
     "search": lambda made: check_search(made.searching),
     "audit": lambda made: check_audit(made.space, made.run.recipe),
 }
@@ -248,3 +249,6 @@ def check_whole(made: Wiring) -> None:
     """
     _ = made.target
     check_size(made.space, made.plan)
+    wanted, given = made.profile.input_shape, made.data.input_shape
+    if wanted and tuple(wanted) != tuple(given):
+        raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")

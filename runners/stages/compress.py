@@ -36,7 +36,7 @@ _SECONDS_EACH = 1.5
 _LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
-_UNDER_WAY = "checkpoints"  # of fine-tunings
+_UNDER_WAY = "checkpoints"  # of trainings; a step that has ended leaves none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,13 +189,14 @@ def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, in
 
     def retrained(*, seed: int, epochs: int | None = None) -> nn.Module:
         recipe = work.recipe
-        settings = train_settings(recipe.train)
-        checkpoint = work.folder / entry.name / "retrain.checkpoint"
+        settings = replace(train_settings(recipe.train), epochs=epochs or recipe.train.epochs)
+        name = f"{entry.name}-{settings.epochs}-{seed}"  # a retraining that failed leaves its own behind
+        checkpoint = work.folder / _UNDER_WAY / f"{name}.safetensors"
         trained = train_alone(
             work.supernet.space,
             entry.arch,
             training_data(work.data, recipe.train, work.device),
-            replace(settings, epochs=epochs or settings.epochs),
+            settings,
             seed=seed,
             checkpoint=checkpoint,
             watch=Watch(step=on_step),

@@ -123,19 +123,25 @@ def _steps(work: Exporting, network: str) -> tuple[StepRecord, ...]:
 
 
 def _weights(steps: Sequence[StepRecord]) -> CardWeights | None:
-    """The accuracies with inherited, fine-tuned and retrained weights, and which were kept."""
+    """The accuracies with inherited, fine-tuned and retrained weights, and which were kept last.
+
+    Of a kind of step that stands there twice (``finetune-2``) the last one counts.
+    """
     if not steps:
         return None
-    by_name = {step.step: step for step in steps}
-    offered = [by_name[name] for name in ("finetune", "retrain") if name in by_name]
-    after = {step.step: step.accuracy_after for step in offered}
-    kept = [step.step for step in offered if step.kept]
     named = {"finetune": "finetuned", "retrain": "retrained"}
+    after: dict[str, float | None] = {}
+    kept = "inherited"
+    for step in steps:
+        name = named.get(step.step.partition("-")[0])
+        if name is not None:
+            after[name] = step.accuracy_after
+            kept = name if step.kept else kept
     return CardWeights(
         inherited=steps[0].accuracy_before,
-        finetuned=after.get("finetune"),
-        retrained=after.get("retrain"),
-        kept=named[kept[-1]] if kept else "inherited",
+        finetuned=after.get("finetuned"),
+        retrained=after.get("retrained"),
+        kept=kept,
     )
 
 

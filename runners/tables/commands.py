@@ -74,15 +74,13 @@ def make_kit(
     folder: Path,
     *,
     profile: str = "cpu-ort",
-    precision: str = "fp32",
     plan: MeasurePlan | None = None,
     say: Say = print,
 ) -> Path:
     """``quarry measure --kit DIR``: everything a device without PyTorch needs to measure a space.
 
     Raises:
-        ValueError: the folder holds something, the profile cannot have this precision, or is not of ONNX
-            Runtime.
+        ValueError: the folder holds something, or the profile is not of ONNX Runtime.
     """
     plan, hardware = plan or MeasurePlan(), load_profile(profile)
     if hardware.runtime.kind not in KIT_RUNTIMES:
@@ -90,6 +88,7 @@ def make_kit(
             f"profile {hardware.name!r} has runtime {hardware.runtime.kind!r}; a kit measures with ONNX "
             "Runtime: choose a profile of it, such as cpu-ort"
         )
+    precision = hardware.precisions[0]
     # Here it only exports; what measures is written down there.
     target = open_target(hardware.model_copy(update={"runtime": Runtime(kind="onnxruntime")}))
     rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))

@@ -20,7 +20,7 @@ from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import in_calls
 from runners.targets.hardware import HardwareProfile
 from runners.targets.registry import RUNTIMES
-from runners.targets.torch_runs import Program, load_program
+from runners.targets.torch_runs import Program, batch_of, load_program
 
 _RUNS = 30  # of a file whose time is taken apart, after as many that warm up
 
@@ -62,6 +62,15 @@ class TorchTarget:
         """Writes the fused network as a ``torch.export`` program, for any number of images where it can."""
         refuse_precision(self._profile, precision)
         program = exported_program(network, (2, *input_shape), free_batch=True)
+        if (images := batch_of(program)) not in (None, self._profile.batch):
+            try:  # a network that goes by its number of images: by that of the profile then
+                shape = (self._profile.batch, *input_shape)
+                program = exported_program(network, shape, free_batch=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"takes {images} images in a call, and profile {self._profile.name!r} times calls of "
+                    f"{self._profile.batch}: {error}"
+                ) from error
         operators = {
             str(node.target).split(".")[1] for node in program.graph.nodes if node.op == "call_function"
         }

@@ -20,7 +20,7 @@ from torch import nn
 
 from compress.target import Facts, OperatorTime, Target
 from results.timing import Timing
-from runners.pools.ray_session import probe
+from runners.pools.ray_session import reach
 from runners.targets.hardware import HardwareProfile, Runtime
 from runners.targets.target import open_target
 
@@ -85,7 +85,7 @@ def _join(address: str) -> None:
     import ray
 
     if not ray.is_initialized():
-        probe(address)
+        reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
@@ -105,7 +105,8 @@ def _answer(profile: HardwareProfile, function: Any, *arguments: Any) -> Any:
     """What a function answers on a node that has the profile's resource.
 
     Raises:
-        OSError: no node has it any more, or the node said why not.
+        OSError: no node has it any more, or the node failed.
+        ValueError: the runtime there refuses what it was given.
     """
     import ray
 
@@ -121,6 +122,8 @@ def _answer(profile: HardwareProfile, function: Any, *arguments: Any) -> Any:
         return ray.get(pending)
     except ray.exceptions.RayTaskError as error:
         words = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
+        if isinstance(error.cause, ValueError):  # what the runtime refuses, not the node
+            raise ValueError(f"{where} says: {words[0]}") from error
         raise OSError(f"{where} says: {words[0]}") from error
     except ray.exceptions.RayError as error:
         raise OSError(f"{lost} ({type(error).__name__})") from error

@@ -42,10 +42,24 @@ def load_program(file: str, device: str) -> Program:
         program = torch.export.load(handle)
     if device != "cpu":
         program = import_module("torch.export.passes").move_to_device_pass(program, device)
+    shape = _input_shape(program)
+    return Program(module=program.module(), input_shape=tuple(map(int, shape[1:])), batch=batch_of(program))
+
+
+def batch_of(program: torch.export.ExportedProgram) -> int | None:
+    """The number of images that each call has to have; None where any will do."""
+    batch = _input_shape(program)[0]
+    if isinstance(batch, int):
+        return batch
+    settled: int | None = batch.node.maybe_as_int()  # a symbol that the network left one value
+    return settled
+
+
+def _input_shape(program: torch.export.ExportedProgram) -> torch.Size:
+    """The shape of the one input, a symbol where any size will do."""
     (given,) = program.graph_signature.user_inputs
-    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == given)
-    batch = shape[0] if isinstance(shape[0], int) else None
-    return Program(module=program.module(), input_shape=tuple(map(int, shape[1:])), batch=batch)
+    shape: torch.Size = next(node.meta["val"].shape for node in program.graph.nodes if node.name == given)
+    return shape
 
 
 def torch_load(model: str, job: dict[str, Any]) -> Callable[[], object]:

@@ -157,3 +157,16 @@ def test_two_parts_of_one_name_are_refused_and_both_placed(parts: Registry[Calla
     with pytest.raises(ValueError, match="there are two parts named 'cut'.*tests.results.test_registry"):
         parts.add("cut", FineCut)
     assert list(parts) == ["twice", "cut"]
+
+
+def test_a_file_that_changed_brings_its_parts_anew(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    registry = Registry[Any]("toy")
+    for factor in (2, 3):
+        file.write_text(f"def twice(x):\n    return {factor} * x\n")
+        scope: dict[str, Any] = {}
+        exec(compile(file.read_text(), str(file), "exec"), scope)
+        registry.add("twice", scope["twice"])
+        assert registry["twice"].part(1) == factor
+    with pytest.raises(ValueError, match="two parts named 'twice'"):
+        registry.add("twice", lambda x: x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -299,3 +300,27 @@ def test_the_table_of_stages_is_whole() -> None:
     assert before("audit") == ("train",)
     assert onward("search") == ("search", "compress", "export", "report")
     assert onward("train") == tuple(names)
+
+
+def test_what_was_made_of_a_deleted_result_is_put_aside(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        finish(run, *WHOLE_RUN)
+        shutil.rmtree(tmp_path / "search")
+        assert list(run.finished) == ["train", "measure"], "no card of a front that is not there any more"
+        place = run.put_aside_stale("search")
+        assert place is not None
+        assert sorted(path.name for path in place.iterdir()) == ["artifacts", "compress", "report.html"]
+        assert run.put_aside_stale("search") is None
+        (tmp_path / SUPERNET).unlink()  # made again from its checkpoint, to the same bits
+        assert run.put_aside_stale("train") is None
+        assert list(run.finished) == ["measure"]
+
+
+def test_places_of_what_is_put_aside_are_never_taken_twice(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        for number in (1, 2):
+            finish(run, "train")
+            assert run.put_aside("train") == tmp_path / "earlier" / str(number)
+        shutil.rmtree(tmp_path / "earlier" / "1")
+        finish(run, "train")
+        assert run.put_aside("train") == tmp_path / "earlier" / "3"

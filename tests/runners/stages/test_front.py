@@ -205,6 +205,19 @@ def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
         compress.compressed_entries(tmp_path, replace(lucky[0], front=lucky[0].front[:1]))
 
 
+def test_the_weights_that_were_kept_last_are_told() -> None:
+    def step(name: str, kept: bool, after: float) -> Any:
+        return SimpleNamespace(step=name, kept=kept, accuracy_before=0.8, accuracy_after=after)
+
+    twice = [step("finetune", True, 0.84), step("prune", True, 0.83), step("finetune-2", True, 0.93)]
+    weights = export._weights(twice)
+    assert weights is not None
+    assert (weights.finetuned, weights.kept) == (0.93, "finetuned")
+    other_order = export._weights([step("retrain", True, 0.85), step("finetune", True, 0.9)])
+    assert other_order is not None
+    assert other_order.kept == "finetuned"
+
+
 def test_all_three_weights_are_told() -> None:
     def step(name: str, kept: bool, before: float, after: float | None) -> Any:
         return SimpleNamespace(step=name, kept=kept, accuracy_before=before, accuracy_after=after)

@@ -11,6 +11,7 @@ from torch import nn
 from runners.targets.hardware import HardwareProfile
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
+from runners.targets.torch_runs import load_program
 
 NETWORK = nn.Sequential(
     nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)
@@ -51,12 +52,27 @@ def test_a_program_computes_what_the_network_does_for_any_number_of_images(tmp_p
 
 
 def test_a_network_that_takes_one_number_of_images_is_run_in_such_calls(tmp_path: Path) -> None:
-    target, file = open_target(load_profile("cpu-torch")), tmp_path / "a.pt2"
+    target, file = open_target(load_profile("cpu-torch").model_copy(update={"batch": 2})), tmp_path / "a.pt2"
     target.export(OneImage(), (3, 8, 8), file)
     images = torch.randn(5, 3, 8, 8)
     np.testing.assert_allclose(
         target.run(file, images.numpy()), images.flatten(2).mean(dim=2).numpy(), atol=1e-6
     )
+
+
+class Looping(nn.Module):
+    """Goes through its images one by one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x[i].mean() for i in range(x.shape[0])])
+
+
+def test_the_profiles_batch_is_what_is_timed(tmp_path: Path) -> None:
+    target, file = open_target(load_profile("cpu-torch")), tmp_path / "looping.pt2"
+    target.export(Looping(), (3, 8, 8), file)
+    assert load_program(str(file), "cpu").batch in (None, 1)
+    with pytest.raises(ValueError, match="takes 2 images in a call, and profile 'cpu-torch'"):
+        target.export(OneImage(), (3, 8, 8), file)
 
 
 def test_time_is_told_by_operator(tmp_path: Path) -> None:
