@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from compress.onnx.file import OnnxFile
 
-IMAGES = 3  # another count than the two that are exported with, so that a batch held as a constant shows
+BATCHES = (3, 1, 8)
+"""Images run at a time: not the two that are exported with, so that a batch held as a constant shows.
+
+One is what is deployed, and what conditions on the batch ask for (``if x.shape[0] == 1``); eight is large.
+"""
 TOLERANCE = 1e-4
 """Largest difference of an output that counts as rounding, as a share of the largest output.
 
@@ -20,15 +24,17 @@ TOLERANCE = 1e-4
 """
 
 
-def sample(network: nn.Module, example: Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Seeded random inputs (3, ...) on which a network can be compared with its file, and what it gives.
+def sample(network: nn.Module, example: Tensor | Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """Seeded random inputs (8, ...) on which a network can be compared with its file, and what it gives.
+
+    The outputs are those of the first 3, 1 and 8 inputs, each number in a call of its own.
 
     A shape alone gives normal numbers; an example gives values of its own in another order, so that indices
     stay indices. Where the network's outputs are not finite on normal numbers, as of a logarithm, the inputs
     are uniform in [0, 1).
 
     Raises:
-        ValueError: the network does not run on them, or does not give one tensor.
+        ValueError: the network does not run on a batch of them, or does not give one tensor.
     """
     if not isinstance(example, Tensor) and not all(isinstance(size, int) for size in example):
         raise ValueError(
@@ -40,18 +46,22 @@ def sample(network: nn.Module, example: Tensor | Sequence[int]) -> tuple[Tensor,
     if isinstance(example, Tensor):
         values = example.detach().cpu().flatten()
         values = values.float() if values.is_floating_point() else values
-        chosen = torch.randint(len(values), (IMAGES, *shape), generator=generator)
+        chosen = torch.randint(len(values), (max(BATCHES), *shape), generator=generator)
         if not values.is_floating_point() or values.min() < values.max():
             return values[chosen], _outputs(network, values[chosen])
-    inputs = torch.randn(IMAGES, *shape, generator=generator)
+    inputs = torch.randn(max(BATCHES), *shape, generator=generator)
     outputs = _outputs(network, inputs)
-    if not outputs.isfinite().all():
-        inputs = torch.rand(IMAGES, *shape, generator=generator)
+    if not all(one.isfinite().all() for one in outputs):
+        inputs = torch.rand(max(BATCHES), *shape, generator=generator)
         outputs = _outputs(network, inputs)
     return inputs, outputs
 
 
-def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
+def _outputs(network: nn.Module, inputs: Tensor) -> list[Tensor]:
+    return [_output(network, inputs[:count]) for count in BATCHES]
+
+
+def _output(network: nn.Module, inputs: Tensor) -> Tensor:
     kind = type(network).__name__
     try:
         with torch.no_grad():
@@ -66,27 +76,32 @@ def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
-def refuse_another(file: bytes, inputs: Tensor, expected: Tensor) -> None:
-    """Refuses a file whose outputs are not those of its network.
+def refuse_another(file: bytes, inputs: Tensor, expected: Sequence[Tensor]) -> None:
+    """Refuses a file whose outputs, at any of ``BATCHES``, are not those of its network.
 
     Args:
         file: content of the ONNX file.
-        inputs: (B, ...) that the network was run on.
-        expected: what it gave.
+        inputs: inputs of ``sample``.
+        expected: outputs of ``sample``.
 
     Raises:
-        ValueError: the file does not run on them, or an output differs by more than the tolerance.
+        ValueError: the file does not run on a batch, or an output differs by more than the tolerance.
     """
-    try:
-        got: NDArray[Any] = OnnxFile(file)(inputs.numpy())
-    except Exception as error:  # the runtime's exception classes share no base but Exception
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the file does not run on a batch of {len(inputs)}: {reason}") from error
-    right = expected.numpy()
+    run = OnnxFile(file)
+    for count, right in zip(BATCHES, expected, strict=True):
+        try:
+            got: NDArray[Any] = run(inputs[:count].numpy())
+        except Exception as error:  # the runtime's exception classes share no base but Exception
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"the file does not run on a batch of {count}: {reason}") from error
+        _compare(got, right.numpy(), count)
+
+
+def _compare(got: NDArray[Any], right: NDArray[Any], batch: int) -> None:
     if got.shape != right.shape:
         raise ValueError(
-            f"the file gives outputs of {got.shape}, the network of {right.shape}; an int(), a len() or "
-            "a loop over the batch in forward makes it a constant"
+            f"the file gives outputs of {got.shape}, the network of {right.shape}; an int(), a len(), a loop "
+            "or a condition over the batch in forward makes it a constant"
         )
     finite = np.isfinite(right)
     if not finite.any() or (finite != np.isfinite(got)).any():
@@ -101,5 +116,14 @@ def refuse_another(file: bytes, inputs: Tensor, expected: Tensor) -> None:
     if difference > TOLERANCE * max(largest, 1e-12):
         raise ValueError(
             f"the file is not the network: an output differs by {difference:.3g} where the largest is "
-            f"{largest:.3g} (accepted: {TOLERANCE:g} of it)"
+            f"{largest:.3g} (accepted: {TOLERANCE:g} of it), at a batch of {batch}{_what_it_may_be(batch)}"
         )
+
+
+def _what_it_may_be(batch: int) -> str:
+    """The likely reason where an earlier batch agreed."""
+    if batch == BATCHES[0]:
+        return ""
+    return (
+        f" and not at {BATCHES[0]}: a condition on the batch's size in forward becomes a constant in the file"
+    )

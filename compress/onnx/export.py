@@ -31,11 +31,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from compress.onnx.agreement import refuse_another, sample
 from compress.onnx.fuse import fuse
@@ -46,6 +48,9 @@ from results.files import write_atomic
 OPSET = 20  # the first in which GELU is one operator, the last that the tracing exporter knows
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
+_UNHEARD = frozenset(
+    {"equal", "allclose", "is_nonzero"}
+)  # truths about values of which the tracer does not warn
 
 
 def export_onnx(network: nn.Module, example: Tensor | Sequence[int], path: Path) -> None:
@@ -68,8 +73,9 @@ def export_onnx(network: nn.Module, example: Tensor | Sequence[int], path: Path)
 def onnx_bytes(network: nn.Module, example: Tensor | Sequence[int]) -> bytes:
     """The content of the file that ``export_onnx`` writes; the same network gives the same bytes.
 
-    What cannot be traced, or is another network when traced (a batch or a condition that became a constant),
-    is left to the exporter of ``torch.export``, which is slow and takes most of it.
+    What cannot be traced, or is another network when traced (a batch or a condition that became a constant,
+    seen at 1, 3 and 8 images), is left to the exporter of ``torch.export``, which is slow and takes most of
+    it.
 
     Raises:
         ValueError: as ``export_onnx``.
@@ -96,7 +102,7 @@ def onnx_bytes(network: nn.Module, example: Tensor | Sequence[int]) -> bytes:
 def _traced(fused: nn.Module, images: Tensor) -> bytes:
     """Exports with torch's tracing exporter; two images, as of one it would take the batch for constant."""
     file = io.BytesIO()
-    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+    with warnings.catch_warnings(record=True) as caught, torch.no_grad(), _ConditionsHeard():
         warnings.simplefilter("always")
         torch.onnx.export(
             fused,
@@ -113,6 +119,18 @@ def _traced(fused: nn.Module, images: Tensor) -> bytes:
     model = onnx.load_from_string(file.getvalue())
     tidy(model, images.numpy())
     return _without_notes(model)
+
+
+class _ConditionsHeard(TorchFunctionMode):
+    """Raises where ``forward`` asks for a truth about values that the tracer holds as a constant unsaid."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _UNHEARD:
+            raise ValueError(
+                f"torch.{name} in forward is a condition on values, which a trace holds as constant"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _refuse_conditions_on_values(fused: nn.Module, images: Tensor) -> None:

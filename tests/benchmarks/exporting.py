@@ -32,9 +32,7 @@ SHAPES = {"digits": (1, 8, 8), "cifar": (3, 32, 32)}
 
 def networks() -> dict[str, tuple[nn.Module, Shape]]:
     """A layer, and the networks of one mixer of two presets."""
-    found: dict[str, tuple[nn.Module, Shape]] = {
-        "attention, 64 x 4 x 4": (Attention(64, activation="relu").eval(), (64, 4, 4))
-    }
+    found: dict[str, tuple[nn.Module, Shape]] = {"attention, 64 x 4 x 4": (Attention(64).eval(), (64, 4, 4))}
     for name, shape in SHAPES.items():
         for mixer in ("attention", "depthwise"):
             space = preset(name, classes=10, input_shape=shape, mixers=[mixer])

@@ -126,6 +126,47 @@ def test_a_condition_on_shapes_is_traced_and_one_on_values_is_refused_by_name(tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda x: torch.equal(x, x.abs()),
+        lambda x: x.equal(x.abs()),
+        lambda x: torch.allclose(x, x.abs()),
+        lambda x: torch.is_nonzero((x < -1e9).sum()),
+    ],
+)
+def test_conditions_on_values_of_which_the_tracer_says_nothing_are_refused(condition):
+    """None holds for the normal numbers that the file is tried on, and each for some images."""
+
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return -x if condition(x) else x
+
+    with pytest.raises(ValueError, match=r"Branching cannot be exported .*is a condition on values"):
+        onnx_bytes(Branching(), EXAMPLE.shape[1:])
+
+
+@pytest.mark.parametrize(("special", "batch"), [(lambda n: n == 1, 1), (lambda n: n >= 4, 8)])
+def test_a_condition_on_the_batch_is_refused_with_the_batch_and_the_reason(special, batch):
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x if special(x.shape[0]) else x
+
+    with pytest.raises(ValueError, match=rf"at a batch of {batch} and not at 3: a condition on the batch"):
+        onnx_bytes(Branching(), EXAMPLE)
+
+
+def test_a_network_that_does_not_run_on_one_image_is_refused():
+    class Several(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[0] == 1:
+                raise RuntimeError("give me more")
+            return x
+
+    with pytest.raises(ValueError, match=r"Several does not run on inputs of \(1, 1, 8, 8\): give me more"):
+        onnx_bytes(Several(), EXAMPLE)
+
+
 class _Counting(nn.Module):
     """Whose trace holds the batch as a constant."""
 
