@@ -139,7 +139,7 @@ class _Experiment:
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
         dependency_graph(plain_copy(network), example)  # a wrong example is reported in its own shape
-        self._frozen = _frozen(network)
+        self._frozen = _frozen(plain_copy(network))
         failure: Exception | None = None
         for dtype in _TOLERANCE:
             try:
@@ -221,7 +221,7 @@ class _Experiment:
         for one, other in zip(got, masked, strict=True):
             if not other.isfinite().all():
                 return "the network's outputs are not finite with random weights, so nothing can be compared"
-            if not (one - other).abs().max() <= self._tolerance * other.abs().max():
+            if not _equal(one, other, self._tolerance):
                 return "cutting them changes the network differently from masking them"
         return ""
 
@@ -246,6 +246,13 @@ class _Experiment:
     def _outputs(self, network: nn.Module) -> list[Tensor]:
         with torch.no_grad():
             return [one for one in trees.tree_leaves(network(self._images)) if isinstance(one, Tensor)]
+
+
+def _equal(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether two outputs of one shape are equal: within rounding, or exactly where they are no numbers."""
+    if other.numel() == 0 or not (other.is_floating_point() or other.is_complex()):
+        return torch.equal(one, other)
+    return bool((one - other).abs().max() <= tolerance * other.abs().max())
 
 
 def _try_runs(experiment: _Experiment, group: ChannelGroup, likely: Sequence[int]) -> ChannelGroup | Refused:
@@ -274,7 +281,7 @@ def _middle_unit(group: ChannelGroup) -> Cut:
 
 
 def _frozen(network: nn.Module) -> set[str]:
-    """Names of modules with a parameter that is not trained; none where no parameter is."""
+    """Names of a plain copy's modules with a parameter that is not trained; none where no parameter is."""
     if not any(parameter.requires_grad for parameter in network.parameters()):
         return set()
     return {

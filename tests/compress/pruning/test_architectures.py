@@ -82,6 +82,54 @@ def test_a_layer_norm_is_the_one_over_the_channels_that_are_left():
             torch.testing.assert_close(made_from(x), right)
 
 
+def _formula_of_group_norm(x: Tensor, norm: nn.GroupNorm, kept: Tensor) -> Tensor:
+    """Each group of the whole norm that is kept, by its formula; the groups are of 4 channels."""
+    weight, bias = (one[kept].reshape(1, -1, 1, 1) for one in (norm.weight, norm.bias))
+    groups = x.unflatten(1, (-1, 4))
+    mean, variance = groups.mean((2, 3, 4), keepdim=True), groups.var((2, 3, 4), correction=0, keepdim=True)
+    return ((groups - mean) / (variance + norm.eps).sqrt()).flatten(1, 2) * weight + bias
+
+
+def _channel_by_channel(x: Tensor, layer: nn.Conv2d, kept: Tensor) -> Tensor:
+    """A depthwise convolution as one convolution for each channel that is kept."""
+    rows = [
+        F.conv2d(x[:, [place]], layer.weight[[channel]], layer.bias[[channel]], padding=1)
+        for place, channel in enumerate(kept.tolist())
+    ]
+    return torch.cat(rows, 1)
+
+
+def _spread(x: Tensor, layer: nn.ConvTranspose2d, kept: Tensor) -> Tensor:
+    """A transposed convolution of kernel and stride 2: each pixel spreads over a square of its own."""
+    squares = torch.einsum("nchw,coij->nohiwj", x, layer.weight[kept])
+    return squares.flatten(4, 5).flatten(2, 3) + layer.bias.reshape(1, -1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("middle", "by_hand"),
+    [
+        (nn.GroupNorm(4, 16), _formula_of_group_norm),
+        (nn.Conv2d(16, 16, 3, padding=1, groups=16), _channel_by_channel),
+        (nn.ConvTranspose2d(16, 16, 2, 2), _spread),
+    ],
+    ids=["GroupNorm", "depthwise", "transposed"],
+)
+def test_other_layers_are_what_is_left_of_them_by_hand(middle, by_hand):
+    """On no mask of ours: the layer's formula on the kept channels alone."""
+    network = nn.Sequential(nn.Conv2d(3, 16, 1), middle, nn.ReLU(), nn.Conv2d(16, 5, 1)).double()
+    for parameter in network[1].parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    kept = (0, 1, 2, 3, 12, 13, 14, 15)  # the first and the last group
+    cut, x = Cut(root="0", channels=16, kept=kept), torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    index, last = torch.tensor(kept), network[3]
+    with torch.no_grad():
+        left = by_hand(network[0](x)[:, index], middle, index).relu()
+        incoming = last.weight if left.shape[1] == 16 else last.weight[:, index]
+        right = F.conv2d(left, incoming, last.bias)
+        for made_from in (cut_channels(network, x, [cut]), mask_channels(network, x, [cut])):
+            torch.testing.assert_close(made_from(x), right)
+
+
 def test_a_group_norm_loses_whole_groups_and_their_number():
     network, example = Residual().eval(), torch.randn(2, 3, 8, 8)
     pruned = prune(network, example, keep=0.5, counts=4)
@@ -164,6 +212,58 @@ def test_frozen_layers_stay_and_are_named():
         assert [name for name, trained in flags.items() if not trained] == ["trunk.0.weight"]
     network.requires_grad_(False)  # of a network that is only run, nothing is frozen in particular
     assert {cut.root for cut in prune(network, example, keep=0.5, counts=4).cuts} == {"trunk.0", "trunk.3"}
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+        lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 0.2),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_frozen_weights_that_are_computed_stay_and_stay_frozen(computed):
+    network = nn.Sequential(
+        computed(nn.Conv2d(3, 16, 3)), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Conv2d(16, 4, 3)
+    ).eval()
+    network[0].requires_grad_(False)
+    pruned = prune(network, torch.rand(1, 3, 8, 8), keep=0.5, counts=4)
+    assert [cut.root for cut in pruned.cuts] == ["2"]
+    assert "the weights of 0 are frozen" in {one.root: one.reason for one in pruned.refused}["0"]
+    frozen = {name for name, one in pruned.network.named_parameters() if not one.requires_grad}
+    assert frozen == {"0.weight", "0.bias"}
+    network[0].requires_grad_(True)
+    pruned = prune(network, torch.rand(1, 3, 8, 8), keep=0.5, counts=4)
+    assert {cut.root for cut in pruned.cuts} == {"0", "2"}
+    assert all(one.requires_grad for one in pruned.network.parameters())
+
+
+class _Truths(nn.Module):
+    """Logits of tokens, truths, classes and an empty tensor.
+
+    Args:
+        by_place: whether truths are of the even and the odd channels, which change places where one is cut.
+    """
+
+    def __init__(self, by_place: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.by_place = nn.Linear(8, 16), nn.Linear(16, 4), by_place
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        hidden = self.a(x).relu()
+        y = self.b(hidden)
+        truths = hidden[..., ::2].sum(-1) > hidden[..., 1::2].sum(-1) if self.by_place else y > 0
+        return y, truths, y.argmax(-1), y[:0]
+
+
+def test_outputs_that_are_truths_or_empty_are_compared_as_what_they_are():
+    pruned = prune(_Truths(by_place=False), torch.rand(1, 64, 8), keep=0.5, counts=4)
+    assert [cut.root for cut in pruned.cuts] == ["a"]
+    (group,), _ = channel_groups(_Truths(by_place=True), torch.rand(1, 64, 8))
+    assert group.run == 2  # an even and an odd one at a time
 
 
 def test_a_criterion_that_fails_is_named():
