@@ -21,7 +21,7 @@ from results.names import unknown
 from search_spaces.choice import Choice, Value
 from search_spaces.conditions import Parent, active, count_archs
 from search_spaces.layer import Layer, Slot
-from search_spaces.reference.extremes import Term, argmax, argmin, canonical_terms, climb
+from search_spaces.reference.extremes import Term, argmax, argmin, canonical_terms, sweep
 from search_spaces.slot_table import SlotTable, slot_table
 
 if TYPE_CHECKING:  # keeps this import free of torch; no cycle is hidden here
@@ -47,6 +47,7 @@ class SearchSpace:
         probes: archs that a supernet has to look at to know every parameter, where the space only builds and
             some parameters are in few networks; it looks at the ends and at random ones by itself.
         reference: arch that ``largest`` stands for; the one with the most multiply-accumulates by default.
+            Larger ones are trained and searched all the same.
 
     Raises:
         ValueError: repeated or unknown choice names, a parent that comes later or lacks the value, a
@@ -146,37 +147,47 @@ class SearchSpace:
 
         Found as ``largest`` is, where none is declared.
         """
-        return self.to_arch(self.ends[0])
+        return self.to_arch(self._low)
 
     def largest(self) -> dict[str, Value]:
         """The space's reference network: the declared one, else that with the most multiply-accumulates.
 
         Exact in a space of slots, whose layers are built and counted once (``reference.extremes``). In a
         space that only builds, sizes, kernels and depths take their last values, which are the most expensive
-        by contract, and categories are tried one at a time until none adds anything: a few networks are built
-        and counted. Of equal ones it is that with the latest values.
+        by contract, and each category in turn the value with which the network has most: one network is built
+        and counted for each value, ``reference.extremes.MOST_COUNTED`` at most. Of equal ones it is that with
+        the latest values.
         """
-        return self.to_arch(self.ends[1])
+        return self.to_arch(self._high if self._reference is None else self._reference)
+
+    @property
+    def ends(self) -> Rows:
+        """The canonical rows with the fewest and the most multiply-accumulates, (2, n choices).
+
+        A declared reference has no part in them.
+        """
+        return np.stack([self._low, self._high])
 
     @cached_property
-    def ends(self) -> Rows:
-        """The canonical rows of the smallest and the largest network, (2, n choices)."""
-        first, last = np.zeros_like(self.n_values), self.n_values - 1
-        low = high = None
-        if self.slots:
-            terms, canonical = self._macs_terms, canonical_terms(self.n_values, self._parents)
-            low = argmin(self.n_values, terms, canonical)
-            high = argmax(self.n_values, terms, canonical)
-        low, high = self._end(first, low, -1), self._end(last, high, 1)
-        return self.canonical(np.stack([low, high if self._reference is None else self._reference]))
+    def _low(self) -> Rows:
+        return self._end(np.zeros_like(self.n_values), argmin, -1)
 
-    def _end(self, plain: Rows, exact: Rows | None, sign: int) -> Rows:
-        """The exact end where one was found, unless the plain one is as good; else what a climb finds."""
+    @cached_property
+    def _high(self) -> Rows:
+        return self._end(self.n_values - 1, argmax, 1)
+
+    def _end(self, plain: Rows, solve: Callable[..., Rows | None], sign: int) -> Rows:
+        """The exact end where there is one, unless the plain one is as good; else what a sweep finds."""
+        exact = None
+        if self.slots and self.size > 1:
+            exact = solve(self.n_values, self._macs_terms, canonical_terms(self.n_values, self._parents))
         if exact is not None:
-            return plain if self._macs(plain) == self._macs(exact) else exact
-        movable = np.flatnonzero(self.categorical & (self.n_values > 1))
-        categories = {int(at): int(self.n_values[at]) for at in movable}
-        return climb(plain, categories, lambda row: sign * self._macs(row))
+            found = plain if self._macs(plain) == self._macs(exact) else exact
+        else:
+            movable = np.flatnonzero(self.categorical & (self.n_values > 1))
+            categories = {int(at): int(self.n_values[at]) for at in movable}
+            found = sweep(plain, categories, self.canonical, lambda row: sign * self._macs(row))
+        return np.asarray(self.canonical(found[None])[0])
 
     def _macs(self, row: Rows) -> float:
         """Multiply-accumulates of one arch; not a number where its network cannot be counted."""
@@ -201,7 +212,7 @@ class SearchSpace:
         ]
 
     def only(self, arch: Arch) -> SearchSpace:
-        """The space that holds this one arch: what its network trained alone is a supernet of.
+        """The space that holds this one arch, its largest: what its network trained alone is a supernet of.
 
         Raises:
             ValueError: no arch of this space.

@@ -37,7 +37,7 @@ def draw_at(moment: Moment, wanted: Floats, lowest: Rows | None = None) -> Rows:
 
     Args:
         moment: space, generator and size.
-        wanted: shares (n,) in [0, 1], from the log size of the smallest arch to that of the largest.
+        wanted: shares (n,) in [0, 1], from the least log size in the space to the most.
         lowest: the first value index that may be drawn, (n choices,); 0 everywhere when not given.
     """
     if moment.size is None:

@@ -39,8 +39,9 @@ def pieces(space: SearchSpace) -> list[Piece]:
     """What has to be looked at to know every parameter of a space.
 
     A space of slots is known from its layers, exactly. For one that only builds, networks are probed:
-    the largest, the smallest, each choice moved alone from either, 64 random ones, and the space's own
-    ``probes``.
+    the last and the first value of every choice, each choice moved alone from either, the smallest and the
+    largest by multiply-accumulates, 64 random ones, and the space's own ``probes``, a declared reference
+    among them.
     """
     if space.slots:
         layers = {(layer.name, layer.key): layer for layer in space.slot_layers()}
@@ -69,7 +70,7 @@ def _of_network(space: SearchSpace, arch: Arch) -> Piece:
 
 def _probes(space: SearchSpace) -> Iterator[dict[str, Value]]:
     large, small = space.n_values - 1, np.zeros_like(space.n_values)
-    rows = [large, small, *(space.to_row(arch) for arch in space.probes)]
+    rows = [large, small, *space.ends, *(space.to_row(arch) for arch in space.probes)]
     for column, count in enumerate(space.n_values):
         for value in range(count):
             for base in (large, small):

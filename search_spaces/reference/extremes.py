@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from search_spaces.conditions import Parent
 
 LARGEST_TABLE = 2**22  # entries, some 30 MB
-MOST_SCORED = 256  # rows that a climb looks at; a network takes some 20 ms
+MOST_COUNTED = 256  # networks that a sweep builds and counts; each takes some 20 ms
 
 Row = NDArray[np.int64]
 
@@ -101,26 +101,36 @@ def canonical_terms(n_values: Row, parents: Sequence[Parent]) -> list[Term]:
     return terms
 
 
-def climb(start: Row, categories: Mapping[int, int], score: Callable[[Row], float]) -> Row:
-    """Goes uphill from a row, one category at a time, until no other value of any raises the score.
+def sweep(
+    start: Row, categories: Mapping[int, int], canonical: Callable[[Row], Row], score: Callable[[Row], float]
+) -> Row:
+    """Gives each category in turn the value with the best score, the earlier ones at theirs.
+
+    At most one score for each value and one for the start, ``MOST_COUNTED`` in all: categories beyond keep
+    what the start has. Values that change nothing, as those of inactive choices, are not scored again.
 
     Args:
         start: first row.
-        categories: columns that may change, and how many values each has.
+        categories: columns that may change, and how many values each has; parents before their children.
+        canonical: rows (n, n choices) with inactive choices at 0.
         score: what is raised; where that of the start is not a number, the start is as good as any.
     """
-    best, asked = start, 0
-    value = score(start) if categories else 0.0
-    improved = not math.isnan(value)
-    while improved:
-        improved = False
-        for column, n in categories.items():
-            for index in set(range(n)) - {int(best[column])}:
-                row = best.copy()
-                row[column] = index
-                asked += 1
-                if asked <= MOST_SCORED and (found := score(row)) > value:
-                    best, value, improved = row, found, True
+    best, asked = start, 1
+    value = score(start) if categories else math.nan
+    if math.isnan(value):
+        return start
+    for column, n in categories.items():
+        base = best
+        for index in set(range(n)) - {int(base[column])}:
+            row = base.copy()
+            row[column] = index
+            if (canonical(row[None]) == canonical(base[None])).all():
+                continue
+            asked += 1
+            if asked > MOST_COUNTED:
+                return best
+            if (found := score(row)) > value:
+                best, value = row, found
     return best
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nas.costs.counts.analytic import AnalyticCosts
-from search_spaces.choice import Choice
+from search_spaces.choice import Choice, Value
 from search_spaces.layer import Layer, Slot
 from search_spaces.mixers import MIXERS
 from search_spaces.reference import extremes
@@ -111,6 +113,7 @@ def test_a_declared_reference_is_the_largest_and_looked_at_by_the_supernet() -> 
     vit = SPACES["vit"]()
     space = SearchSpace("vit", vit.choices, vit.build, input_shape=(3, 16, 16), reference=declared)
     assert space.largest() == declared
+    assert (space.ends == vit.ends).all()  # larger networks are trained and searched all the same
     assert declared in space.probes
     assert space.fingerprint == vit.fingerprint
     with pytest.raises(ValueError, match="'width' takes .* not 17"):
@@ -130,11 +133,56 @@ class Either(nn.Module):
         return self.middle(self.stem(x)).mean(dim=(2, 3))
 
 
+class Sum(nn.Module):
+    """The sum of what its parts give."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum((part(x) for part in self.parts), torch.zeros(()))
+
+
 def test_categories_of_a_space_that_only_builds_are_counted() -> None:
     choices = [Choice("middle", ("dear", "cheap", "mid")), Choice("width", (4, 8))]
     space = SearchSpace("either", choices, lambda arch: Either(str(arch["middle"]), int(arch["width"])))
     assert space.largest() == {"middle": "dear", "width": 8}
     assert space.smallest() == {"middle": "cheap", "width": 4}
+
+
+def test_a_sweep_builds_each_value_of_a_category_once() -> None:
+    """The values of one that is inactive, whose networks are all the same, not at all."""
+    built = []
+
+    def build(arch: Mapping[str, Value]) -> nn.Module:
+        built.append(dict(arch))
+        parts = [Either(str(arch[name]), 4) for name in ("first", "second")]
+        if arch["more"] == "yes":
+            parts.append(Either(str(arch["third"]), 4))
+        return Sum(parts)
+
+    middles = ("mid", "dear", "cheap")
+    choices = [Choice(name, middles) for name in ("first", "second")]
+    choices += [Choice("more", ("yes", "no")), Choice("third", middles, "more", ("yes",))]
+    space = SearchSpace("three", choices, build)
+    assert space.largest() == {"first": "dear", "second": "dear", "more": "yes", "third": "dear"}
+    assert len(built) == 1 + 2 + 2 + 1 + 2  # one end alone
+    assert space.smallest() == {"first": "cheap", "second": "cheap", "more": "no", "third": "mid"}
+    assert len(built) == 8 + 1 + 2 + 2 + 1
+    before = len(built)
+    assert space.only(space.largest()).largest()["first"] == "dear"
+    SearchSpace("declared", choices, build, reference=space.smallest()).largest()
+    assert len(built) == before
+
+
+def test_a_sweep_stops_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Categories beyond keep their values."""
+    monkeypatch.setattr(extremes, "MOST_COUNTED", 3)
+    found = extremes.sweep(
+        np.zeros(3, dtype=np.int64), {0: 2, 1: 2, 2: 2}, lambda rows: rows, lambda row: float(row.sum())
+    )
+    assert list(found) == [1, 1, 0]
 
 
 def test_where_nothing_can_be_counted_the_last_values_stand() -> None:
@@ -146,15 +194,13 @@ def test_where_nothing_can_be_counted_the_last_values_stand() -> None:
     assert space.smallest() == {"op": "a", "n": 1}
 
 
-def test_a_space_too_entangled_for_tables_is_climbed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_too_entangled_for_tables_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = preset("cifar-small", classes=10, input_shape=(3, 32, 32)).ends
     monkeypatch.setattr(extremes, "LARGEST_TABLE", 1)
     assert (preset("cifar-small", classes=10, input_shape=(3, 32, 32)).ends == exact).all()
 
 
 def test_the_global_random_state_is_left_alone() -> None:
-    import torch
-
     space = preset("cifar-small", classes=10, input_shape=(3, 32, 32))
     before = torch.get_rng_state()
     space.largest()

@@ -120,6 +120,24 @@ def test_sizes_are_drawn_evenly_from_end_to_end(name: str) -> None:
     assert plain.min() < even.min()
 
 
+def test_networks_larger_than_a_declared_reference_are_trained_like_others() -> None:
+    """The reference teaches; what is drawn goes on to the largest there is."""
+    vit = space_of("vit")
+    space = SearchSpace("vit", vit.choices, vit.build, input_shape=(3, 16, 16), reference=vit.smallest())
+    size = size_of("vit")
+    one = Moment(space=space, rng=np.random.default_rng(0), progress=0.9, size=size)
+    low, high = np.log(size(vit.ends))
+
+    def places(rows: Rows) -> Floats:
+        return np.asarray((np.log(size(rows)) - low) / (high - low))
+
+    assert np.histogram(places(draw(one, 500)), bins=5, range=(0, 1))[0].min() > 0.1 * 500
+    assert (chain(space) == chain(vit)).all()
+    seen = [passed for _ in range(100) for passed in cost_buckets(one)]
+    assert seen[0].arch == vit.smallest()
+    assert places(np.array([space.to_row(passed.arch) for passed in seen])).max() > 0.8
+
+
 @settings(max_examples=40, deadline=None)
 @given(spaces, seeds, shares)
 def test_nothing_below_the_open_values_is_drawn(name: str, seed: int, progress: float) -> None:

@@ -160,6 +160,35 @@ def test_probes_of_a_space_are_looked_at_by_whoever_makes_its_supernet(tmp_path:
     assert torch.equal(loaded.subnet(RARE)(images), supernet.subnet(RARE)(images))
 
 
+class Sides(nn.Module):
+    """The sum of what its parts give, each of a kernel of its own and so by its own name."""
+
+    def __init__(self, parts: list[nn.Conv2d]) -> None:
+        super().__init__()
+        for index, part in enumerate(parts):
+            self.add_module(f"part{index}_{part.kernel_size[0]}", part)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([part(x) for part in self.children()]).sum(dim=0)
+
+
+def test_the_largest_of_categories_is_looked_at() -> None:
+    """Its parameters may be in no network that is near the last or the first value of every category."""
+
+    def build(arch: Arch) -> nn.Module:
+        sizes = {"small": 1, "dear": 9, "middle": 5}
+        parts = [nn.Conv2d(3, 1, sizes[str(value)], padding="same") for value in arch.values()]
+        network = nn.Sequential(nn.Conv2d(3, 3, 1), Sides(parts))
+        if set(arch.values()) == {"dear"}:
+            network.append(nn.Conv2d(1, 1, 1))
+        return network
+
+    choices = [Choice(f"op{index}", ("small", "dear", "middle")) for index in range(7)]
+    space = SearchSpace("categories", choices, build, input_shape=(3, 9, 9))
+    assert set(space.largest().values()) == {"dear"}
+    assert len(list(Supernet(space).subnet(space.largest()).children())) == 3
+
+
 def test_what_is_frozen_in_some_networks_only_is_refused() -> None:
     def build(size: int) -> nn.Module:
         network = linears(size)
