@@ -34,11 +34,38 @@ def _attention_macs(inputs: Any, _outputs: object) -> int:
     return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
-def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-accumulates of convolutions, linear layers, matrix products and attention, for one input.
+def _padded_convolution_macs(inputs: Any, outputs: Any) -> int:
+    """Those of a convolution whose padding is a word, an operator of its own that fvcore passes over."""
+    weight, (batch, _, *places) = inputs[1].type().sizes(), outputs[0].type().sizes()
+    return int(batch * math.prod(places) * math.prod(weight))
 
-    The counts are fvcore's (github.com/facebookresearch/fvcore, ``FlopCountAnalysis``), which calls them
-    flops, without norms and pooling, and with scaled dot-product attention.
+
+def _recurrent_macs(inputs: Any, _outputs: object) -> int:
+    """Those of an LSTM, GRU or RNN: every position goes once through each matrix of each layer and direction.
+
+    The matrices are among the lists that it is given, with biases (one axis) and states (three).
+    """
+    lists = [value.node().inputs() for value in inputs if value.type().kind() == "ListType"]
+    sizes = [value.type().sizes() for values in lists for value in values]
+    data = (
+        inputs[0].type().sizes()
+    )  # (time, batch, features) in either order, or packed (positions, features)
+    return int(math.prod(data[:-1]) * sum(math.prod(one) for one in sizes if len(one) == 2))
+
+
+def _cell_macs(inputs: Any, _outputs: object) -> int:
+    """Those of one step of an LSTM, GRU or RNN: a matrix for the input and one for the state."""
+    (batch, _), *matrices = (inputs[at].type().sizes() for at in (0, 2, 3))
+    return int(batch * sum(math.prod(one) for one in matrices))
+
+
+def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Multiply-accumulates of convolutions, linear and recurrent layers, matrix products and attention.
+
+    Counted is one input. The counts are fvcore's (github.com/facebookresearch/fvcore, ``FlopCountAnalysis``),
+    which calls them flops, without norms and pooling, and with scaled dot-product attention, LSTM, GRU and
+    RNN, whose matrix products count. They are taken on the CPU or where the network is: shapes alone
+    do not do, as convolutions on the device "meta" cannot be traced (PyTorch 2.13).
 
     Args:
         module: network, which is put in eval mode.
@@ -51,6 +78,10 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.set_op_handle(**{f"aten::{name}": _nothing for name in _UNCOUNTED})
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+    analysis.set_op_handle("aten::_convolution_mode", _padded_convolution_macs)
+    for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        analysis.set_op_handle(f"aten::{kind}", _recurrent_macs)
+        analysis.set_op_handle(f"aten::{kind}_cell", _cell_macs)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     fast = torch.backends.mha.get_fastpath_enabled()
     # One operator for a whole encoder layer would hide its products.

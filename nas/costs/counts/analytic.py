@@ -39,9 +39,10 @@ class Counts:
     traffic_bytes: int
 
 
-def count(module: nn.Module, input_shape: tuple[int, ...]) -> Counts:
-    """Counts a module on one input of that shape (without the batch)."""
-    macs = count_macs(module, input_shape)
+def count(module: nn.Module, input_shape: tuple[int, ...], *, macs: int | None = None) -> Counts:
+    """Counts a module on one input of that shape (without the batch), its ``macs`` unless they are known."""
+    module.eval()
+    macs = count_macs(module, input_shape) if macs is None else macs
     example = torch.zeros(1, *input_shape)
     with torch.no_grad():
         elements = example.numel() + module(example).numel()
@@ -75,7 +76,9 @@ class AnalyticCosts:
 
     @cached_property
     def _layer_counts(self) -> list[Counts]:
-        return [count(make(), shape) for make, shape in self.layers.modules]
+        modules = self.layers.modules
+        known = map(int, self.space.layer_macs) if self.layers.exact else [None] * len(modules)
+        return [count(make(), shape, macs=macs) for (make, shape), macs in zip(modules, known, strict=True)]
 
     @cached_property
     def _adds_up(self) -> bool:

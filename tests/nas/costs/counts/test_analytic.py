@@ -10,9 +10,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas.costs.counts import analytic
 from nas.costs.counts.analytic import AnalyticCosts, count
 from nas.costs.counts.memory import peak_activation_bytes
 from search_spaces.choice import Choice
+from search_spaces.reference.macs import count_macs
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.presets import preset
 from tests.spaces import resnet_space, unet_space, vit_space
@@ -140,3 +142,61 @@ def test_attention_counts_as_two_matrix_products() -> None:
             return torch.nn.functional.scaled_dot_product_attention(x, x, x)
 
     assert count(Attention(), (4, 16, 8)).macs == 2 * 4 * 16 * 16 * 8
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer over the rows of (time, features), one step of a cell, or a packed sequence."""
+
+    def __init__(self, inner: nn.Module, packed: bool = False) -> None:
+        super().__init__()
+        self.inner, self.packed = inner, packed
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.packed:
+            x = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([x.shape[1]]), batch_first=True)
+        found = self.inner(x)
+        found = found[0] if isinstance(found, tuple) else found
+        return found.data if self.packed else found
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (nn.LSTM(12, 20, batch_first=True), 7 * 4 * 20 * (12 + 20)),
+        (nn.GRU(12, 20, batch_first=True, bias=False), 7 * 3 * 20 * (12 + 20)),
+        (nn.RNN(12, 20, batch_first=True), 7 * 20 * (12 + 20)),
+        (nn.RNN(12, 20, nonlinearity="relu"), 7 * 20 * (12 + 20)),
+        (
+            nn.LSTM(12, 20, num_layers=2, bidirectional=True, batch_first=True),
+            7 * 2 * (4 * 20 * (12 + 20) + 4 * 20 * (40 + 20)),
+        ),
+        (nn.LSTM(12, 20, proj_size=5, batch_first=True), 7 * (4 * 20 * (12 + 5) + 20 * 5)),
+        (nn.GRU(12, 20, num_layers=3, batch_first=True), 7 * 3 * 20 * (12 + 20 + 2 * (20 + 20))),
+    ],
+)
+def test_recurrent_layers_count_their_matrices_at_every_position(layer: nn.Module, macs: int) -> None:
+    assert count_macs(Recurrent(layer), (7, 12)) == macs
+
+
+@pytest.mark.parametrize(("cell", "gates"), [(nn.LSTMCell, 4), (nn.GRUCell, 3), (nn.RNNCell, 1)])
+def test_cells_count_one_step(cell: Any, gates: int) -> None:
+    assert count_macs(Recurrent(cell(12, 20)), (12,)) == gates * 20 * (12 + 20)
+
+
+def test_a_packed_sequence_counts_what_it_holds() -> None:
+    assert count_macs(Recurrent(nn.LSTM(12, 20, batch_first=True), packed=True), (7, 12)) == 7 * 80 * 32
+
+
+def test_layers_are_not_counted_again_where_the_space_has_counted_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8))
+    macs = space.layer_macs
+    monkeypatch.setattr(analytic, "count_macs", None)
+    assert (AnalyticCosts(space).per_layer("macs") == macs).all()
+
+
+def test_padding_in_a_word_changes_no_count() -> None:
+    for groups in (1, 4):
+        said, given = (nn.Conv2d(4, 8, 3, padding=padding, groups=groups) for padding in ("same", 1))
+        assert count_macs(said, (4, 6, 5)) == count_macs(given, (4, 6, 5)) == 8 * 4 // groups * 9 * 30
