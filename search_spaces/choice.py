@@ -20,15 +20,15 @@ class Choice:
 
     Attributes:
         name: unique in its space, dotted by place (``stage1.block0.kernel``).
-        values: the options. Those of sizes, kernels and depths run from cheap to expensive; the order of a
-            category's means nothing.
+        values: the options. Those of sizes, kernels and depths ascend, and are the more expensive the larger;
+            the order of a category's means nothing.
         parent: the choice that decides whether this one is active; empty when it always is.
         parent_values: this choice is active when its parent is active and takes one of these.
         role: what it decides; a category where a value is a string, else a size, unless said otherwise.
 
     Raises:
-        ValueError: no values, repeated values, a parent without values, an unknown role, or strings in a role
-            that is not that of a category.
+        ValueError: no values, repeated values, a parent without values, an unknown role, or strings, or
+            values that do not ascend, in another role than that of a category.
     """
 
     name: str
@@ -57,6 +57,11 @@ class Choice:
             raise ValueError(
                 f"choice {self.name!r} has the values {self.values} and the role {self.role!r}: strings have "
                 f"no order, so the role can only be 'category'"
+            )
+        if not self.categorical and list(self.values) != sorted(self.values):
+            raise ValueError(
+                f"choice {self.name!r} has the values {self.values} and the role {self.role!r}: they have to "
+                f"ascend; where their order means nothing, say role='category'"
             )
 
     @property

@@ -28,6 +28,8 @@ def to_nni(space: SearchSpace) -> MutableDict:
 def from_nni(mutable: Mutable, *, name: str = "nni") -> SearchSpace:
     """A space written for NNI as one of ours; its networks are what ``mutable.freeze`` makes.
 
+    NNI gives no order to a choice's values; numbers are taken as sizes, from small to large.
+
     Args:
         mutable: model space, or anything else with labelled choices.
         name: name of the space.
@@ -56,7 +58,8 @@ def _choice(label: str, part: Any) -> Choice:
                     f"NNI's choice {label!r} has the value {value!r}; "
                     "only numbers, booleans and strings are taken"
                 )
-        return Choice(label, tuple(part.values))
+        strings = any(isinstance(value, str) for value in part.values)
+        return Choice(label, tuple(part.values) if strings else tuple(sorted(part.values)))
     if isinstance(part, Numerical):
         if part.quantize is None:
             raise ValueError(

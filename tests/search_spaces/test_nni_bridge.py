@@ -40,6 +40,21 @@ def test_a_space_written_for_nni_freezes_to_its_networks():
     assert space.build(arch) == arch
 
 
+def test_numbers_in_any_order_become_sizes_that_ascend():
+    """NNI's order means nothing; here the last size is the largest."""
+    written = mutable.MutableDict(
+        {
+            "width": mutable.Categorical([32, 8, 16], label="width"),
+            "on": mutable.Categorical([True, False], label="on"),
+            "kind": mutable.Categorical(["z", "a"], label="kind"),
+        }
+    )
+    space = from_nni(written)
+    assert [choice.values for choice in space.choices] == [(8, 16, 32), (False, True), ("z", "a")]
+    assert [choice.role for choice in space.choices] == ["size", "size", "category"]
+    assert space.build({"width": 32, "on": True, "kind": "a"})["width"] == 32
+
+
 @pytest.mark.parametrize(
     ("part", "told"),
     [

@@ -128,6 +128,11 @@ def test_bad_spaces_are_refused_in_words() -> None:
         Choice("a", (1, 1))
     with pytest.raises(ValueError, match="has no values"):
         Choice("a", ())
+    with pytest.raises(
+        ValueError, match=r"'a' has the values \(3, 1\) and the role 'kernel': they have to asc"
+    ):
+        Choice("a", (3, 1), role="kernel")
+    assert Choice("a", (3, 1), role="category").values == (3, 1)
     with pytest.raises(ValueError, match="repeats choices: a"):
         SearchSpace("s", [Choice("a", (1,)), Choice("a", (2,))], build_nothing)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must be a choice that comes before it"):

@@ -175,7 +175,7 @@ def _states() -> Any:
 
 
 def distribution(choice: Choice, *, by_index: bool = False) -> Any:
-    """A choice as Optuna's distribution: numbers at even steps as numbers, all else as categories.
+    """A choice as Optuna's distribution: ordered numbers at even steps as numbers, all else as categories.
 
     Args:
         choice: choice to describe.
@@ -186,7 +186,7 @@ def distribution(choice: Choice, *, by_index: bool = False) -> Any:
     values = choice.values
     if by_index:
         return optuna.distributions.IntDistribution(0, len(values) - 1)
-    if len(values) > 1 and all(type(value) is int for value in values):
+    if len(values) > 1 and not choice.categorical and all(type(value) is int for value in values):
         steps = {int(b) - int(a) for a, b in itertools.pairwise(values)}
         if len(steps) == 1 and (step := steps.pop()) > 0:
             return optuna.distributions.IntDistribution(int(values[0]), int(values[-1]), step=step)
