@@ -9,13 +9,14 @@ of its own: its heads can be pruned whole, and the leading heads of a wider netw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.choice import Choice
+from search_spaces.choice import Choice, Value
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.parts import ConvNorm
 
@@ -81,11 +82,19 @@ def fitting(side: int, stripe: int) -> int:
     return next(rows for rows in range(min(stripe, side), 0, -1) if side % rows == 0)
 
 
+def acting(values: Mapping[str, Value], shape: tuple[int, ...]) -> Mapping[str, Value]:
+    """The narrowest stripe that cuts a map of that shape (C, H, W) as the given one does."""
+    _, height, width = shape
+    stripe = int(values["stripe"])
+    return {**values, "stripe": max(fitting(height, stripe), fitting(width, stripe))}
+
+
 register_mixer(
     Mixer(
         name="cswin",
         make=CrossStripe,
         choices=(Choice("stripe", (1, 2, 4), role="kernel"),),
         channel_multiple="head_channels",
+        acting=acting,
     )
 )

@@ -33,6 +33,9 @@ class Mixer:
             ``stageI.blockJ.NAME`` of each, active where the block has this mixer; mixers of one stage that
             declare a choice of the same name and role share it.
         channel_multiple: widths it can take are multiples of this, or of the setting of this name.
+        acting: turns values of its choices, by name, and the shape (C, H, W) it stands at into those that
+            compute the same there and stand for all that do, so that equal networks are known as equal. None
+            leaves them as they are.
         fixed: settings that were given, by name.
 
     Raises:
@@ -44,6 +47,7 @@ class Mixer:
     make: Callable[..., nn.Module] | None
     choices: tuple[Choice, ...] = ()
     channel_multiple: int | str = 1
+    acting: Callable[[Mapping[str, Value], tuple[int, ...]], Mapping[str, Value]] | None = None
     fixed: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -177,6 +181,16 @@ def configured(mixers: Sequence[str], options: Options) -> tuple[Mixer, ...]:
         ValueError: everything that is wrong with the options, or two mixers that share a choice and disagree
             about its role or values.
     """
+    whole = shared_out(mixers, options)
+    return tuple(mixer(name).configured(whole[name]) for name in mixers)
+
+
+def shared_out(mixers: Sequence[str], options: Options) -> Options:
+    """The options of every mixer, those for shared choices that another was given among them.
+
+    Raises:
+        ValueError: everything that is wrong with the options.
+    """
     found = [mixer(name) for name in mixers]
     refuse(option_problems(options, mixers))
     given: dict[str, Any] = {}
@@ -188,7 +202,7 @@ def configured(mixers: Sequence[str], options: Options) -> tuple[Mixer, ...]:
         shared = {choice.name: given[choice.name] for choice in one.choices if choice.name in given}
         whole[one.name] = {**shared, **options.get(one.name, {})}
     refuse(option_problems(whole, mixers))
-    return tuple(one.configured(whole[one.name]) for one in found)
+    return whole
 
 
 def refuse(problems: Sequence[str]) -> None:

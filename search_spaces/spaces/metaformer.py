@@ -187,8 +187,9 @@ def _mixer_slot(here: _Place, block: int) -> Slot:
         one, channels = here.mixers[str(arch[which])], int(arch[width])
         if int(arch[depth]) <= block or one.make is None:
             return None
-        own = {choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}
         shape = (channels, *here.size)
+        own = {choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}
+        own = own if one.acting is None else dict(one.acting(own, shape))
         return _layer(
             f"{here.name}_block{block}_{one.name}",
             one.name,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from results.names import unknown
-from search_spaces.mixers.registry import Options, option_problems, refuse
+from search_spaces.mixers.registry import Options, option_problems, refuse, shared_out
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.metaformer import Stage, metaformer
 
@@ -78,7 +78,10 @@ def preset(
 def _with_options(stages: Sequence[Stage], options: Options) -> list[Stage]:
     refuse(option_problems(options, (name for stage in stages for name in stage.mixers)))
     return [
-        replace(stage, options={name: own for name, own in options.items() if name in stage.mixers})
+        # Shared out before mixers are left out: what one was given for a shared choice stays with the others.
+        replace(
+            stage, options=shared_out(stage.mixers, {k: o for k, o in options.items() if k in stage.mixers})
+        )
         for stage in stages
     ]
 

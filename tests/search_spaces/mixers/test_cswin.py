@@ -13,7 +13,7 @@ from compress.pruning.prune import prune
 from nas.supernet.supernet import Supernet
 from search_spaces.mixers.cswin import CrossStripe, Stripes, fitting
 from search_spaces.space import SearchSpace
-from search_spaces.spaces.metaformer import Stage
+from search_spaces.spaces.metaformer import Stage, metaformer
 from search_spaces.spaces.presets import preset
 from tests.compress.networks import EXAMPLE, randomise_norms
 
@@ -84,6 +84,30 @@ def test_its_choice_is_searched_where_a_block_has_it() -> None:
     assert set(stripes[has]) == {0, 1}
     assert set(stripes[~has]) == {0}
     assert {layer.key for layer in space.layers if "stripe=2" in layer.key}
+
+
+def test_stripes_that_cut_a_map_alike_make_one_layer() -> None:
+    """On maps of 6x4, stripes of 4 are 3 rows or 4 columns, and those of 5 and 6 differ in the rows alone."""
+    stage = Stage(
+        widths=(32,),
+        depths=(1,),
+        mixers=("cswin",),
+        resolution_step=1,
+        options={"cswin": {"stripe": [4, 5, 6, 8]}},
+    )
+    space = metaformer("wide", [stage], classes=2, input_shape=(1, 6, 4))
+    layers = {
+        stripe: next(
+            one
+            for one in space.lower({**space.smallest(), "stage0.block0.stripe": stripe})
+            if one.kind == "cswin"
+        )
+        for stripe in (4, 5, 6, 8)
+    }
+    assert layers[4].key == layers[5].key
+    assert layers[6].key == layers[8].key != layers[5].key
+    assert [dict(one.sizes)["stripe"] for one in layers.values()] == [4, 4, 6, 6]
+    assert sum(one.kind == "cswin" for one in space.layers) == 2
 
 
 def test_its_options_reach_the_network() -> None:

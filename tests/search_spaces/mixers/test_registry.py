@@ -116,3 +116,11 @@ def test_options_of_a_preset_hold_for_the_stages_that_have_the_mixer() -> None:
     space = preset("mobile", classes=3, input_shape=(3, 64, 64), options=options, without=["pooling"])
     assert {one.values for one in space.choices if one.role == "kernel"} == {(3,)}
     assert preset("mobile", classes=3, input_shape=(3, 64, 64), options=options, without=["depthwise"])
+
+
+def test_values_of_a_shared_choice_outlive_the_mixer_they_were_given_to() -> None:
+    """A device that cannot run depthwise does not widen pooling's kernels again."""
+    options = {"depthwise": {"kernel": (3, 5)}}
+    space = preset("digits", classes=3, input_shape=(1, 8, 8), options=options, without=["depthwise"])
+    kernels = [one for one in space.choices if one.role == "kernel"]
+    assert {(one.values, one.parent_values) for one in kernels} == {((3, 5), ("pooling",))}
