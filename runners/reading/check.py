@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,30 @@ def load_parts(recipe: Recipe) -> list[str]:
     return problems
 
 
-def part_problems(recipe: Recipe) -> list[str]:
+def part_problems(recipe: Recipe, *, complete: bool = True) -> list[str]:
     """What a recipe that is valid in itself names and is not there, or gives to a part that does not take it.
 
     The code of the parts has to be loaded (``load_parts``).
+
+    Args:
+        recipe: valid in itself.
+        complete: whether all of that code could be loaded; otherwise a part that is not there is no problem,
+            as what failed may bring it.
     """
-    return [*_hardware(recipe.measure.profile), *_names(recipe), *_parts(recipe)]
+    problems = [*_hardware(recipe.measure.profile), *_names(recipe), *_parts(recipe, complete)]
+    if complete:
+        return problems
+    missing = [f"unknown {registry.kind} " for registry in registries().values()]
+    return [problem for problem in problems if not any(words in problem for words in missing)]
+
+
+def unless_replaced(problems: Iterable[str], replaced: Collection[str]) -> list[str]:
+    """The problems of a recipe less those of keys at which another recipe's values stand (``mended``)."""
+    keys = set(replaced)
+    if keys & {"space.preset", "space.mixers"}:  # options are held against the mixers
+        keys.add("space.options")
+    begun = tuple(f"{key}{end}" for key in keys for end in (":", " ", "."))
+    return [problem for problem in problems if not problem.startswith(begun)]
 
 
 def located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
@@ -87,7 +105,7 @@ def _names(recipe: Recipe) -> list[str]:
     ]
 
 
-def _parts(recipe: Recipe) -> list[str]:
+def _parts(recipe: Recipe, complete: bool) -> list[str]:
     """Problems of the parts, and of what they need."""
     from runners.data.sources import resolved  # imported here: it brings PyTorch
 
@@ -99,6 +117,7 @@ def _parts(recipe: Recipe) -> list[str]:
         found = sources.problems(source.kind, source.settings, "data.source")
         if found and source.kind == "hub" != recipe.data.source.kind:  # it was hardly meant
             found = [f"data.source: {unknown('data source', recipe.data.source.kind, sources)}", *found]
+            found = found if complete else []
         problems += found
     except ValueError as error:
         problems.append(str(error))

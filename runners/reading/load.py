@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from results.names import unknown
-from runners.reading.check import load_parts, located, part_problems
+from runners.reading.check import load_parts, located, part_problems, unless_replaced
 from runners.recipe.override import override
 from runners.recipe.paths import anchored
 from runners.recipe.problems import problems_of
@@ -73,16 +73,18 @@ def _checked(values: dict[str, Any], what: str, folders: Sequence[Path]) -> Reci
     values = anchored(values, Path.cwd())
     problems: list[str] = []
     recipe: Recipe | None
+    replaced: frozenset[str] = frozenset()
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         problems = problems_of(error)
-        recipe = mended(values)
+        recipe, replaced = mended(values)
         if recipe is None or familiar(recipe):  # a mistyped key is told without loading PyTorch
             raise _refusal(what, problems) from None
-    problems += load_parts(recipe)
+    failing = load_parts(recipe)
     recipe = located(recipe, folders)
-    if problems := [*problems, *part_problems(recipe)]:
+    found = part_problems(recipe, complete=not failing)
+    if problems := [*problems, *failing, *unless_replaced(found, replaced)]:
         raise _refusal(what, problems)
     return recipe
 

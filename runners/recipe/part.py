@@ -34,6 +34,8 @@ class Part(BaseModel):
             return {"kind": given, "settings": {}}
         if isinstance(given, dict) and isinstance(given.get(KIND), str) and given[KIND]:
             return {"kind": given[KIND], "settings": {k: _plain(v) for k, v in given.items() if k != KIND}}
+        if isinstance(given, dict) and KIND in given:
+            raise ValueError('the kind of a part is its name, as text: { kind = "NAME", ... }')
         if isinstance(given, dict):
             raise ValueError('this table names no part; give its kind too, as in { kind = "NAME", ... }')
         raise ValueError('write it as "NAME", or with settings as { kind = "NAME", setting = value }')

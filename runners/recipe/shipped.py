@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import Any
 
 from pydantic import ValidationError
 
-from runners.recipe.keys import holds_part, holds_parts
+from runners.recipe.keys import fields, holds_part, holds_parts
 from runners.recipe.schema import Recipe
 
 _NAMING = (
@@ -47,46 +47,81 @@ def familiar(recipe: Recipe) -> bool:
     )
 
 
-def mended(values: dict[str, Any]) -> Recipe | None:
+def mended(values: dict[str, Any]) -> tuple[Recipe | None, frozenset[str]]:
     """The recipe with what is wrong in itself left out or replaced, to look at the rest of it.
 
     Args:
         values: recipe as read, not valid; left untouched.
 
     Returns:
-        A valid recipe; None where too little is left.
+        A valid recipe, None where too little is left; and the keys at which another recipe's values stand.
     """
     values = copy.deepcopy(values)
     spare = shipped("digits")
+    replaced: set[str] = set()
     for _ in range(4):  # what was left out may be missing, a section without it may not hold together
         try:
-            return Recipe.model_validate(values)
+            return Recipe.model_validate(values), frozenset(replaced)
         except ValidationError as error:
+            entries: dict[tuple[str, ...], set[int]] = {}  # places of wrong entries, by the key of their list
             for problem in error.errors():
-                path = [step for step in problem["loc"] if isinstance(step, str)]
+                path, place = _place(problem["loc"])
                 if not path:
-                    return None
-                _replace(values, spare, path)
-    return None
+                    return None, frozenset()
+                if place is None:
+                    replaced |= _replace(values, spare, path)
+                else:
+                    entries.setdefault(path, set()).add(place)
+            for path, places in entries.items():
+                _leave_out(values, path, places)
+    return None, frozenset()
 
 
-def _replace(values: Any, spare: Any, path: Sequence[str]) -> None:
-    """Puts at a key what another recipe has there; nothing where that has nothing."""
+def _place(loc: Sequence[str | int]) -> tuple[tuple[str, ...], int | None]:
+    """The key at which something is wrong; where that is in a list, the list's key and the place in it."""
+    path: list[str] = []
+    for step in loc:
+        if isinstance(step, int):
+            return tuple(path), step
+        path.append(step)
+    return tuple(path), None
+
+
+def _leave_out(values: Any, path: Sequence[str], places: Collection[int]) -> None:
+    """Takes the entries at these places out of the list at a key."""
+    *sections, last = path
+    for section in sections:
+        values = values.get(section) if isinstance(values, dict) else None
+    if isinstance(values, dict) and isinstance(values.get(last), list | tuple):
+        values[last] = [one for place, one in enumerate(values[last]) if place not in places]
+
+
+def _replace(values: Any, spare: Any, path: Sequence[str]) -> set[str]:
+    """Puts at a key what another recipe has there, or nothing; says which keys it changed."""
     *sections, last = path
     for section in sections:
         values, spare = values.get(section), spare.get(section, {})
         if not isinstance(values, dict) or not isinstance(spare, dict):
-            return
+            return set()
+    key = ".".join(path)
     before = values.pop(last, None)
-    if last in spare:
-        values[last] = copy.deepcopy(spare[last])
-        if isinstance(before, dict):  # a section that does not hold together: its parts are looked at
-            kept = {
-                key: one
-                for key, one in before.items()
-                if holds_part([*path, key]) or holds_parts([*path, key])
-            }
-            values[last] |= kept
+    changed = {key, *(name for name, _ in fields() if name.startswith(f"{key}."))}
+    if holds_parts(path):  # without any, the section holds together too
+        values[last] = []
+        return changed
+    if last not in spare:
+        return changed
+    values[last] = copy.deepcopy(spare[last])
+    if isinstance(before, dict) and isinstance(values[last], dict):
+        # A section that does not hold together: its parts are looked at.
+        kept = {
+            name: one
+            for name, one in before.items()
+            if holds_part([*path, name]) or holds_parts([*path, name])
+        }
+        values[last] |= kept
+        return changed - {key, *(f"{key}.{name}" for name in kept)}
+    return changed
 
 
 def _at(recipe: Recipe, key: str) -> Any:

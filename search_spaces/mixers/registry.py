@@ -165,7 +165,7 @@ def option_problems(options: Options, mixers: Iterable[str]) -> list[str]:
             found.append(f"{name}: {unknown('mixer', name, present)}" + _elsewhere(name))
         elif not isinstance(given, Mapping):
             found.append(f"{name} = {given!r}: give its options by name, such as {name}.KEY = VALUE")
-        else:
+        elif name in MIXERS:  # an unknown one is the problem of whoever lists it
             found += [f"{name}.{problem}" for problem in MIXERS[name].problems(given)]
     return found
 

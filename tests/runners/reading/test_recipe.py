@@ -162,7 +162,6 @@ def test_wrong_keys_and_wrong_parts_are_said_at_once() -> None:
         "search=3",
         "compress.steps=['finetune', { kind = 'prune', kep = 0.5 }, { keep = 0.5 }]",
         "measure.profile=cpu-otr",
-        "parts=['nowhere.py', 'no.such.package']",
     )
     for words in (
         "train.epoch: unknown key 'epoch'. Did you mean 'epochs'?",
@@ -170,10 +169,70 @@ def test_wrong_keys_and_wrong_parts_are_said_at_once() -> None:
         "search = 3: this is a section",
         'compress.steps[2] = {"keep": 0.5}: this table names no part',
         "measure.profile: unknown profile 'cpu-otr'",
-        "parts: there is no file",
-        "parts: there is no module 'no'",
     ):
         assert words in said
+
+
+def test_one_wrong_entry_of_a_list_leaves_the_others_looked_at() -> None:
+    said = refused(
+        "digits",
+        "compress.steps=[{ keep = 0.5 }, 'prun', { kind = 'quantize', rangs = 'minmax' }]",
+        "search.searchers=['guided', 3.5, ['a'], { kind = 'nsga2', population = 500 }]",
+        "space.mixers=['atention', ['identity']]",
+    )
+    assert "compress.steps[0]" in said
+    assert "Did you mean 'prune'?" in said
+    assert "compress.steps.quantize.rangs: 'quantize' has no setting 'rangs'. Did you mean 'ranges'?" in said
+    assert "search.searchers[2]" in said
+    assert "nsga2 has a population of 500" in said
+    assert "Did you mean 'attention'?" in said
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["search.searchers=random", "search.budget=10"],  # not of the searchers put in its place
+        ["search.budget=none", "search.searchers.nsga2.population=300"],  # not of the budget put in its place
+        [
+            "search={ latency_ms = 1, speedup = 2, budget = 500 }",
+            "search.searchers=[{ kind = 'nsga2', population = 300 }]",
+        ],
+    ],
+)
+def test_what_is_put_in_place_of_wrong_values_has_no_problems(overrides: list[str]) -> None:
+    assert "population of" not in refused("digits", *overrides)
+
+
+@pytest.mark.parametrize(
+    "source", ["data.source={ path = 'photos' }", "data.source={ kind = 3 }", "data.source.kind=2024"]
+)
+def test_a_part_without_a_name_is_refused_in_words(source: str) -> None:
+    said = refused("digits", source)
+    assert len(said.splitlines()) == 2
+    assert 'kind = "NAME"' in said
+
+
+def test_options_of_a_mixer_that_there_is_none_of_do_not_hide_other_problems() -> None:
+    said = refused("digits", "space.mixers=['atention']", "space.options.atention.x=1", "train.rule=delaid")
+    assert "Did you mean 'attention'?" in said
+    assert "Did you mean 'delayed'?" in said
+
+
+def test_parts_that_code_which_fails_may_bring_are_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("1 / 0\n")
+    said = refused(
+        "digits",
+        f"parts=['{tmp_path}/mine.py', 'nowhere.py', 'no.such.package']",
+        "train.rule=few",
+        "data.source={ kind = 'mine', share = 0.5 }",
+        "space.mixers=['own']",
+        "compress.steps=[{ kind = 'prune', importance = 'mine', keep = 2 }]",
+    )
+    assert "mine.py fails: ZeroDivisionError" in said
+    assert "parts: there is no file" in said
+    assert "parts: there is no module 'no'" in said
+    assert "compress.steps.prune.keep = 2" in said  # of a part that is there
+    assert len(said.splitlines()) == 5
 
 
 def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
@@ -319,9 +378,9 @@ def test_an_installed_package_brings_its_parts_or_is_named(
     (info / "entry_points.txt").write_text("[quarry.parts]\nsources = sources_of_theirs\n")
     (tmp_path / "sources_of_theirs.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    said = refused("digits", "data.source=mine", "train.rule=delaid")
+    said = refused("digits", "data.source=mine", "train.rule.random_subnets=-1")
     assert "entry point 'sources' of theirs (sources_of_theirs) fails: ZeroDivisionError" in said
-    assert "Did you mean 'delayed'?" in said
+    assert "train.rule.random_subnets = -1" in said
     (tmp_path / "sources_of_theirs.py").write_text(BRINGS)
     assert load_recipe("digits", ["data.source=mine"]).data.source == part("mine")
 

@@ -42,12 +42,35 @@ def test_what_is_wrong_is_left_out_and_the_rest_stays() -> None:
     values["train"] |= {"epoch": 3, "epochs": "many", "rule": "delayed"}
     values["compress"] |= {"steps": ["prune", {"keep": 0.5}]}
     values["serch"] = values.pop("search")
-    recipe = mended(values)
+    recipe, replaced = mended(values)
     assert recipe is not None
     assert recipe.train.rule == part("delayed")
     assert recipe.train.epochs == shipped("digits")["train"]["epochs"]
     assert recipe.search.speedup == shipped("digits")["search"]["speedup"]
+    assert [step.kind for step in recipe.compress.steps] == ["prune"]  # only the wrong entry is left out
     assert "serch" in values  # what was given is untouched
+    assert {"train.epochs", "search", "search.budget"} <= replaced
+    assert not {"train.rule", "compress.steps", "data.source"} & replaced
+
+
+@pytest.mark.parametrize("source", [{"path": "photos"}, {"kind": 3}, {"kind": ["a"]}, 3.5j])
+def test_a_part_that_is_none_is_replaced_by_a_known_one(source: object) -> None:
+    values = shipped("digits")
+    values["data"]["source"] = source
+    recipe, replaced = mended(values)
+    assert recipe is not None
+    assert recipe.data.source == part("digits")
+    assert "data.source" in replaced
+
+
+def test_parts_of_a_section_that_does_not_hold_together_stay() -> None:
+    values = shipped("digits")
+    values["search"] |= {"latency_ms": 1, "speedup": 2, "budget": 500, "searchers": ["linas"]}
+    recipe, replaced = mended(values)
+    assert recipe is not None
+    assert recipe.search.searchers == (part("linas"),)
+    assert "search.budget" in replaced
+    assert not {"search", "search.searchers"} & replaced
 
 
 def test_names_that_are_known_are_not_loaded_to_tell_a_mistyped_key() -> None:
