@@ -53,11 +53,42 @@ class Setting:
         if not _finite(value):
             raise ValueError("Input should be a finite number")
         try:
-            return TypeAdapter(self.annotation).validate_python(value)
+            checked = TypeAdapter(self.annotation).validate_python(value)
         except ValidationError as error:
             raise ValueError(_nearest(error)) from None
         except PydanticSchemaGenerationError:  # a type of the part's own, which only Python can give
             return value
+        refuse_converted(value, checked)
+        return checked
+
+
+def refuse_converted(given: object, checked: object) -> None:
+    """Refuses what pydantic made a number or a boolean of, and nobody wrote as one.
+
+    Args:
+        given: value as written, perhaps with values inside.
+        checked: what was made of it.
+
+    Raises:
+        ValueError: text or a boolean for a number, text or a number for a boolean.
+    """
+    if isinstance(checked, bool | int | float):
+        wanted = "boolean" if isinstance(checked, bool) else "number"
+        if isinstance(given, bool) != isinstance(checked, bool) or isinstance(given, str | bytes):
+            raise ValueError(f"Input should be a valid {wanted}, {_written(given)}")
+    elif isinstance(checked, Mapping) and isinstance(given, Mapping) and len(given) == len(checked):
+        for one, other in zip(given.values(), checked.values(), strict=True):
+            refuse_converted(one, other)
+    elif isinstance(checked, list | tuple) and isinstance(given, list | tuple):
+        for one, other in zip(given, checked, strict=False):
+            refuse_converted(one, other)
+
+
+def _written(value: object) -> str:
+    """What a value is, beside what was wanted."""
+    if isinstance(value, str | bytes):
+        return "without quotes"
+    return "not true or false" if isinstance(value, bool) else "true or false"
 
 
 def _finite(value: object) -> bool:

@@ -88,11 +88,10 @@ def _names(recipe: Recipe) -> list[str]:
 
     space = recipe.space
     if space.module:
-        given = {"mixers": space.mixers, "options": space.options}
         return [
             f"space.{key}: this is for presets; the function of space.module chooses its own"
-            for key in given
-            if given[key]
+            for key in ("preset", "mixers", "activation", "options")
+            if key in space.model_fields_set
         ]
     problems = _unknown("space.preset", "preset", [space.preset], PRESETS)
     if not problems:
@@ -126,6 +125,12 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
     problems += rules.problems(rule.kind, rule.settings, "train.rule")
     problems += _searchers(recipe.search.searchers, recipe.search.budget)
     problems += _listed("compress.steps", known["compress.steps"], recipe.compress.steps)
+    steps = [step.kind for step in recipe.compress.steps]
+    if "prune" in steps and "retrain" in steps[steps.index("prune") :]:
+        problems.append(
+            "compress.steps: retrain makes the whole network anew and undoes a prune before it; put retrain "
+            "before prune"
+        )
     if rule.kind in rules and "sizes" in rules[rule.kind].needs and recipe.train.sampling != "size":
         problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
     return problems

@@ -10,7 +10,12 @@ from runners.recipe.keys import holds_part, holds_parts, standing
 from runners.recipe.part import KIND
 
 # Keys of which a recipe gives one: setting it takes the place of the other.
-_EITHER = {"search.latency_ms": "speedup", "search.speedup": "latency_ms"}
+_EITHER = {
+    "search.latency_ms": "speedup",
+    "search.speedup": "latency_ms",
+    "space.module": "preset",
+    "space.preset": "module",
+}
 
 
 def override(values: dict[str, Any], text: str) -> None:

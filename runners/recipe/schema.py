@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from results.registry import refuse_converted
 from runners.recipe.part import Part, part
 
 
@@ -22,6 +32,13 @@ class Section(BaseModel):
         allow_inf_nan=False,
         coerce_numbers_to_str=True,  # a folder may be called 2024
     )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _numbers_are_written_as_such(cls, given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        checked = check(given)
+        refuse_converted(given, checked)
+        return checked
 
 
 class Data(Section):
@@ -60,6 +77,16 @@ class Space(Section):
     """Activation between convolutions."""
     options: dict[str, dict[str, Any]] = {}
     """Settings of mixers, and values of the choices they bring: ``{ cswin = { stripe = [1, 2] } }``."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_a_module_leaves_out(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys of presets are no part of a recipe that names a function instead, unless it gives them."""
+        written: dict[str, Any] = plain(self)
+        return {
+            key: value
+            for key, value in written.items()
+            if not self.module or key == "module" or key in self.model_fields_set
+        }
 
 
 class Train(Section):
@@ -143,7 +170,7 @@ class Search(Section):
     latency_ms: float | None = Field(default=None, gt=0)
     """Latency limit in ms, of one call with the profile's batch. Give this or ``speedup``."""
     speedup: float | None = Field(default=None, gt=1)
-    """Latency limit as a share of the largest network's measured latency: at least this many times faster."""
+    """Latency limit: the largest network's predicted latency divided by this."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence at which the upper end of the predicted latency meets the limit."""
     searchers: tuple[Part, ...] = (part("guided"), part("nsga2"), part("optuna_tpe"))

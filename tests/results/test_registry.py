@@ -60,6 +60,7 @@ def parts() -> Registry[Callable[..., Any]]:
     made: Registry[Callable[..., Any]] = Registry("trick")
     made.register("twice", needs={"gradients"})(twice)
     made.add("cut", Cut)
+    made.add("fine", FineCut)
     return made
 
 
@@ -84,7 +85,7 @@ def test_a_configured_part_takes_at_work_what_is_positional(parts: Registry[Call
 @pytest.mark.parametrize(
     ("name", "options", "lines"),
     [
-        ("twise", {}, ["key: unknown trick 'twise'. Did you mean 'twice'? Valid: twice, cut."]),
+        ("twise", {}, ["key: unknown trick 'twise'. Did you mean 'twice'? Valid: twice, cut, fine."]),
         (
             "twice",
             {"facter": 1},
@@ -95,6 +96,19 @@ def test_a_configured_part_takes_at_work_what_is_positional(parts: Registry[Call
             {"factor": "much"},
             ["key.factor = 'much': Input should be a valid number, unable to parse"],
         ),
+        ("twice", {"factor": True}, ["key.factor = True: Input should be a valid number, not true or false"]),
+        ("twice", {"factor": "0.4"}, ["key.factor = '0.4': Input should be a valid number, without quotes"]),
+        (
+            "cut",
+            {"keep": 0.5, "counts": [True]},
+            ["key.counts = [True]: Input should be a valid number, not true or false"],
+        ),
+        (
+            "fine",
+            {"keep": 1, "fine": "yes"},
+            ["key.fine = 'yes': Input should be a valid boolean, without quotes"],
+        ),
+        ("fine", {"keep": 1, "fine": 1}, ["key.fine = 1: Input should be a valid boolean, true or false"]),
         ("twice", {"factor": 0}, ["key.factor = 0: Input should be greater than 0"]),
         ("twice", {"factor": float("nan")}, ["key.factor = nan: Input should be a finite number"]),
         ("twice", {"tags": [float("inf")]}, ["key.tags = [inf]: Input should be a finite number"]),
@@ -118,7 +132,7 @@ def test_all_that_is_wrong_is_said_with_key_part_and_nearest(
     assert len(problems) == len(lines)
     for problem, line in zip(problems, lines, strict=True):
         assert problem.startswith(line)
-    with pytest.raises(ValueError, match="twice|cut"):
+    with pytest.raises(ValueError, match="twice|cut|fine"):
         parts.configured(name, options)
 
 
@@ -156,7 +170,7 @@ def test_two_parts_of_one_name_are_refused_and_both_placed(parts: Registry[Calla
     parts.add("cut", Cut)  # the same again does no harm
     with pytest.raises(ValueError, match="there are two parts named 'cut'.*tests.results.test_registry"):
         parts.add("cut", FineCut)
-    assert list(parts) == ["twice", "cut"]
+    assert list(parts) == ["twice", "cut", "fine"]
 
 
 def test_a_file_that_changed_brings_its_parts_anew(tmp_path: Path) -> None:

@@ -79,6 +79,27 @@ def test_paths_are_made_absolute_so_that_a_run_goes_on_from_anywhere(
     assert recipe.space.module == f"{tmp_path}/mine.py:space"
 
 
+@pytest.mark.parametrize(
+    "beside",
+    ["preset='cifar'", "activation='relu'", "activation='gelu'", "mixers=['identity']", "options={}"],
+)
+def test_a_function_of_ones_own_leaves_no_key_of_presets_unheeded(tmp_path: Path, beside: str) -> None:
+    """Also a value that is the default is told: it was given, and nothing would heed it."""
+    (tmp_path / "mine.py").write_text("space = print\n")
+    key = beside.partition("=")[0]
+    said = refused("digits", f"space={{ module = '{tmp_path}/mine.py:space', {beside} }}")
+    assert f"space.{key}: this is for presets; the function of space.module chooses its own" in said
+
+
+def test_a_module_and_a_preset_take_each_other_s_place(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("space = print\n")
+    own = load_recipe("digits", [f"space.module={tmp_path}/mine.py:space"])
+    assert own.model_dump(mode="json")["space"] == {"module": f"{tmp_path}/mine.py:space"}
+    again = validate(own.model_dump(mode="json"), "a copy")  # as a run's folder keeps it
+    assert revise(again, ["train.epochs=3"]).space == own.space
+    assert revise(again, ["space.preset=digits"]).space.module == ""
+
+
 def test_a_folder_called_like_a_recipe_does_not_hide_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +118,20 @@ def test_a_folder_called_like_a_recipe_does_not_hide_it(
         ("trian.epochs=3", "trian: unknown key 'trian'. Did you mean 'train'?"),
         ("train.epochs=0", "train.epochs = 0: Input should be greater than or equal to 1"),
         ("train.epochs=ten", 'train.epochs = "ten": Input should be a valid integer'),
+        ("train.epochs='3'", 'train.epochs = "3": Input should be a valid number, without quotes'),
+        ("train.epochs=true", "train.epochs = true: Input should be a valid number, not true or false"),
+        ("data.flip=1", "data.flip = 1: Input should be a valid boolean, true or false"),
+        ("data.channels=true", "data.channels = true: Input should be"),
+        ("train.resolutions=[true]", "train.resolutions = [true]: Input should be a valid number"),
+        (
+            "train.rule.random_subnets=true",
+            "train.rule.random_subnets = True: Input should be a valid number",
+        ),
+        (
+            "compress.steps=['finetune', 'prune', 'retrain']",
+            "compress.steps: retrain makes the whole network anew and undoes a prune before it; put retrain "
+            "before prune",
+        ),
         ("train.precision=fp16", "train.precision = \"fp16\": Input should be 'fp32' or 'bf16'"),
         ("train.learning_rate=inf", "train.learning_rate = Infinity: Input should be a finite number"),
         ("train.learning_rate=nan", "train.learning_rate = NaN: Input should be"),
