@@ -318,7 +318,7 @@ class SearchSpace:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Every distinct layer of the space once, in order of first appearance: what a profile measures."""
+        """Every distinct layer of the space once, in order of first appearance: what a table measures."""
         return tuple({layer.key: layer for layer in self.slot_layers()}.values())
 
     @cached_property

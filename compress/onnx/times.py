@@ -54,7 +54,7 @@ def operator_times(
                 session.run(None, dict(inputs))
                 done += 1
         except Exception as error:  # the runtime's exception classes share no base but Exception
-            raise ValueError(f"{path} cannot be profiled in ONNX Runtime: {error}") from error
+            raise ValueError(f"{path} cannot be timed by operator in ONNX Runtime: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text())
     durations: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:

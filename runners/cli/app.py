@@ -234,7 +234,12 @@ def latency(
     profile: Annotated[
         str, typer.Option("--profile", help="A hardware profile, by name or path.")
     ] = "cpu-ort",
-    input_shape: Annotated[str, typer.Option("--input", help="3x224x224, for module:function.")] = "",
+    input_shape: Annotated[
+        str,
+        typer.Option(
+            "--input", help="Input shape such as 3x224x224, for module:function and files that leave it open."
+        ),
+    ] = "",
     seconds: Annotated[float, typer.Option(help="Seconds to measure for.")] = 3.0,
 ) -> None:
     """Measure any model: latency with its spread, time by operator, and what to make of it.

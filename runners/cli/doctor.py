@@ -114,7 +114,7 @@ def _load() -> Finding:
         topic="load",
         found=found,
         problem="other programs are at work, and latency is measured best on a quiet machine",
-        remedy="Let them end before you profile",
+        remedy="Let them end before you measure",
     )
 
 

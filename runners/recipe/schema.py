@@ -174,7 +174,7 @@ class Search(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence at which the upper end of the predicted latency meets the limit."""
     searchers: tuple[Part, ...] = (part("guided"), part("nsga2"), part("optuna_tpe"))
-    """Searchers, one after the other. Random search always runs beside them as the control."""
+    """Searchers, one after the other. Random search always runs as the control, once, listed or not."""
     budget: int = Field(default=200, ge=1)
     """Networks that each searcher scores."""
     workers: int = Field(default=2, ge=1)

@@ -28,7 +28,7 @@ class LatencyReport:
 
     Attributes:
         timing: latency of the model.
-        operators: time by type, longest first; profiling adds time of its own, so read the shares.
+        operators: time by type, longest first; timing them adds time of its own, so read the shares.
         remarks: what to make of it, one sentence each.
         computed: whether the latency was computed from constants and not measured.
     """

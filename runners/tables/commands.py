@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,9 +40,11 @@ def latency(
         say: takes each line.
 
     Raises:
-        ValueError: a model that cannot be loaded or run, a shape that cannot be read.
+        ValueError: a model that cannot be loaded or run, a shape that cannot be read, no time to measure.
         FileNotFoundError: no such file.
     """
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"the seconds to measure for are a number over 0, not {seconds:g}")
     hardware = load_profile(profile)
     report = analyse(load_model(spec), hardware, input_shape=_shape(input_shape), seconds=seconds)
     timing = report.timing

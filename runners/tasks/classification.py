@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,8 +15,6 @@ from runners.tasks.task import TASKS, Task
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
     """One of several classes for each image; a network gives a logit for each class, (N, classes)."""
-
-    metric: ClassVar[str] = "accuracy"
 
     def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of logits (N, classes) with labels (N,) or probabilities (N, classes)."""

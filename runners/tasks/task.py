@@ -17,11 +17,6 @@ class Task(Protocol):
     those of another.
     """
 
-    @property
-    def metric(self) -> str:
-        """The name of the score: ``accuracy``."""
-        ...
-
     def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """The loss to minimise, a scalar, the mean over the batch.
 

@@ -33,12 +33,12 @@ def main() -> None:
     for make in (resnet_space, vit_space):
         space = make()
         table = Path(mkdtemp()) / "table.parquet"
-        profiled = measure_on(target, profile, space, table, plan=PLAN)
+        measured = measure_on(target, profile, space, table, plan=PLAN)
         rows = space.sample(LOOKED_UP, np.random.default_rng(0))
         began = time.perf_counter()
-        profiled.model.predict(rows)
+        measured.model.predict(rows)
         each_us = (time.perf_counter() - began) / LOOKED_UP * 1e6
-        print(f"{space.name}: {profiled.check.summary()}; {each_us:.1f} µs an arch")
+        print(f"{space.name}: {measured.check.summary()}; {each_us:.1f} µs an arch")
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/search_regret.jsonl"))
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     parser.add_argument("--searchers", nargs="*", help="only these")
-    parser.add_argument("--run", type=Path, help="a trained and profiled run, in place of generated tables")
+    parser.add_argument("--run", type=Path, help="a trained and measured run, in place of generated tables")
     parser.add_argument("--scores", type=Path, help="what search_supernet scored on it")
     arguments = parser.parse_args()
     kinds = [*PROBLEMS]

@@ -3,7 +3,7 @@
     quarry train digits --out runs/digits && quarry measure --out runs/digits
     python -m tests.benchmarks.search_supernet runs/digits --budget 100 --seeds 10
 
-The run must be trained and profiled; its limit is the search's. All searchers have the same evaluator,
+The run must be trained and measured; its limit is the search's. All searchers have the same evaluator,
 limits, budget and seeds. An arch is scored once, whoever asks for it (its score does not depend on what was
 scored before): scores are kept in OUT, so the command goes on where it was stopped. The volume is the one
 above chance accuracy and under the limit.

@@ -159,7 +159,7 @@ class TracedSums:
         unknown = [call.key for call in found if call.key not in self._ids]
         if unknown:
             raise ValueError(
-                f"layer {unknown[0]} of space {self._space.name!r} has never been seen; profile the space "
+                f"layer {unknown[0]} of space {self._space.name!r} has never been seen; measure the space "
                 "again with more networks to learn its layers from"
             )
         return {call.place: self._ids[call.key] for call in found}

@@ -43,7 +43,7 @@ class MeasurePlan:
     def __post_init__(self) -> None:
         if not 5 <= self.fit_networks <= 1000 or self.check_networks < 3:
             raise ValueError(
-                f"a profile needs 5 or more networks to fit and 3 or more to check, got "
+                f"the latency model needs 5 or more networks to fit and 3 or more to check, got "
                 f"{self.fit_networks} and {self.check_networks}"
             )
         if self.seconds_each <= 0 or not 0 < self.confidence < 1:
@@ -55,7 +55,7 @@ class MeasurePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What profiling leaves behind.
+    """What measuring a space leaves behind.
 
     Attributes:
         table: everything measured.
@@ -109,7 +109,7 @@ def measure_space(
     if len(checked) < 3:
         raise ValueError(
             f"space {space.name!r} has {len(fitting) + len(checked)} networks that {header.profile!r} can "
-            f"run; a profile that fits on {plan.fit_networks} and checks on 3 or more needs more of them: "
+            f"run; a model fitted on {plan.fit_networks} and checked on 3 or more needs more of them: "
             "ask for fewer, or see with quarry table show which layers do not run"
         )
     rows = np.vstack([fitting, checked])

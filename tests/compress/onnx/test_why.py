@@ -63,5 +63,5 @@ def test_odd_channel_counts_are_named():
 
 def test_a_file_that_cannot_run_is_named(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
-    with pytest.raises(ValueError, match=r"broken\.onnx cannot be profiled in ONNX Runtime"):
+    with pytest.raises(ValueError, match=r"broken\.onnx cannot be timed by operator in ONNX Runtime"):
         operator_times(tmp_path / "broken.onnx", images(1))

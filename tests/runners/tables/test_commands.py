@@ -62,6 +62,14 @@ def test_a_model_that_cannot_be_measured_says_why(spec: str, shape: str, message
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 0.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, seconds: float) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(network(), (3, 16, 16)))
+    with pytest.raises(ValueError, match="seconds to measure for are a number over 0, not"):
+        latency(str(path), seconds=seconds)
+
+
 def test_odd_files_are_measured_or_said_to_be_what_they_are(tmp_path: Path) -> None:
     image, tokens, several = (tmp_path / f"{name}.onnx" for name in ("open", "tokens", "two"))
     export = partial(torch.onnx.export, dynamo=False)
@@ -94,7 +102,7 @@ def test_a_staircase_is_printed_with_its_steps() -> None:
     assert "widths on this device" in lines[-1]
 
 
-def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> None:
+def test_a_users_own_model_is_measured_and_its_table_travels(tmp_path: Path) -> None:
     def build(arch: object) -> nn.Module:
         assert isinstance(arch, dict)
         width = arch["width"]
@@ -111,7 +119,7 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     run: list[tuple[int, int]] = []
     layers = layers_of(space, plan.seed, lambda done, total: run.append((done, total)))
     assert run[-1][0] == run[-1][1] == len(run)
-    profiled = measure_on(
+    measured = measure_on(
         target,
         profile,
         space,
@@ -121,7 +129,7 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
         progress=lambda done, _all, _left: told.append(done),
     )
     rows = space.enumerate()
-    latencies, upper = profiled.model.predict(rows)
+    latencies, upper = measured.model.predict(rows)
     assert (upper > latencies).all()
     assert latencies[-1] > latencies[0]
     assert told[-1] > 0
@@ -134,7 +142,7 @@ def test_a_users_own_model_is_profiled_and_its_table_travels(tmp_path: Path) -> 
     taken = import_table(tmp_path / "table.csv", tmp_path / "taken.parquet", space=space, say=lambda _: None)
     assert fit_table(taken, layers_of(space), 0.95).check.networks >= 3
     merged = merge([path, tmp_path / "back.parquet"], tmp_path / "merged.parquet", say=lambda _: None)
-    assert len(merged.lines) == len(profiled.table.lines)
+    assert len(merged.lines) == len(measured.table.lines)
     lines: list[str] = []
     drift = check_table(path, space, say=lines.append)
     assert drift.layers >= 5

@@ -98,9 +98,9 @@ def test_an_imported_table_is_fitted_and_its_device_measures_nothing_more(tmp_pa
     board = open_target(profile)  # its latencies are computed, so the test takes no time
     plan = MeasurePlan(fit_networks=6, check_networks=4)
     table = measure_on(board, profile, space, tmp_path / "t.parquet", plan=plan, precision="int8").table
-    profiled = fit_table(table, SlotSums(space), 0.95)
-    assert profiled.check.networks == 4
-    assert profiled.check.mape < 0.01
+    measured = fit_table(table, SlotSums(space), 0.95)
+    assert measured.check.networks == 4
+    assert measured.check.mape < 0.01
     target = ImportedTarget(load_profile("cpu-ort"), table)
     assert target.facts.machine == board.facts.machine
     assert not target.facts.reachable

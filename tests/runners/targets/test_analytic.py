@@ -81,9 +81,9 @@ def test_a_space_is_costed_from_constants_exactly(tmp_path: Path) -> None:
     profile = load_profile("mcu")
     board = open_target(profile)
     plan = MeasurePlan(fit_networks=6, check_networks=3)
-    profiled = measure_on(board, profile, space, tmp_path / "table.parquet", plan=plan, precision="int8")
-    assert profiled.check.mape < 0.01
-    assert set(profiled.table.lines.status) == {"measured"}
+    measured = measure_on(board, profile, space, tmp_path / "table.parquet", plan=plan, precision="int8")
+    assert measured.check.mape < 0.01
+    assert set(measured.table.lines.status) == {"measured"}
 
 
 def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,6 @@ class Balanced:
     """
 
     weights: tuple[float, ...]
-    metric: ClassVar[str] = "balanced accuracy"
 
     def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         weight = torch.tensor(self.weights, device=outputs.device)

@@ -20,7 +20,7 @@ from tests.nas.costs.synthetic import Device, header, space
 from tests.nas.costs.synthetic import layers as slot_layers
 
 
-def profiled(tmp_path: Path, device: Device, plan: MeasurePlan) -> Measured:
+def measured_space(tmp_path: Path, device: Device, plan: MeasurePlan) -> Measured:
     here = space()
     return measure_space(
         here,
@@ -35,7 +35,7 @@ def profiled(tmp_path: Path, device: Device, plan: MeasurePlan) -> Measured:
 
 
 def test_a_device_that_adds_up_is_predicted_to_within_a_percent(tmp_path: Path) -> None:
-    result = profiled(tmp_path, Device(), MeasurePlan(fit_networks=20, check_networks=40))
+    result = measured_space(tmp_path, Device(), MeasurePlan(fit_networks=20, check_networks=40))
     assert result.check.networks == 40
     assert result.check.mape < 0.01  # the ridge pulls a little towards the plain sum
     assert result.check.spearman > 0.999
@@ -81,7 +81,7 @@ def test_a_kind_that_slows_what_comes_after_it_is_found() -> None:
 def test_intervals_cover_what_they_say(tmp_path: Path) -> None:
     """Over many draws of who fits and who is predicted; one draw of 30 networks says little of its own."""
     plan = MeasurePlan(fit_networks=30, check_networks=150)
-    result = profiled(tmp_path, Device(noise=0.03), plan)
+    result = measured_space(tmp_path, Device(noise=0.03), plan)
     assert result.check.noise_floor == pytest.approx(0.03 * 2 / np.sqrt(np.pi), rel=0.25)
     assert result.check.mape < 0.05
     rows, measured = measured_networks(result.table)
@@ -97,7 +97,7 @@ def test_intervals_cover_what_they_say(tmp_path: Path) -> None:
 
 
 def test_upper_bounds_lie_above_and_grow_with_confidence(tmp_path: Path) -> None:
-    result = profiled(tmp_path, Device(noise=0.02), MeasurePlan(fit_networks=20, check_networks=20))
+    result = measured_space(tmp_path, Device(noise=0.02), MeasurePlan(fit_networks=20, check_networks=20))
     rows = space().sample(50, np.random.default_rng(3))
     latency, upper = result.model.predict(rows)
     _, looser = replace(result.model, confidence=0.8).predict(rows)
@@ -110,7 +110,7 @@ def test_upper_bounds_lie_above_and_grow_with_confidence(tmp_path: Path) -> None
 def test_a_layer_the_device_cannot_run_makes_its_archs_infeasible(tmp_path: Path) -> None:
     here = space()
     device = Device()
-    result = profiled(tmp_path, device, MeasurePlan(fit_networks=20, check_networks=20))
+    result = measured_space(tmp_path, device, MeasurePlan(fit_networks=20, check_networks=20))
     lone = result.model.layer_ms.copy()
     lone[3] = np.inf
     model = replace(result.model, layer_ms=lone)
@@ -127,7 +127,7 @@ def test_a_space_that_mostly_cannot_run_is_profiled_on_what_can(tmp_path: Path) 
                 raise ValueError("uses AveragePool, which the profile cannot run")
             super().export(module, input_shape, path)
 
-    result = profiled(tmp_path, NoPooling(), MeasurePlan(fit_networks=20, check_networks=20))
+    result = measured_space(tmp_path, NoPooling(), MeasurePlan(fit_networks=20, check_networks=20))
     assert result.check.networks == 20
     kinds = np.array(slot_layers().kinds)
     np.testing.assert_array_equal(np.isinf(result.model.layer_ms), kinds == "pooling")
@@ -136,7 +136,7 @@ def test_a_space_that_mostly_cannot_run_is_profiled_on_what_can(tmp_path: Path) 
 
 
 def test_a_missing_layer_is_an_error_that_says_how_to_measure_it(tmp_path: Path) -> None:
-    table = profiled(tmp_path, Device(), MeasurePlan(fit_networks=5, check_networks=3)).table
+    table = measured_space(tmp_path, Device(), MeasurePlan(fit_networks=5, check_networks=3)).table
     lacking = LatencyTable(header=table.header, lines=table.lines.iloc[1:].reset_index(drop=True))
     with pytest.raises(ValueError, match="lacks 1 of .* run quarry measure"):
         lone_latencies(slot_layers(), lacking)
@@ -145,7 +145,7 @@ def test_a_missing_layer_is_an_error_that_says_how_to_measure_it(tmp_path: Path)
 def test_a_million_archs_are_costed_in_about_a_second(tmp_path: Path) -> None:
     import time
 
-    model = profiled(tmp_path, Device(), MeasurePlan(fit_networks=10, check_networks=5)).model
+    model = measured_space(tmp_path, Device(), MeasurePlan(fit_networks=10, check_networks=5)).model
     rows = space().sample(100_000, np.random.default_rng(0))
     model.predict(rows[:10])
     start = time.process_time()
@@ -208,7 +208,7 @@ def test_a_disturbed_group_is_measured_again(tmp_path: Path) -> None:
 
 
 def test_a_check_comes_back_from_its_json(tmp_path: Path) -> None:
-    check = profiled(tmp_path, Device(noise=0.01), MeasurePlan(fit_networks=6, check_networks=5)).check
+    check = measured_space(tmp_path, Device(noise=0.01), MeasurePlan(fit_networks=6, check_networks=5)).check
     assert LatencyCheck.from_json(check.to_json()) == check
     assert "unseen networks" in check.summary()
     with pytest.raises(ValueError, match="LatencyCheck lacks networks"):

@@ -124,7 +124,7 @@ def test_a_users_model_gets_its_layers_by_tracing(tmp_path: Path) -> None:
 def test_an_arch_with_a_layer_never_seen_says_so() -> None:
     own = _own_space()
     traced = TracedSums(own, own.enumerate()[:1])
-    with pytest.raises(ValueError, match="has never been seen; profile the space again"):
+    with pytest.raises(ValueError, match="has never been seen; measure the space again"):
         traced.sum(own.enumerate(), np.ones(len(traced.keys)))
 
 
