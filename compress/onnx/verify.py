@@ -32,7 +32,8 @@ class Verification(Record):
         max_difference: largest absolute difference of a logit.
         mean_difference: mean absolute difference of the logits.
         logit_scale: largest absolute logit of the network, which says how large a difference is.
-        equal_predictions: share of images with the same predicted class, in [0, 1].
+        equal_predictions: share of predictions that are the same, in [0, 1]: the largest output along axis 1
+            of (N, classes, ...), or the sign of a single one, (N,) or (N, 1, ...).
         accuracy_network: accuracy of the PyTorch network, in [0, 1].
         accuracy_file: accuracy of the file as run, in [0, 1].
     """
@@ -95,8 +96,8 @@ def verify(
         ValueError: there are no images, labels that are not (N,), logits that are not finite, or the file is
             beyond a tolerance; the message says by how much.
     """
-    total = equal = values = 0
-    largest = summed = scale = 0.0
+    total = values = 0
+    equal = largest = summed = scale = 0.0
     found: list[tuple[NDArray[np.float32], NDArray[np.float32], Labels]] = []
     for images, labels, got in _run_on(path, data, batch_size, run):
         expected = _network_logits(network, images)
@@ -108,7 +109,7 @@ def verify(
         largest, summed = max(largest, float(difference.max())), summed + float(difference.sum())
         scale = max(scale, float(np.abs(expected).max()))
         values += difference.size
-        equal += int((expected.argmax(axis=1) == got.argmax(axis=1)).sum())
+        equal += _equal_predictions(expected, got)
         total += len(labels)
         found.append((expected, got, labels))
     if total == 0:
@@ -125,6 +126,18 @@ def verify(
     )
     _judge(path, record, max_difference, max_accuracy_loss)
     return record
+
+
+def _equal_predictions(expected: NDArray[Any], got: NDArray[Any]) -> float:
+    """Images with the same prediction; of an image with many, their share counts.
+
+    Classes lie along axis 1. Where there is but one output its sign is the prediction.
+    """
+    if expected.ndim > 1 and expected.shape[1] > 1:
+        same = expected.argmax(axis=1) == got.argmax(axis=1)
+    else:
+        same = (expected > 0) == (got > 0)
+    return float(same.reshape(len(same), -1).mean(axis=1).sum())
 
 
 def _run_on(

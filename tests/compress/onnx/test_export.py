@@ -253,6 +253,35 @@ def test_verify_compares_over_all_images_whatever_the_batches(float_file, networ
     assert whole.mean_difference <= whole.max_difference < 1e-4 * whole.logit_scale
 
 
+@pytest.mark.parametrize(
+    ("expected", "got", "equal"),
+    [
+        ([[1, 2], [3, 0]], [[0, 5], [0, 1]], 0.5),  # (N, classes)
+        ([1, -2, 3, -4], [2, -1, -3, -4], 0.75),  # (N,): the sign
+        ([[1], [-2]], [[1], [2]], 0.5),  # (N, 1)
+        ([[[[1, 1]], [[0, 0]]]], [[[[1, 0]], [[0, 1]]]], 0.5),  # (N, classes, height, width)
+        ([[[[1, -1]]]], [[[[1, 1]]]], 0.5),  # (N, 1, height, width)
+    ],
+)
+def test_predictions_are_compared_whatever_the_shape_of_the_outputs(tmp_path, expected, got, equal):
+    right, other = torch.tensor(expected).float(), np.array(got, np.float32)
+    network = _Given(right)
+    data = (images(len(right)), np.zeros(len(right)))
+    record = verify(
+        tmp_path, network, data, run=lambda path, images: other, score=lambda outputs, labels: 1.0
+    )
+    assert record.equal_predictions == equal
+
+
+class _Given(nn.Module):
+    def __init__(self, outputs: Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, _: Tensor) -> Tensor:
+        return self.outputs
+
+
 def test_verify_refuses_a_file_of_another_network(float_file, network):
     other = nn.Sequential(network, nn.Linear(10, 10))
     with pytest.raises(ValueError, match="is not the network it came from: a logit differs by"):
