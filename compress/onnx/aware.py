@@ -8,13 +8,17 @@ where the paper folds them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 from torch import nn
+
+from compress.plain import faithful_copy
 
 Range = tuple[float, float]
 _LAYERS = ("Conv1d", "Conv2d", "Linear")
@@ -46,7 +50,7 @@ def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> 
     """
     from nni.compression.quantization import QATQuantizer
 
-    simulated = copy.deepcopy(network)
+    simulated = faithful_copy(network)
     if not any(type(module).__name__ in _LAYERS for module in simulated.modules()):
         raise ValueError(f"{type(network).__name__} has no layer to quantize ({', '.join(_LAYERS)})")
     weight = {"quant_dtype": "int8", "quant_scheme": "symmetric", "granularity": "out_channel"}
@@ -81,18 +85,49 @@ def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> 
     return AwareTraining(network=simulated, input_ranges=ranges)
 
 
-def tensor_ranges(path: Path, input_ranges: dict[str, Range]) -> dict[str, Range]:
+def tensor_ranges(path: Path, network: nn.Module, input_ranges: dict[str, Range]) -> dict[str, Range]:
     """Ranges by the names of tensors in an exported file, for ``quantize_static``.
 
-    The exporter keeps the qualified names of weights, which say which node is which layer. Where several
-    layers read one tensor the widest range holds.
+    The exporter keeps the qualified names of most weights, which say which node is which layer. A linear
+    layer on inputs of more than two dimensions is a MatMul with the transposed weight under another name,
+    which its values tell. Where several layers read one tensor the widest range holds.
+
+    Args:
+        path: exported file.
+        network: what it was exported from.
+        input_ranges: (low, high) of what goes into each layer, by the layer's name.
+
+    Raises:
+        ValueError: a layer is not found in the file.
     """
-    ranges: dict[str, Range] = {}
-    for node in onnx.load(str(path), load_external_data=False).graph.node:
+    graph = onnx.load(str(path), load_external_data=False).graph
+    held = {entry.name: entry for entry in graph.initializer}
+    layers: dict[str, set[str]] = {
+        layer: set() for layer in input_ranges
+    }  # inputs by the layer that reads them
+    for node in graph.node:
         for parameter in node.input[1:]:
             layer, _, kind = parameter.rpartition(".")
-            if kind == "weight" and layer in input_ranges:
-                low, high = input_ranges[layer]
-                known = ranges.get(node.input[0], (low, high))
-                ranges[node.input[0]] = (min(low, known[0]), max(high, known[1]))
+            if kind == "weight" and layer in layers:
+                layers[layer].add(node.input[0])
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in held]
+    constants = {node.input[1]: numpy_helper.to_array(held[node.input[1]]) for node in products}
+    for layer, inputs in layers.items():
+        if not inputs:
+            module: Any = network.get_submodule(layer)
+            weight = module.weight.detach().cpu().float().numpy()
+            inputs |= {
+                node.input[0] for node in products if np.array_equal(constants[node.input[1]], weight.T)
+            }
+    if lost := [layer for layer, inputs in layers.items() if not inputs]:
+        raise ValueError(
+            f"the ranges learned for the inputs of {', '.join(lost)} have no tensor in the exported file, so "
+            "they would be lost"
+        )
+    ranges: dict[str, Range] = {}
+    for layer, inputs in layers.items():
+        low, high = input_ranges[layer]
+        for name in inputs:
+            known = ranges.get(name, (low, high))
+            ranges[name] = (min(low, known[0]), max(high, known[1]))
     return ranges

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
+from compress.pruning.channels import Cut
 from compress.pruning.importance import CriterionSpec
 from compress.pruning.prune import COUNTS, prune
 from compress.steps.registry import STEPS
+from compress.steps.several import each
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -43,12 +46,14 @@ class Prune:
         """A candidate for each share to keep.
 
         Raises:
-            ValueError: nothing can be cut, or the criterion reads gradients and there is no loss.
+            ValueError: nothing can be cut, or every share fails: the criterion reads
+                gradients and there is no loss.
         """
         shares = self.keep if isinstance(self.keep, tuple) else (self.keep,)
-        candidates: list[Candidate] = []
         refused: dict[str, str] = {}  # reasons by the group's leading layer
-        for share in shares:
+        made: list[tuple[Cut, ...]] = []
+
+        def of(share: float) -> Candidate | None:
             pruned = prune(
                 current.network,
                 context.example,
@@ -60,16 +65,17 @@ class Prune:
                 ignore=self.ignore,
                 seed=context.seed,
             )
-            refused |= {group.root: group.reason for group in pruned.refused}
+            refused.update((group.root, group.reason) for group in pruned.refused)
             cuts = (*current.cuts, *pruned.cuts)
-            if not pruned.cuts or any(cuts == candidate.cuts for candidate in candidates):
-                continue
+            if not pruned.cuts or cuts in made:
+                return None
             network = context.finetune(pruned.network, seed=context.seed)
             file = context.file(folder, f"keep_{share:g}")
             context.export(network, file)
-            candidates.append(
-                Candidate(network=network, file=file, cuts=cuts, label=f"{share:.0%} of the channels")
-            )
+            made.append(cuts)
+            return Candidate(network=network, file=file, cuts=cuts, label=f"{share:.0%} of the channels")
+
+        candidates = each({f"{share:.6g} of the channels": partial(of, share) for share in shares})
         if not candidates:
             raise ValueError(
                 f"no group of channels has a smaller allowed count (allowed: {self._allowed()}) near "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from compress.candidate import Candidate, Context
 from compress.onnx.static import OPERATORS, OperatorSet, RangeMethod, operators_of, quantize_static
 from compress.steps.registry import STEPS
+from compress.steps.several import each
 
 
 @STEPS.register("quantize", needs={"onnx", "int8"})
@@ -37,11 +39,11 @@ class Quantize:
         """A candidate for each set of operators: the same network, another file.
 
         Raises:
-            ValueError: the file is quantized already, or cannot be.
+            ValueError: the file is quantized already, or cannot be for any set.
         """
         refuse_int8(current)
-        candidates = []
-        for label in self.operators:
+
+        def of(label: OperatorSet) -> Candidate:
             file = int8_file(context, folder, label)
             quantize_static(
                 current.file,
@@ -52,8 +54,9 @@ class Quantize:
                 per_channel=self.per_channel,
                 reduce_range=self.reduce_range,
             )
-            candidates.append(replace(current, file=file, precision="int8", label=f"int8 for {label}"))
-        return candidates
+            return replace(current, file=file, precision="int8", label=f"int8 for {label}")
+
+        return each({label: partial(of, label) for label in self.operators})
 
 
 def int8_file(context: Context, folder: Path, label: str) -> Path:

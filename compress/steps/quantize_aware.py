@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -13,6 +14,7 @@ from compress.onnx.aware import tensor_ranges, train_aware
 from compress.onnx.static import OPERATORS, OperatorSet, operators_of, quantize_static
 from compress.steps.quantize import int8_file, refuse_int8
 from compress.steps.registry import STEPS
+from compress.steps.several import each
 
 
 @STEPS.register("quantize_aware", needs={"onnx", "int8"})
@@ -38,7 +40,8 @@ class QuantizeAware:
         """A candidate for each set of operators, all of the same trained network.
 
         Raises:
-            ValueError: the file is quantized already, or the network has nothing to quantize.
+            ValueError: the file is quantized already, the network has nothing to quantize, or every set
+                fails.
         """
         refuse_int8(current)
         aware = train_aware(
@@ -47,9 +50,9 @@ class QuantizeAware:
         )
         exported = context.file(folder, "float")
         context.export(aware.network, exported)
-        learned = tensor_ranges(exported, aware.input_ranges)
-        candidates = []
-        for label in self.operators:
+        learned = tensor_ranges(exported, aware.network, aware.input_ranges)
+
+        def of(label: OperatorSet) -> Candidate:
             file = int8_file(context, folder, label)
             quantize_static(
                 exported,
@@ -59,13 +62,12 @@ class QuantizeAware:
                 reduce_range=self.reduce_range,
                 activation_ranges=learned,
             )
-            candidates.append(
-                Candidate(
-                    network=aware.network,
-                    file=file,
-                    cuts=current.cuts,
-                    precision="int8",
-                    label=f"int8 for {label}",
-                )
+            return Candidate(
+                network=aware.network,
+                file=file,
+                cuts=current.cuts,
+                precision="int8",
+                label=f"int8 for {label}",
             )
-        return candidates
+
+        return each({label: partial(of, label) for label in self.operators})

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
+from pathlib import Path
 
+import pytest
+from torch import nn
+
+from compress.candidate import Candidate
+from compress.onnx.aware import AwareTraining
 from compress.pruning.importance import CRITERIA
 from compress.steps import STEPS, Finetune, Prune, Quantize, QuantizeAware, Retrain
+from tests.compress.networks import EXAMPLE, digits_network, images
+from tests.compress.targets import context, trained_as_it_is
 
 
 @pytest.mark.parametrize(
@@ -65,3 +73,61 @@ def test_every_part_and_every_setting_is_described(parts):
         for setting in parts[name].settings.values():
             assert setting.text, f"{name}.{setting.name}"
             assert setting.text.split()[0] not in ("Of", "In", "On", "To", "That", "As", "With", "By", "For")
+
+
+def _quantizing(monkeypatch, failing: dict[str, Exception]) -> None:
+    """Has quantization fail with an error for the files whose names hold a word."""
+
+    def quantize(path: Path, calibration: object, target: Path, **_: object) -> None:
+        for word, error in failing.items():
+            if word in target.name:
+                raise error
+        target.write_bytes(b"int8")
+
+    for step in ("quantize", "quantize_aware"):
+        monkeypatch.setattr(f"compress.steps.{step}.quantize_static", quantize)
+
+
+def _quantize_aware(monkeypatch) -> None:
+    trained = AwareTraining(network=nn.Identity(), input_ranges={})
+    monkeypatch.setattr("compress.steps.quantize_aware.train_aware", lambda network, train: trained)
+    monkeypatch.setattr("compress.steps.quantize_aware.tensor_ranges", lambda *_: {})
+    monkeypatch.setattr("compress.candidate.Context.export", lambda *_: None)
+
+
+@pytest.mark.parametrize("step", [Quantize(), QuantizeAware()])
+def test_a_set_of_operators_that_fails_leaves_the_others(monkeypatch, tmp_path, step):
+    _quantize_aware(monkeypatch)
+    start = Candidate(network=nn.Identity(), file=tmp_path / "float.onnx")
+    _quantizing(monkeypatch, {"products": ValueError("no Add"), "every": KeyError("Softmax")})
+    (candidate,) = step.propose(start, context(), tmp_path)
+    assert candidate.label == "int8 for convolutions"
+    _quantizing(
+        monkeypatch, {"products": ValueError("no Add"), "every": ValueError("b"), "conv": ValueError("c")}
+    )
+    with pytest.raises(ValueError, match="every operator: b; products and sums: no Add; convolutions: c"):
+        step.propose(start, context(), tmp_path)
+    _quantizing(monkeypatch, {"": ValueError("one reason")})
+    with pytest.raises(ValueError, match="^one reason$"):
+        step.propose(start, context(), tmp_path)
+    _quantizing(monkeypatch, {"products": OSError(errno.ENOSPC, "No space left on device")})
+    with pytest.raises(OSError, match="No space left"):
+        step.propose(start, context(), tmp_path)
+
+
+def test_a_share_whose_training_fails_leaves_the_others(tmp_path):
+    trainings = []
+
+    def finetune(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        trainings.append(seed)
+        if len(trainings) > 1:
+            raise RuntimeError("the loss is not finite")
+        return trained_as_it_is(network, seed=seed)
+
+    start = Candidate(network=digits_network(), file=tmp_path / "float.onnx")
+    asked = context(example=EXAMPLE, images=images(2), finetune=finetune)
+    step = Prune(keep=(0.5, 0.25), counts=4)
+    (candidate,) = step.propose(start, asked, tmp_path)
+    assert candidate.label == "50% of the channels"
+    with pytest.raises(ValueError, match=r"^failed: the loss is not finite \(RuntimeError\)$"):
+        step.propose(start, asked, tmp_path)

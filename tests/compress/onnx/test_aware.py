@@ -10,6 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from torch import nn
+from torch.nn.utils import weight_norm
 
 from compress.candidate import Candidate
 from compress.onnx.aware import tensor_ranges, train_aware
@@ -93,7 +94,7 @@ def test_the_rounding_is_simulated_while_it_trains():
 def test_the_learned_ranges_are_in_the_file(trained, tmp_path):
     aware, path = trained
     assert set(aware.input_ranges) == {"0", "3", "6"}
-    learned = tensor_ranges(path, aware.input_ranges)
+    learned = tensor_ranges(path, aware.network, aware.input_ranges)
     assert len(learned) == 3
     low, high = learned["images"]
     assert -1e-6 <= low < high <= 1
@@ -107,9 +108,19 @@ def test_the_learned_ranges_are_in_the_file(trained, tmp_path):
     assert np.abs(OnnxFile(target)(images(50)) - expected).max() < 0.1 * np.abs(expected).max()
 
 
-def test_the_widest_range_holds_where_layers_share_an_input(float_file):
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_network_whose_weight_a_hook_computes_is_trained(tmp_path):
+    """It holds a weight with a history, which torch refuses to copy."""
+    network = nn.Sequential(weight_norm(nn.Conv2d(1, 8, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    network(EXAMPLE)
+    aware = train_aware(network, _run(5, 0.05))
+    export_onnx(aware.network, EXAMPLE, tmp_path / "float.onnx")
+    assert len(tensor_ranges(tmp_path / "float.onnx", aware.network, aware.input_ranges)) == 2
+
+
+def test_the_widest_range_holds_where_layers_share_an_input(network, float_file):
     layers = [f"stage1_block0_attention.inner.{part}.conv" for part in "qkv"]
-    learned = tensor_ranges(float_file, {layers[0]: (-1, 2), layers[1]: (-3, 1), layers[2]: (0, 4)})
+    learned = tensor_ranges(float_file, network, {layers[0]: (-1, 2), layers[1]: (-3, 1), layers[2]: (0, 4)})
     assert list(learned.values()) == [(-3, 4)]
 
 
@@ -142,3 +153,46 @@ def test_a_copying_training_function_and_a_network_without_layers_are_refused():
         train_aware(nn.ReLU(), lambda module: module)
     with pytest.raises(ValueError, match="saw no images"):
         train_aware(_small(), lambda module: module)
+
+
+class _Tokens(nn.Module):
+    """Linear layers on (B, tokens, channels), with a bias and without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 2, stride=2)
+        self.norm = nn.LayerNorm(16)
+        self.wide = nn.Linear(16, 32)
+        self.narrow = nn.Linear(32, 16, bias=False)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = x + self.narrow(self.wide(self.norm(x)).relu())
+        return self.head(x.mean(1))
+
+
+def test_ranges_of_linear_layers_on_tokens_are_in_the_int8_file(tmp_path):
+    aware = train_aware(_Tokens(), _run(5, 0.05))
+    path, target = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    export_onnx(aware.network, EXAMPLE, path)
+    given = {name: (-1.0 - index, 2.0 + index) for index, name in enumerate(sorted(aware.input_ranges))}
+    assert set(given) == {"patches", "wide", "narrow", "head"}
+    learned = tensor_ranges(path, aware.network, given)
+    assert sorted(learned.values()) == sorted(given.values())
+    quantize_static(path, images(32), target, activation_ranges=learned)
+    scales = [
+        float(numpy_helper.to_array(entry))
+        for entry in onnx.load(target).graph.initializer
+        if entry.name.endswith("_scale") and not entry.dims
+    ]
+    for low, high in given.values():
+        assert any(scale == pytest.approx((high - low) / 255, rel=1e-4) for scale in scales)
+
+
+def test_a_layer_that_is_not_in_the_file_is_named(trained):
+    _, path = trained
+    with pytest.raises(
+        ValueError, match="learned for the inputs of wide have no tensor in the exported file"
+    ):
+        tensor_ranges(path, _Tokens(), {"wide": (0, 1)})
