@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,15 +12,14 @@ from torch import nn
 
 from compress.candidate import Candidate, Context, Step
 from compress.decision import Comparison, Decision, choose, decide_by_accuracy, decide_by_speed
-from compress.saved import is_saved, restore, save
+from compress.failure import reason
+from compress.plain import faithful_copy
+from compress.saved import differing_weights, is_saved, place_of, restore, save
 from compress.steps.registry import step_names, unmet_needs
 from compress.why import explain
 from results.files import append_line, read_lines
 from results.records import StepRecord
 from results.timing import Timing
-
-_OF_A_STEP = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
-"""Errors of the system that a step brings about itself."""
 
 
 def run_steps(
@@ -58,7 +56,8 @@ def run_steps(
 
     Raises:
         ValueError: the log holds other steps for this network than are asked for, a saved network does not
-            fit, or the network itself cannot be exported or does not run on the target.
+            fit, the folder was begun with another network, or the network itself cannot be exported or does
+            not run on the target.
         OSError: a file cannot be written, or the target is gone.
     """
     names = step_names(steps)
@@ -66,13 +65,14 @@ def run_steps(
     if [record.step for record in done] != names[: len(done)]:
         raise ValueError(
             f"{log} has the steps {', '.join(record.step for record in done)} for {name}, but "
-            f"{', '.join(names)} were asked for; delete it to compress again"
+            f"{', '.join(names)} were asked for; delete {folder} and {log} to compress again"
         )
-    current = _start(network, context, folder)
+    current = _start(name, network, context, folder, log)
+    macs = done[0].macs_before if done else context.macs(current.network)  # early: no step is at fault here
     accuracy = best = done[0].accuracy_before if done else context.accuracy(current.file)
     records: list[StepRecord] = []
     for index, (step, step_name) in enumerate(zip(steps, names, strict=True)):
-        place = folder / f"{index + 1}_{step_name}"
+        place = place_of(folder, index + 1, step_name)
         if index < len(done):
             record = done[index]
             if record.kept:
@@ -80,23 +80,30 @@ def run_steps(
         else:
             began = time.perf_counter()
             tried = _try(step, current, context, place, accuracy=accuracy, best=best)
-            record = _record(name, step_name, current, tried, context, seconds=time.perf_counter() - began)
+            record = _record(name, step_name, current, tried, macs, seconds=time.perf_counter() - began)
             current = tried.result
             append_line(log, record.to_json())
             progress(record)
         if record.kept and record.accuracy_after is not None:
             accuracy, best = record.accuracy_after, max(best, record.accuracy_after)
+        if record.kept and record.macs_after is not None:
+            macs = record.macs_after
         records.append(record)
     return current, tuple(records)
 
 
-def _start(network: nn.Module, context: Context, folder: Path) -> Candidate:
-    place = folder / "0_start"
+def _start(name: str, network: nn.Module, context: Context, folder: Path, log: Path) -> Candidate:
+    place = place_of(folder, 0, "start")
     if is_saved(place):
+        if different := differing_weights(network, place):
+            raise ValueError(
+                f"{place} is of another network than the {name} given: {different} differs; delete {folder} "
+                f"and {log} to compress again"
+            )
         return restore(network, context.example, place)
     file = context.file(place, "exported")
     context.export(network, file)
-    saved = save(Candidate(network=copy.deepcopy(network), file=file), place)
+    saved = save(Candidate(network=faithful_copy(network), file=file), place)
     file.unlink()
     return saved
 
@@ -113,6 +120,7 @@ class _Tried:
         after: Candidate the decision is about; None where there was none, as with the next two.
         comparison: Measurements of that candidate beside what it would replace.
         size_bytes: Size of its file.
+        macs: Multiply-accumulates of its network.
         why: Sentences on where its time goes, if it was undone.
     """
 
@@ -123,17 +131,19 @@ class _Tried:
     after: Candidate | None = None
     comparison: Comparison | None = None
     size_bytes: int | None = None
+    macs: int | None = None
     why: tuple[str, ...] = ()
 
 
 def _try(
     step: Step, current: Candidate, context: Context, place: Path, *, accuracy: float, best: float
 ) -> _Tried:
+    shutil.rmtree(place, ignore_errors=True)  # an attempt killed before its record may have been kept
     scratch = place.with_name(f"{place.name}.tried")
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed attempt left
     scratch.mkdir(parents=True)
     try:
-        candidates, comparisons, problem = _compare(step, current, context, scratch, accuracy)
+        candidates, comparisons, macs, problem = _compare(step, current, context, scratch, accuracy)
         decisions = [_decide(step, comparison, context, best) for comparison in comparisons]
         chosen = choose(comparisons, decisions, for_speed=step.for_speed)
         if chosen is None:
@@ -150,6 +160,7 @@ def _try(
             after=after,
             comparison=comparison,
             size_bytes=after.file.stat().st_size,
+            macs=macs[chosen],
             why=_why(current, after, context) if step.for_speed and not decision.kept else (),
         )
     finally:
@@ -158,19 +169,21 @@ def _try(
 
 def _compare(
     step: Step, current: Candidate, context: Context, folder: Path, accuracy: float
-) -> tuple[list[Candidate], list[Comparison], str]:
-    """The candidates that run, each beside what is there, or why there are none."""
+) -> tuple[list[Candidate], list[Comparison], list[int], str]:
+    """The candidates that run, each beside what is there, and their MACs, or why there are none."""
     try:
         if problem := unmet_needs(step, context.target.facts):
-            return [], [], problem
+            return [], [], [], problem
         proposed = step.propose(current, context, folder)
         before, *others = _measure(context, [current.file, *(candidate.file for candidate in proposed)])
         _refuse_unmeasured(current.file, before, context)
-        candidates, comparisons, problem = [], [], "there was nothing to propose"
+        candidates, comparisons, macs = [], [], []
+        problem = "there was nothing to propose"
         for candidate, after in zip(proposed, others, strict=True):
             if after.status != "measured":
                 problem = f"{candidate.label or 'its file'} does not run on the target: {after.reason}"
                 continue
+            macs.append(context.macs(candidate.network))
             candidates.append(candidate)
             comparisons.append(
                 Comparison(
@@ -180,13 +193,9 @@ def _compare(
                     accuracy_after=context.accuracy(candidate.file),
                 )
             )
-        return candidates, comparisons, problem
-    except ValueError as error:  # what steps, exporters and targets raise where they cannot
-        return [], [], str(error)
+        return candidates, comparisons, macs, problem
     except Exception as error:  # whatever a strange step, network or library raises
-        if isinstance(error, OSError) and not isinstance(error, _OF_A_STEP):
-            raise  # the disk is full or the target is gone: of no step's making
-        return [], [], f"failed: {str(error).strip() or 'no message'} ({type(error).__name__})"
+        return [], [], [], reason(error)
 
 
 def _measure(context: Context, files: Sequence[Path]) -> list[Timing]:
@@ -211,12 +220,14 @@ def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, .
     try:
         before, now = (target.operator_times(file, images) for file in (current.file, after.file))
         return explain(before, now, after.network)
-    except ValueError:
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # no measurement is lost for want of an explanation
         return ()
 
 
 def _record(
-    name: str, step_name: str, current: Candidate, tried: _Tried, context: Context, *, seconds: float
+    name: str, step_name: str, current: Candidate, tried: _Tried, macs_before: int, *, seconds: float
 ) -> StepRecord:
     after, comparison = tried.after, tried.comparison
     return StepRecord(
@@ -231,8 +242,8 @@ def _record(
         latency_ms_after=comparison.after.median_ms if comparison else None,
         size_bytes_before=current.file.stat().st_size,
         size_bytes_after=tried.size_bytes,
-        macs_before=context.macs(current.network),
-        macs_after=context.macs(after.network) if after else None,
+        macs_before=macs_before,
+        macs_after=tried.macs,
         params_before=_params(current.network),
         params_after=_params(after.network) if after else None,
         seconds=seconds,

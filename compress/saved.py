@@ -6,19 +6,22 @@ began with, then loading the weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from compress.candidate import Candidate
 from compress.pruning.channels import Cut, cut_channels
 from results.files import read_json, write_atomic, write_json
-from results.records import Record
+from results.records import Record, StepRecord
 
 WEIGHTS, SHAPE = "network.safetensors", "candidate.json"
+_ROUNDING = 1e-4  # of a tensor's largest value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,11 @@ class CandidateRecord(Record):
     file: str
     precision: str
     cuts: tuple[Cut, ...]
+
+
+def place_of(folder: Path, number: int, step: str) -> Path:
+    """Folder of a step's candidate; ``number`` counts from 1, and 0 is what compression began with."""
+    return folder / f"{number}_{step}"
 
 
 def save(candidate: Candidate, place: Path) -> Candidate:
@@ -74,30 +82,69 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
         ) from error
     network = cut_channels(original, example, saved.cuts)
     try:
-        network.load_state_dict(safetensors.torch.load((place / WEIGHTS).read_bytes()))
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        raise ValueError(
-            f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
-            f"{place.parent} and the compression log to compress again"
-        ) from error
+        network.load_state_dict(_weights(place))
+    except RuntimeError as error:
+        raise ValueError(_damaged(place, error)) from error
     return Candidate(network=network, file=place / saved.file, cuts=saved.cuts, precision=saved.precision)
 
 
-def last_kept(original: nn.Module, example: Tensor, folder: Path) -> Candidate:
+def differing_weights(network: nn.Module, place: Path) -> str:
+    """Name of the first weight of a network that is not what was saved under ``place``; empty where all are.
+
+    What differs by rounding is the same: statistics that are set again on another number of threads.
+
+    Raises:
+        ValueError: the saved weights are damaged.
+    """
+    saved = _weights(place)
+    for name, tensor in network.state_dict().items():
+        other, own = saved.pop(name, None), tensor.detach().cpu()
+        if other is None or other.shape != own.shape or not _close(own, other):
+            return name
+    return next(iter(saved), "")
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    finite = one[one.isfinite()]
+    if not one.is_floating_point() or not finite.numel():
+        return torch.equal(one, other)
+    reach = _ROUNDING * float(finite.abs().max())
+    return torch.allclose(one, other.to(one.dtype), rtol=0, atol=reach, equal_nan=True)
+
+
+def last_kept(original: nn.Module, example: Tensor, folder: Path, steps: Sequence[StepRecord]) -> Candidate:
     """The candidate that the compression of a network ended with.
+
+    The records say which: a folder alone may be what a killed attempt left.
 
     Args:
         original: Network that compression began with; it is left untouched.
         example: An input, (B, ...).
         folder: Folder of the network's steps, each in a folder that begins with its number.
+        steps: Records of the network's steps, in order.
 
     Raises:
         ValueError: a file is damaged, or belongs to another network.
-        FileNotFoundError: nothing was saved there.
+        FileNotFoundError: the candidate is not there.
     """
-    places = [
-        path.parent for path in folder.glob(f"*/{SHAPE}") if path.parent.name.partition("_")[0].isdigit()
-    ]
-    if not places:
-        raise FileNotFoundError(f"{folder} holds no compressed network; compress again")
-    return restore(original, example, max(places, key=lambda place: int(place.name.partition("_")[0])))
+    place = place_of(folder, 0, "start")
+    for number, record in enumerate(steps, 1):
+        if record.kept:
+            place = place_of(folder, number, record.step)
+    if not is_saved(place):
+        raise FileNotFoundError(f"{place} holds no compressed network; compress again")
+    return restore(original, example, place)
+
+
+def _weights(place: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load((place / WEIGHTS).read_bytes())
+    except safetensors.SafetensorError as error:
+        raise ValueError(_damaged(place, error)) from error
+
+
+def _damaged(place: Path, error: Exception) -> str:
+    return (
+        f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
+        f"{place.parent} and the compression log to compress again"
+    )

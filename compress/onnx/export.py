@@ -24,7 +24,6 @@ wherever accuracy is judged; dimensions that the runtime is told to override wou
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -139,7 +138,7 @@ def _refuse_conditions_on_values(fused: nn.Module, images: Tensor) -> None:
     The tracer warns of conditions on shapes in the same words. They hold for tensors without values too.
     """
     with torch.device("meta"), torch.no_grad():
-        copy.deepcopy(fused).to("meta")(images.to("meta"))
+        faithful_copy(fused).to("meta")(images.to("meta"))
 
 
 def _programmed(fused: nn.Module, images: Tensor) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -10,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
+from compress.plain import faithful_copy
 from compress.steps.registry import STEPS
 
 
@@ -27,7 +27,7 @@ class Finetune:
 
     def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
         """One candidate: the same network, trained further."""
-        network = context.finetune(copy.deepcopy(current.network), seed=context.seed, epochs=self.epochs)
+        network = context.finetune(faithful_copy(current.network), seed=context.seed, epochs=self.epochs)
         file = context.file(folder, "finetuned")
         context.export(network, file)
         return [Candidate(network=network, file=file, cuts=current.cuts)]

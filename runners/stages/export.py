@@ -109,7 +109,10 @@ def _compressed(work: Exporting) -> list[tuple[FrontEntry, Candidate]]:
         (
             entry,
             last_kept(
-                calibrated(work.supernet, work.data, entry.arch), work.data.example, folder / entry.name
+                calibrated(work.supernet, work.data, entry.arch),
+                work.data.example,
+                folder / entry.name,
+                _steps(work, entry.name),
             ),
         )
         for entry in compressed_entries(folder, work.summary)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from compress.plain import faithful_copy
 from nas.rules.moment import Size
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import GROUPS, group_of
@@ -198,7 +198,7 @@ class OneNetwork:
 
     def averaged(self, average: Mapping[str, Tensor]) -> nn.Module:
         """A copy of the network with the averages; statistics are averaged likewise."""
-        return OneNetwork(copy.deepcopy(self.model)).finished(average)
+        return OneNetwork(faithful_copy(self.model)).finished(average)
 
     @torch.no_grad()
     def finished(self, average: Mapping[str, Tensor]) -> nn.Module:

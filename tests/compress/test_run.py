@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import spectral_norm, weight_norm
 
 from compress.candidate import Candidate, Context
 from compress.decision import Comparison, choose, decide_by_accuracy, decide_by_speed, is_faster
@@ -179,7 +180,7 @@ def test_what_does_not_pay_is_undone_with_its_reason(begun, tmp_path):
     assert json.loads(result.file.read_text()) == [0.4, 0.935]
     assert not list(folder.glob("*.tried"))
     assert sorted(path.name for path in folder.iterdir()) == ["0_start", "1_scripted", "4_scripted-4"]
-    again = last_kept(network, scripted().example, folder)
+    again = last_kept(network, scripted().example, folder, records)
     assert again.file == result.file
     assert torch.equal(again.network.weight, result.network.weight)
 
@@ -293,9 +294,6 @@ def test_two_steps_of_one_kind_have_two_names_and_a_place_each(begun, tmp_path):
 def test_a_killed_run_ends_as_it_would_have(begun, tmp_path, killed_after):
     folder, network, log = _copy(begun, tmp_path)
 
-    class Killed(BaseException):
-        pass
-
     def killing() -> None:
         if len(list(read_lines(log))) == killed_after:
             raise Killed
@@ -313,8 +311,99 @@ def test_a_killed_run_ends_as_it_would_have(begun, tmp_path, killed_after):
 def test_other_steps_than_the_logged_ones_are_refused(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
     run_steps("net", network, SCRIPT[:1], scripted(), folder=folder, log=log)
-    with pytest.raises(ValueError, match="has the steps scripted for net, but finetune were asked for"):
+    with pytest.raises(
+        ValueError, match="has the steps scripted for net, but finetune were asked for; delete "
+    ) as error:
         run_steps("net", network, [Finetune()], scripted(), folder=folder, log=log)
+    assert str(error.value).endswith(f"delete {folder} and {log} to compress again")
+
+
+class Killed(BaseException):
+    """A kill: nothing that handles errors sees it."""
+
+
+def test_what_a_kill_left_unrecorded_is_never_delivered(begun, tmp_path, monkeypatch):
+    """A step is kept and saved, the kill comes before its record, and the second try is undone."""
+    folder, network, log = _copy(begun, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("compress.run.append_line", lambda *_: raising(Killed())())
+        with pytest.raises(Killed):
+            run_steps("net", network, [SCRIPT[3]], scripted(), folder=folder, log=log)
+    stale = folder / "1_scripted" / "candidate.json"
+    assert stale.exists()
+    assert torch.equal(last_kept(network, scripted().example, folder, ()).network.weight, network.weight)
+    slower = Scripted(median_ms=1.2, accuracy=0.95)
+    _, records = run_steps("net", network, [slower], scripted(), folder=folder, log=log)
+    assert not records[0].kept
+    assert not stale.exists()
+    delivered = last_kept(network, scripted().example, folder, records)
+    assert delivered.file == folder / "0_start" / "model.onnx"
+
+
+def test_no_network_to_deliver_is_said_with_its_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="0_start holds no compressed network"):
+        last_kept(nn.Conv2d(1, 2, 1), scripted().example, tmp_path, ())
+
+
+def test_another_network_than_the_folder_was_begun_with_is_refused(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+    other = nn.Conv2d(1, 2, 1)
+    other.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        other.bias.mul_(1 + 1e-7)  # rounding is no other network
+    run_steps("net", other, [], scripted(), folder=folder, log=log)
+    with torch.no_grad():
+        other.bias += 0.01
+    with pytest.raises(ValueError, match="of another network than the net given: bias differs") as error:
+        run_steps("net", other, SCRIPT, scripted(), folder=folder, log=log)
+    assert str(error.value).endswith(f"delete {folder} and {log} to compress again")
+
+
+def test_a_candidate_that_cannot_be_counted_costs_its_step_alone(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+
+    def macs(counted: nn.Module) -> int:
+        if torch.equal(counted.weight, network.weight + 2):
+            raise RuntimeError("no count")
+        return 7
+
+    asked = scripted(macs=macs)
+    result, records = run_steps("net", network, SCRIPT, asked, folder=folder, log=log)
+    assert [record.kept for record in records] == [True, False, False, False]
+    assert records[3].reason == "failed: no count (RuntimeError)"
+    assert [(record.macs_before, record.macs_after) for record in records] == [
+        (7, 7),
+        (7, None),
+        (7, None),
+        (7, None),
+    ]
+    assert torch.equal(result.network.weight, network.weight + 1)
+
+
+def test_an_explanation_that_fails_costs_nothing(begun, tmp_path):
+    folder, network, log = _copy(begun, tmp_path)
+    slow = [Scripted(median_ms=2.0, accuracy=0.9)]
+    target = scripted_target(times=lambda file: raising(KeyError("Softmax"))())
+    _, (record,) = run_steps("net", network, slow, scripted(target=target), folder=folder, log=log)
+    assert record.reason.startswith("slower: ")
+    assert record.why == ()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", [weight_norm, spectral_norm])
+def test_networks_whose_weights_a_hook_computes_are_compressed(tmp_path, norm):
+    """They hold a weight with a history, which torch refuses to copy."""
+    network = nn.Sequential(norm(nn.Conv2d(1, 2, 1))).eval()
+    network(torch.ones(1, 1, 4, 4))
+    assert not network[0].weight.is_leaf
+    accuracies = iter((0.5, 0.6))
+    asked = context(score=lambda outputs: next(accuracies))
+    arguments = {"folder": tmp_path / "net", "log": tmp_path / "steps.jsonl"}
+    result, (record,) = run_steps("net", network, [Finetune()], asked, **arguments)
+    assert record.kept, record.reason
+    again, _ = run_steps("net", network, [Finetune()], asked, **arguments)
+    example = torch.ones(1, 1, 4, 4)
+    torch.testing.assert_close(again.network.eval()(example), result.network.eval()(example))
 
 
 def test_damaged_shape_is_named_with_the_field(begun, tmp_path):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.nn.utils import weight_norm
 
 from results.records import Preprocessing
 from runners.data.splits import Prepare
@@ -22,6 +23,7 @@ from runners.training.finetuning import Taught, digest, finetune
 from runners.training.loop import DivergedError
 from runners.training.mixing import Mix
 from runners.training.settings import TrainSettings
+from runners.training.trainable import OneNetwork
 from runners.training.watch import Watch
 
 SETTINGS = TrainSettings(
@@ -265,6 +267,17 @@ def test_biases_and_norms_do_not_decay_and_frozen_parameters_stay() -> None:
         assert (module.get_parameter(name).detach() - before[name]).abs().max() > 0.1
     for name in ("1.weight", "7.bias"):
         assert (module.get_parameter(name).detach() - before[name]).abs().max() <= 0.1 + 1e-5
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_average_is_made_of_a_network_whose_weight_a_hook_computes() -> None:
+    """It holds a weight with a history, which torch refuses to copy."""
+    module = nn.Sequential(weight_norm(nn.Linear(3, 2)))
+    module(torch.ones(1, 3))
+    student = OneNetwork(module)
+    average = {name: value.detach() * 2 for name, value in student.weights().items()}
+    done = student.averaged(average)
+    torch.testing.assert_close(done(torch.ones(1, 3)), module(torch.ones(1, 3)) * 2)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
