@@ -121,7 +121,7 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(finished: Path, 
     assert "search" not in json.loads((run / "stages.json").read_text())
     done = quarry(*ARGUMENTS, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("done before") == 2  # train and profile
+    assert done.stdout.count("done before") == 2  # train and measure
 
     whole = load_file(finished / "train" / "supernet.safetensors")
     killed = load_file(run / "train" / "supernet.safetensors")

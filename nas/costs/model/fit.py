@@ -1,4 +1,4 @@
-"""Profiling a space on a device, whole: the table, the fit, and the check on networks that took no part."""
+"""A space measured on a device, whole: the table, the fit, and the check on networks that took no part."""
 
 from __future__ import annotations
 
