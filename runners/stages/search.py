@@ -114,9 +114,10 @@ def search_supernet(work: Searching) -> SearchSummary:
         if isinstance(pool, RayPool):
             pool.start()  # Ray takes seconds to come up; meanwhile the first archs are chosen
         first = _first(work, known)
+        listed = ", ".join(dict.fromkeys([CONTROL, *map(str, recipe.searchers)]))
         console.say(
             f"limit {work.limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
-            f"{recipe.budget} networks for each of {', '.join(dict.fromkeys([CONTROL, *map(str, recipe.searchers)]))}"
+            f"{recipe.budget} networks for each of {listed}"
             + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
         results: dict[str, SearchResult] = {}
