@@ -80,6 +80,9 @@ def batches(
 def channels_last(images: Tensor) -> Tensor:
     """The same images laid out channels last, which convolutions on CPU and GPU prefer.
 
+    What is not (N, C, H, W) is returned as it is.
     ``contiguous(memory_format=...)`` leaves single-channel images as they are; this sets their strides too.
     """
+    if images.ndim != 4:
+        return images
     return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

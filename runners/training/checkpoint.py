@@ -6,9 +6,10 @@ passes and the step are all there is to keep: the continued run equals the unint
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from nas.rules.moment import History
 from results.files import replace_atomic
+from runners.training.settings import TrainSettings
 from runners.training.trainable import Trainable
 
-_FORMAT = "quarry-training-2"
+_FORMAT = "quarry-training-3"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class TrainingState:
         optimizer: Holder of the moments.
         average: Exponential moving average of the weights, by name; empty when none is kept.
         names: Names of the weights when the training began.
+        course: Digest of what decides the training, as ``course_of`` gives it.
         progress: How far the training is.
         history: Record of the last passes, for rules that learn from it.
     """
@@ -56,8 +59,18 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     average: dict[str, Tensor]
     names: frozenset[str]
+    course: str
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
+
+
+def course_of(trainable: Trainable[Any], settings: TrainSettings, seed: int) -> str:
+    """What tells a training from others: its settings, its seed, the weights of a network it is given.
+
+    How often a checkpoint is written decides nothing, and the number of processes only how sums are rounded.
+    """
+    what = f"{replace(settings, checkpoint_s=0.0)} {seed} {trainable.identity()}"
+    return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
@@ -80,6 +93,7 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
     metadata = {
         "format": _FORMAT,
         "fingerprint": trainable.space.fingerprint,
+        "course": state.course,
         "progress": json.dumps(asdict(state.progress)),
     }
     replace_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
@@ -93,8 +107,8 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     """Puts the state back as it was saved.
 
     Raises:
-        ValueError: the file is truncated, of another kind, of another space, or of a model with other
-            parameters.
+        ValueError: the file is truncated, of another kind, of another space, of a model with other
+            parameters, or of a training with other settings, another seed or other weights at its start.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -114,6 +128,11 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
             f"the checkpoint {path} is of other parameters than the networks have, or of another "
             f"average_decay: something was changed since. Use another --out, or delete it to start the "
             f"training again"
+        )
+    if metadata.get("course") != state.course:
+        raise ValueError(
+            f"the checkpoint {path} is of a training with other settings, another seed, or another network "
+            f"of these shapes at its start. Use another --out, or delete it to start the training again"
         )
     _restore(state, tensors)
     parts = {part.name: tensors[f"history/{part.name}"].numpy() for part in fields(History)}
@@ -147,4 +166,7 @@ def _fits(tensors: Mapping[str, Tensor], state: TrainingState) -> bool:
         for key in tensors
         if key.startswith("optimizer/exp_avg")
     }
-    return all(key in tensors and tensors[key].shape == shape for key, shape in wanted.items())
+    averages = {key for key in tensors if key.startswith("average/")}
+    return averages == {f"average/{name}" for name in state.average} and all(
+        key in tensors and tensors[key].shape == shape for key, shape in wanted.items()
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from nas.rules.moment import Moment, Pass
 from runners.training.batches import TrainingData
+from runners.training.checkpoint import course_of
 from runners.training.loop import DivergedError, train
 from runners.training.settings import TrainSettings
 from runners.training.trainable import OneNetwork
@@ -46,11 +47,7 @@ class Taught:
 
 def digest(network: nn.Module, settings: TrainSettings, seed: int) -> str:
     """What tells a training that begins with these weights from others."""
-    found = hashlib.sha256(f"{settings} {seed}".encode())
-    for name, tensor in network.state_dict().items():
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+    return course_of(OneNetwork(network), settings, seed)
 
 
 def finetune(
@@ -76,11 +73,15 @@ def finetune(
 
     Raises:
         DivergedError: a loss or the gradient is not finite.
-        ValueError: the checkpoint is damaged or another network's.
+        ValueError: the checkpoint is damaged or another training's; the network has no parameters; or the
+            teacher is on another device or in training mode.
     """
+    student = OneNetwork(network)
+    if rule.teacher is not None:
+        _check_teacher(rule.teacher, student.device)
     try:
         train(
-            OneNetwork(network),
+            student,
             data,
             settings,
             rule=rule,
@@ -91,3 +92,17 @@ def finetune(
     except DivergedError as error:
         raise DivergedError(f"fine-tuning: {error}") from error
     return network.eval()
+
+
+def _check_teacher(teacher: nn.Module, device: torch.device) -> None:
+    if any(part.training for part in teacher.modules()):
+        raise ValueError(
+            f"the teacher ({type(teacher).__name__}) is in training mode, in which it answers otherwise and "
+            f"changes its statistics; call its eval() first"
+        )
+    elsewhere = {one.device for one in (*teacher.parameters(), *teacher.buffers())} - {device}
+    if elsewhere:
+        raise ValueError(
+            f"the teacher ({type(teacher).__name__}) is on {elsewhere.pop()} and the network on {device}; "
+            f"move it there first"
+        )

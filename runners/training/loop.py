@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nas.rules.moment import History, Moment, Pass, Rule
 from runners.training.batches import TrainingData, batches, batches_per_epoch, channels_last, generator
-from runners.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from runners.training.checkpoint import TrainingState, course_of, load_checkpoint, save_checkpoint
 from runners.training.passes import run_passes
 from runners.training.ranks import ALONE, Ranks
 from runners.training.schedule import warmup_cosine
@@ -67,7 +67,7 @@ def train(
         DivergedError: a loss or the gradient is not finite; names the step, the arch of the loss and the
             checkpoint.
         LostProcessError: another process of the training is gone.
-        ValueError: the checkpoint is damaged or belongs to another space; a batch cannot be shared equally.
+        ValueError: the checkpoint is damaged or another training's; a batch cannot be shared equally.
     """
     course = _Course(
         rule=rule,
@@ -78,7 +78,7 @@ def train(
         ranks=ranks,
         per_epoch=batches_per_epoch(len(data.images), settings.batch_size),
     )
-    state = _start(trainable, settings)
+    state = _start(trainable, settings, course_of(trainable, settings, seed) if checkpoint else "")
     if checkpoint and checkpoint.exists():
         load_checkpoint(checkpoint, state)
     for epoch in range(state.progress.step // course.per_epoch, settings.epochs):
@@ -116,12 +116,14 @@ class _Course:
             save_checkpoint(self.checkpoint, state)
 
 
-def _start(trainable: Trainable[Any], settings: TrainSettings) -> TrainingState:
+def _start(trainable: Trainable[Any], settings: TrainSettings, course: str) -> TrainingState:
     optimizer = torch.optim.AdamW(trainable.optimizer_groups(settings.weight_decay), fused=True)
     weights, average = trainable.weights(), {}
     if settings.average_decay:  # of counters there is none
         average = {name: one.detach().clone() for name, one in weights.items() if one.is_floating_point()}
-    return TrainingState(trainable=trainable, optimizer=optimizer, average=average, names=frozenset(weights))
+    return TrainingState(
+        trainable=trainable, optimizer=optimizer, average=average, names=frozenset(weights), course=course
+    )
 
 
 def _epoch(course: _Course, state: TrainingState, epoch: int, watch: Watch) -> None:

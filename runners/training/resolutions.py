@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from runners.tasks import CLASSIFICATION, Task
-from search_spaces.space import SearchSpace, Shape
+from search_spaces.space import Arch, SearchSpace, Shape
 
 _ASKED = 64  # networks
 
@@ -38,6 +39,8 @@ def check_input(space: SearchSpace, images: Shape) -> None:
 def check_outputs(space: SearchSpace, images: Shape, classes: int, task: Task = CLASSIFICATION) -> None:
     """Refuses a space whose networks do not do the task: its smallest and its largest are run on zeros.
 
+    They are run in eval mode and in training mode, in which a network may give more (auxiliary outputs).
+
     Args:
         space: a user's own may hold any network.
         images: (C, H, W) of the data.
@@ -48,17 +51,30 @@ def check_outputs(space: SearchSpace, images: Shape, classes: int, task: Task = 
         ValueError: names the arch and what its network gives instead.
     """
     for arch in (space.smallest(), space.largest()):
-        try:
-            with torch.no_grad():
-                outputs = space.build(arch).eval()(torch.zeros(2, *images))
-        except Exception as error:  # whatever a user's network raises: many assert
-            said = str(error).splitlines() or [type(error).__name__]
-            raise ValueError(
-                f"space {space.name!r}: the network of arch {arch} does not run on images of "
-                f"{tuple(images)}: {said[0]}"
-            ) from error
-        if problem := task.problem(outputs, classes):
-            raise ValueError(f"space {space.name!r}: the network of arch {arch} {problem}")
+        _check_outputs(space, arch, images, classes, task, training=False)
+        with torch.random.fork_rng(devices=[]):  # dropout draws
+            _check_outputs(space, arch, images, classes, task, training=True)
+
+
+def _check_outputs(
+    space: SearchSpace, arch: Arch, images: Shape, classes: int, task: Task, *, training: bool
+) -> None:
+    which = f"the network of arch {arch}{' in training mode' if training else ''}"
+    try:
+        with torch.no_grad():
+            outputs = space.build(arch).train(training)(torch.zeros(2, *images))
+    except Exception as error:  # whatever a user's network raises: many assert
+        said = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"space {space.name!r}: {which} does not run on images of {tuple(images)}: {said[0]}"
+        ) from error
+    if training and not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"space {space.name!r}: {which} gives a {type(outputs).__name__}; it has to give one tensor, as "
+            f"in eval mode, so leave auxiliary outputs out"
+        )
+    if problem := task.problem(outputs, classes):
+        raise ValueError(f"space {space.name!r}: {which} {problem}")
 
 
 def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[int, int]]:

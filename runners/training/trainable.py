@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -52,6 +53,10 @@ class Trainable(Protocol[M]):
 
     def weights(self) -> dict[str, Tensor]:
         """All that a training changes, by name: what a checkpoint holds. The tensors themselves."""
+        ...
+
+    def identity(self) -> str:
+        """What tells these weights, before the first step, from others; empty where the seed does."""
         ...
 
     def subnet(self, arch: Arch) -> nn.Module:
@@ -118,6 +123,10 @@ class SharedWeights:
         """The flat tensor of each group; buffers belong to subnets and are no state of the training."""
         return self.model.flat
 
+    def identity(self) -> str:
+        """Nothing: first values follow from the space and the seed."""
+        return ""
+
     def subnet(self, arch: Arch) -> nn.Module:
         """The network of an arch on the shared weights."""
         return self.model.subnet(arch)
@@ -152,9 +161,14 @@ class OneNetwork:
 
     Args:
         network: network with at least one parameter, all on one device.
+
+    Raises:
+        ValueError: the network has no parameters.
     """
 
     def __init__(self, network: nn.Module) -> None:
+        if next(network.parameters(), None) is None:
+            raise ValueError(f"{type(network).__name__} has no parameters, so there is nothing to train")
         self.model = network
         self.space = SearchSpace("one network", (), lambda arch: network)
         self.size: Size | None = None
@@ -174,6 +188,15 @@ class OneNetwork:
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers."""
         return {**self.parameters, **dict(self.model.named_buffers())}
+
+    def identity(self) -> str:
+        """A hash of all parameters and buffers as they are."""
+        found = hashlib.sha256()
+        for name, tensor in self.weights().items():
+            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            # As bytes in PyTorch: NumPy has no bfloat16.
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
 
     def subnet(self, arch: Arch) -> nn.Module:
         """The network, whatever the arch: there is but one."""

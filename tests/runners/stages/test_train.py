@@ -51,6 +51,18 @@ def test_a_space_for_other_images_than_there_are_is_refused() -> None:
         check_input(sizes, (3, 32, 32))
 
 
+class Auxiliary(nn.Module):
+    """Logits; while it is trained, further ones from half way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        y: Tensor = self.layer(x.flatten(1))
+        return (y, y) if self.training else y
+
+
 class Twice(nn.Module):
     """Gives two tensors, as networks with an auxiliary head do."""
 
@@ -68,6 +80,7 @@ class Twice(nn.Module):
         (lambda: nn.Conv2d(1, 10, 3), r"makes \(2, 10, 6, 6\) of two images"),
         (lambda: Twice(), "makes tuple of two images"),
         (lambda: nn.Conv2d(3, 10, 3), r"does not run on images of \(1, 8, 8\): .*3 channels"),
+        (lambda: Auxiliary(), r"arch .* in training mode gives a tuple; it has to give one tensor"),
     ],
 )
 def test_networks_that_do_not_classify_the_data_are_refused(

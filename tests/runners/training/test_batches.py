@@ -34,6 +34,8 @@ def test_channels_last_moves_nothing() -> None:
     images = torch.randn(2, 1, 4, 5)
     assert torch.equal(channels_last(images), images)
     assert channels_last(torch.randn(2, 3, 4, 5)).is_contiguous(memory_format=torch.channels_last)
+    signals = torch.randn(2, 3, 50)
+    assert channels_last(signals) is signals
 
 
 def test_warmup_then_cosine() -> None:

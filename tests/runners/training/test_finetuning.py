@@ -289,6 +289,40 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         finetune(other, data(), settings, rule=rule, seed=0, checkpoint=checkpoint)
 
 
+@pytest.mark.parametrize("other", ["network", "seed", "batch", "rate", "average"])
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, other: str) -> None:
+    """Of weights of equal shapes, too: those of another network, and an average that is kept no more."""
+    checkpoint, rule = tmp_path / "checkpoint", Taught(teacher=None)
+    first = replace(SETTINGS, epochs=1, average_decay=0.5)
+    finetune(network(), data(), first, rule=rule, seed=0, checkpoint=checkpoint)
+    changed: dict[str, dict[str, Any]] = {
+        "batch": {"batch_size": 16},
+        "rate": {"learning_rate": 1e-3},
+        "average": {"average_decay": 0.0},
+    }
+    settings = replace(first, **changed.get(other, {}))
+    module, seed = network(int(other == "network")), int(other == "seed")
+    before = copy.deepcopy(module.state_dict())
+    words = "other parameters .* or of another average_decay" if other == "average" else "with other settings"
+    with pytest.raises(ValueError, match=words):
+        finetune(module, data(), settings, rule=rule, seed=seed, checkpoint=checkpoint)
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    often = replace(first, checkpoint_s=9.0)  # which decides nothing
+    finetune(network(), data(), often, rule=rule, seed=0, checkpoint=checkpoint)
+
+
+def test_a_teacher_in_training_mode_or_elsewhere_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the teacher \(Sequential\) is in training mode"):
+        tuned(network(), network(1))
+    with pytest.raises(ValueError, match=r"the teacher \(Sequential\) is on meta and the network on cpu"):
+        tuned(network(), network(1).eval().to("meta"))
+
+
+def test_a_network_without_parameters_is_refused() -> None:
+    with pytest.raises(ValueError, match="Flatten has no parameters"):
+        tuned(nn.Flatten(), None)
+
+
 def test_a_network_that_makes_buffers_as_it_runs_is_trained_without_a_checkpoint(tmp_path: Path) -> None:
     """As those do in which rounding is simulated: what cannot be put back is not written."""
 
@@ -312,3 +346,4 @@ def test_a_digest_tells_where_a_training_begins() -> None:
         digest(network(), replace(SETTINGS, epochs=5), 0),
     }
     assert len({begun, *others}) == 4
+    assert digest(network().bfloat16(), SETTINGS, 0) not in {begun, *others}

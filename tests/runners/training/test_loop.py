@@ -197,6 +197,12 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path: Path) -> None:
         run(tmp_path)
 
 
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, replace(SETTINGS, epochs=1))
+    with pytest.raises(ValueError, match="checkpoint .* is of a training with other settings"):
+        run(tmp_path, replace(SETTINGS, epochs=1, learning_rate=1e-3))
+
+
 @pytest.mark.parametrize("second", ["wider", "renamed"])
 def test_a_checkpoint_of_a_model_that_was_changed_since_is_refused(tmp_path: Path, second: str) -> None:
     """A space that only builds has the same choices whatever its networks become."""

@@ -127,6 +127,8 @@ def test_two_processes_train_as_one_and_go_on_where_they_stopped(tmp_path: Path)
         run(folders[2], 2, stop_at=4)
     resumed, _ = run(folders[2], 2)
     assert all(torch.equal(flat, resumed.flat[group]) for group, flat in whole.flat.items())
+    finished, _ = run(folders[1], 1)  # alone where two ended
+    assert all(torch.equal(flat, finished.flat[group]) for group, flat in whole.flat.items())
 
 
 def test_a_process_that_dies_ends_the_training_with_its_checkpoint(tmp_path: Path) -> None:
