@@ -116,9 +116,10 @@ def analyse(
 
 
 def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:
-    """The file's content, with the sizes its inputs leave open set: the first is the batch.
+    """Content of the file, weights inside, the sizes that its inputs leave open set: the first is the batch.
 
     Raises:
+        FileNotFoundError: weights that lie in another file are not there.
         ValueError: open sizes and no shape, or one of another length.
     """
     content = model.read_bytes()
@@ -126,6 +127,13 @@ def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) ->
         found = onnx.load_from_string(content)
     except Exception:  # the runtime says what is wrong with it, in its words
         return content
+    if beside := _files_beside(found):
+        if missing := [name for name in beside if not (model.parent / name).is_file()]:
+            raise FileNotFoundError(
+                f"{model} keeps weights in {', '.join(missing)}, which is not beside it; copy both"
+            )
+        onnx.load_external_data_for_model(found, str(model.parent))  # the copy is timed in another folder
+        content = found.SerializeToString()
     weights = {tensor.name for tensor in found.graph.initializer}
     for given in found.graph.input:
         axes = given.type.tensor_type.shape.dim
@@ -142,6 +150,12 @@ def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) ->
                 axis.dim_value = size
         content = found.SerializeToString()
     return content
+
+
+def _files_beside(model: onnx.ModelProto) -> list[str]:
+    """The files, seen from the model's folder, in which some of its weights lie."""
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    return sorted({entry.value for entry in entries if entry.key == "location"})
 
 
 def _remarks(timing: Timing, operators: Sequence[OperatorTime]) -> list[str]:

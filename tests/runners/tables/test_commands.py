@@ -4,6 +4,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -41,6 +42,15 @@ def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(str(tmp_path))
     assert latency("mine:make", input_shape="4", seconds=0.1, say=lines.append).timing.repeats >= 4
     assert "mine" in sys.modules
+
+
+def test_weights_that_lie_in_another_file_are_found_or_named(tmp_path: Path) -> None:
+    model = onnx.load_from_string(onnx_bytes(network(), (3, 16, 16)))
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    assert latency(str(tmp_path / "m.onnx"), seconds=0.1, say=lambda _: None).timing.median_ms > 0
+    (tmp_path / "m.data").unlink()
+    with pytest.raises(FileNotFoundError, match="m.onnx keeps weights in m.data, which is not beside it"):
+        latency(str(tmp_path / "m.onnx"), seconds=0.1, say=lambda _: None)
 
 
 @pytest.mark.parametrize(
