@@ -1,4 +1,4 @@
-"""Channels that go together, and cutting or masking them.
+"""Channels that go together, and cutting them.
 
 torch-pruning's dependency graph (DepGraph, Fang et al., CVPR 2023) says which slices of which layers must
 go when one channel goes. Whether that is the whole truth about a network is found out in ``groups``.
@@ -15,7 +15,6 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.plain import faithful_copy, plain_copy
-from compress.pruning.masks import mask
 from results.records import Record
 
 
@@ -79,18 +78,6 @@ def refuse_other_widths(pruned: nn.Module, cuts: Iterable[Cut]) -> None:
     for name, parameter in pruned.named_parameters():
         if parameter.numel() == 0:
             raise ValueError(f"nothing is left of {name}")
-
-
-def mask_channels(network: nn.Module, example: Tensor, cuts: Iterable[Cut]) -> nn.Module:
-    """A copy of the same shape without what those channels do in every layer they run through.
-
-    Raises:
-        ValueError: a cut does not belong to this network.
-    """
-    masked = plain_copy(network)
-    graph = dependency_graph(masked, example)
-    mask([part for cut in cuts for part in pruning_group(graph, masked, cut)])
-    return masked
 
 
 class _LayerNormPruner(tp.pruner.function.LayernormPruner):

@@ -76,10 +76,12 @@ class AuditEntry(Record):
     Attributes:
         supernet: hash of the audited weights.
         network: the network.
+        training: hash of how it was trained; networks that were trained otherwise are not set beside it.
     """
 
     supernet: str
     network: AuditedNetwork
+    training: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

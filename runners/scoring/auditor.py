@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +51,20 @@ class AuditPlan:
     task: Task = CLASSIFICATION
     seed: int
     checkpoints: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells networks that were trained like this from others."""
+        how = (
+            self.alone,
+            self.further,
+            self.teacher_weight,
+            self.temperature,
+            self.mix,
+            self.task,
+            self.seed,
+        )
+        return hashlib.sha256(repr(how).encode()).hexdigest()[:16]
 
     def checkpoint(self, space: SearchSpace, arch: Arch) -> Path:
         """The file that the training of a network alone goes on from."""

@@ -85,13 +85,13 @@ def audit_supernet(work: Auditing) -> None:
     plan, console = _plan(work), work.console
     chosen, supernet = _chosen(work), supernet_hash(work.supernet)
     log = work.folder / "networks.jsonl"
-    done = _done(log, supernet, chosen)
+    done = _done(log, supernet, plan.fingerprint, chosen)
     console.say(
         f"training {len(chosen)} networks alone, {plan.alone.epochs} epochs each"
         + (f"; {len(done)} were done before" if done else "")
     )
     failed = _judge_all(work, plan, {name: chosen[name] for name in chosen if name not in done}, supernet)
-    done = _done(log, supernet, chosen)
+    done = _done(log, supernet, plan.fingerprint, chosen)
     if len(done) < _FEWEST:
         raise ValueError(
             f"only {len(done)} of {len(chosen)} networks could be trained alone, too few to say anything: "
@@ -177,7 +177,7 @@ def _judge_all(
                 return
             seconds = round(outcome.seconds, 1)
             network = AuditedNetwork(name=name, arch=dict(arch), macs=macs, seconds=seconds, **outcome.scores)
-            judged = AuditEntry(supernet=supernet, network=network)
+            judged = AuditEntry(supernet=supernet, network=network, training=plan.fingerprint)
             append_line(work.folder / "networks.jsonl", judged.to_json())
             plan.checkpoint(work.space, arch).unlink(missing_ok=True)
             note = f"{name}: inherited {network.inherited_test:.1%}, alone {network.alone_test:.1%}"
@@ -229,9 +229,11 @@ def _pool(work: Auditing, plan: AuditPlan) -> closing[Pool]:
     )
 
 
-def _done(log: Path, supernet: str, chosen: dict[str, tuple[Arch, int]]) -> dict[str, AuditedNetwork]:
+def _done(
+    log: Path, supernet: str, training: str, chosen: dict[str, tuple[Arch, int]]
+) -> dict[str, AuditedNetwork]:
     """Those of the chosen networks that were judged, by their present names: more networks move them."""
-    judged = [(network.arch, network) for network in _read(log, supernet)]
+    judged = [(network.arch, network) for network in _read(log, supernet, training)]
     return {
         name: replace(network, name=name)
         for name, (arch, _) in chosen.items()
@@ -240,11 +242,13 @@ def _done(log: Path, supernet: str, chosen: dict[str, tuple[Arch, int]]) -> dict
     }
 
 
-def _read(log: Path, supernet: str) -> list[AuditedNetwork]:
-    """The networks that were judged beside this supernet."""
+def _read(log: Path, supernet: str, training: str) -> list[AuditedNetwork]:
+    """The networks that were judged beside this supernet and trained like this."""
     try:
         entries = [AuditEntry.from_json(line) for line in read_lines(log)]
-        return [entry.network for entry in entries if entry.supernet == supernet]
+        return [
+            entry.network for entry in entries if (entry.supernet, entry.training) == (supernet, training)
+        ]
     except ValueError as error:  # valid JSON, but not what an audit wrote
         raise ValueError(
             f"{log} holds lines that no audit wrote ({error}); delete them, or the file to audit anew"

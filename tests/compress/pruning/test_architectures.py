@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
-from compress.pruning.channels import Cut, cut_channels, mask_channels, refuse_other_widths
+from compress.pruning.channels import Cut, cut_channels, refuse_other_widths
 from compress.pruning.groups import channel_groups, provable
 from compress.pruning.prune import Pruned, prune
 from tests.compress.pruning.architectures import ARCHITECTURES, Residual, made
+from tests.compress.pruning.masked import mask_channels
 
 # For each network, layers that must be cut, and those that must be refused with a word of the reason.
 EXPECTED: dict[str, tuple[set[str], dict[str, str]]] = {

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from compress.pruning.channels import Cut, cut_channels, mask_channels
+from compress.pruning.channels import Cut, cut_channels
 from compress.pruning.groups import ChannelGroup, channel_groups, provable
 from tests.compress.networks import EXAMPLE, Concatenated, FixedReshape, digits_network, randomise_norms
+from tests.compress.pruning.masked import mask_channels
 
 NETWORKS = {
     "digits": randomise_norms(digits_network(**{"stage0.block0.mixer": "attention"})).double(),

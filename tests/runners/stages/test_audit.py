@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
-from results.files import read_json, read_lines
+from results.files import read_json, read_lines, write_json
 from results.records import AuditSummary
 from runners.run.sequence import audit, start
 from runners.stages import audit as stage
@@ -115,6 +116,19 @@ def test_more_networks_add_to_those_that_were_judged(
     assert {str(n.arch) for n in audited.networks} < {str(n.arch) for n in summary.networks}
     audit(trained, AUDIT)
     assert len(list(read_lines(trained / "audit" / "networks.jsonl"))) == 6
+
+
+def test_networks_that_were_trained_otherwise_are_judged_anew(
+    trained: Path, audited: AuditSummary, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    recipe = read_json(run / "recipe.json")
+    recipe["compress"]["recovery"]["learning_rate"] /= 2  # as quarry compress --set leaves it
+    write_json(run / "recipe.json", recipe)
+    capsys.readouterr()
+    audit(run, AUDIT)
+    assert "done before" not in capsys.readouterr().out
 
 
 def test_a_search_is_warned_of_what_was_not_audited(
