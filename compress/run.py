@@ -30,6 +30,7 @@ def run_steps(
     *,
     folder: Path,
     log: Path,
+    begin: Callable[[str], None] = lambda _: None,
     progress: Callable[[StepRecord], None] = lambda _: None,
 ) -> tuple[Candidate, tuple[StepRecord, ...]]:
     """Tries the steps in order and undoes each that does not pay.
@@ -49,6 +50,7 @@ def run_steps(
         context: What the steps may call.
         folder: Folder of this network's files; a resumed run finds the kept networks there.
         log: File of records, one a line, shared by all networks of a run.
+        begin: Called with the name of a step before it is tried.
         progress: Called with each new record.
 
     Returns:
@@ -78,6 +80,7 @@ def run_steps(
             if record.kept:
                 current = restore(network, context.example, place)
         else:
+            begin(step_name)
             began = time.perf_counter()
             tried = _try(step, current, context, place, accuracy=accuracy, best=best)
             record = _record(name, step_name, current, tried, macs, seconds=time.perf_counter() - began)

@@ -9,38 +9,50 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from results.numbers import duration
+from runners.time_left import TimeLeft
 
 _PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 
 class Bar:
-    """Progress of one piece of work."""
+    """Progress of one piece of work, or of one after the other."""
 
     def __init__(self, description: str, progress: Progress | None, console: Console) -> None:
         self._description, self._progress, self._console = description, progress, console
-        self._task = progress.add_task(description, total=None, note="") if progress else None
-        self._began = self._last = time.monotonic()
-        self._first: float | None = None
+        self._task = progress.add_task(description, total=None, note="", left="") if progress else None
+        self._last = time.monotonic()
+        self._left = TimeLeft()
+
+    def begin(self, description: str) -> None:
+        """Another piece of work begins here, with a name and a clock of its own."""
+        self._description, self._left = description, TimeLeft()
+        if self._progress is not None and self._task is not None:
+            self._progress.reset(self._task, total=None, description=description, note="", left="")
 
     def update(self, done: float, total: float, note: str = "") -> None:
         """Shows that ``done`` of ``total`` is done; ``note`` is a few words on how it goes."""
+        left_s = self._left.seconds(done, total)
+        left = "" if left_s is None else f"{_in_words(left_s)} left"
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total, note=note)
+            self._progress.update(self._task, completed=done, total=total, note=note, left=left)
             return
         now = time.monotonic()
-        if self._first is None:
-            self._first, self._began = done, now  # a resumed piece of work does not start at zero
         if now - self._last < _PLAIN_SECONDS:
             return
         self._last = now
-        speed = (done - self._first) / max(now - self._began, 1e-9)
-        left = f", {(total - done) / speed:.0f} s left" if speed > 0 else ""
+        left = f", {left}" if left else ""
         self._console.say(
             f"{self._description}: {done / max(total, 1e-9):.0%}{left}{'; ' + note if note else ''}"
         )
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else duration(seconds).replace("\u00a0", " ")
 
 
 class Console:
@@ -92,7 +104,7 @@ class Console:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
             TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self._rich, transient=True) as progress:

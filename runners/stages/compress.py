@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from nas.supernet.calibration import recalibrate
 from results.files import read_json, write_json
 from results.records import FrontEntry, SearchSummary, StepRecord
 from results.timing import Timing
-from runners.console import Console
+from runners.console import Bar, Console
 from runners.data.prepared import RunData
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
@@ -108,7 +109,7 @@ def compressed_entries(folder: Path, summary: SearchSummary) -> list[FrontEntry]
 
 def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> list[Candidate]:
     """Networks of the front as compression left them; finished steps are read, not repeated."""
-    with work.console.progress("training") as bar:
+    with work.console.progress("compressing") as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.update(done, total)
@@ -122,10 +123,15 @@ def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> lis
                 replace(context, retrain=_retraining(work, entry, on_step)),
                 folder=work.folder / entry.name,
                 log=work.folder / "steps.jsonl",
+                begin=partial(_begin, bar, entry.name),
                 progress=lambda record: _recorded(work, record),
             )
             found.append(candidate)
         return found
+
+
+def _begin(bar: Bar, network: str, step: str) -> None:
+    bar.begin(f"{network}, {step}")
 
 
 def chosen_from_front(summary: SearchSummary, networks: int) -> list[FrontEntry]:

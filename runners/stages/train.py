@@ -81,7 +81,7 @@ def train(
     images, labels = data.training_tensors(device)
     checkpoint = folder / "checkpoint.safetensors"
     with (
-        console.progress("training") as bar,
+        console.progress("training the supernet") as bar,
         training_processes(
             work,
             images,

@@ -164,10 +164,18 @@ def _copy(begun, tmp_path: Path):
 
 def test_what_does_not_pay_is_undone_with_its_reason(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
-    seen = []
+    seen, begun_steps = [], []
     result, records = run_steps(
-        "net", network, SCRIPT, scripted(), folder=folder, log=log, progress=seen.append
+        "net",
+        network,
+        SCRIPT,
+        scripted(),
+        folder=folder,
+        log=log,
+        begin=begun_steps.append,
+        progress=seen.append,
     )
+    assert begun_steps == NAMES
     assert [(record.step, record.kept) for record in records] == list(
         zip(NAMES, [True, False, False, True], strict=True)
     )

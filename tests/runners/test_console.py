@@ -69,6 +69,24 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     ]
 
 
+def test_each_piece_of_work_has_its_name_and_its_clock(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One bar for the trainings of a stage: the second is ten times as slow and begins where it began."""
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    with Console().progress("compressing") as bar:
+        for name, seconds in (("net-1, prune", 1.0), ("net-2, retrain", 10.0)):
+            bar.begin(name)
+            for done in range(1, 16):
+                now += seconds
+                bar.update(done, 100)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "net-1, prune: 10%, 1 min 30 s left"
+    assert said[1].startswith("net-2, retrain: 1%")
+    assert said[2:4] == ["net-2, retrain: 2%, 16 min 20 s left", "net-2, retrain: 3%, 16 min 10 s left"]
+
+
 def test_progress_of_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PLAIN_SECONDS", 0.0)
     with Console().progress("measuring") as bar:
@@ -80,7 +98,9 @@ def test_on_a_terminal_a_bar_comes_and_goes(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with Console().progress("search [nsga2]") as bar:
+    with Console().progress("searching") as bar:
+        bar.update(2, 2)
+        bar.begin("search [nsga2]")
         bar.update(1, 2, "[best] 0.9")
     said = capsys.readouterr().out
     assert "search [nsga2]" in said
