@@ -180,7 +180,7 @@ class SearchSpace:
         """The exact end where there is one, unless the plain one is as good; else what a sweep finds."""
         exact = None
         if self.slots and self.size > 1:
-            exact = solve(self.n_values, self._macs_terms, canonical_terms(self.n_values, self._parents))
+            exact = solve(self.n_values, self.terms(self.layer_macs), self.canonical_terms)
         if exact is not None:
             found = plain if self._macs(plain) == self._macs(exact) else exact
         else:
@@ -203,9 +203,13 @@ class SearchSpace:
             return float("nan")
 
     @property
-    def _macs_terms(self) -> list[Term]:
-        """The multiply-accumulates of each slot, by its choices."""
-        padded = np.append(self.layer_macs, 0.0)  # index -1 is no layer
+    def canonical_terms(self) -> list[Term]:
+        """Combinations of values that are canonical, a term for each choice that depends on others."""
+        return canonical_terms(self.n_values, self._parents)
+
+    def terms(self, per_layer: NDArray[np.float64]) -> list[Term]:
+        """The parts of ``sum_over_layers``: what each slot adds for every combination of its choices."""
+        padded = np.append(np.asarray(per_layer, dtype=np.float64), 0.0)  # index -1 is no layer
         return [
             Term(columns=table.columns, values=padded[ids].reshape(table.shape))
             for table, ids in zip(self._tables, self._layer_ids, strict=True)
