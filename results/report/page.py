@@ -30,7 +30,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Sources], Html]], ...] = (
     ("audit", "Ranking", auditing),
     ("origin", "Provenance", origin),
 )
-STAGES = ("train", "measure", "search", "compress", "export")
+STAGES = ("measure", "train", "search", "compress", "export")
 
 
 def write_report(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from runners.cli.table import tables
 
 app = typer.Typer(
     name="quarry",
-    help="Train a supernet once, search it under latency limits measured on your device, compress what was "
+    help="Measure your device, train a supernet once, search it under latency limits, compress what was "
     "found, and export verified models.\n\nStart with: quarry run digits\n\n"
     "Any command takes --debug, which shows the traceback of an error.",
     no_args_is_help=True,
@@ -56,7 +56,7 @@ def run_command(
     workers: Workers = None,
     ray_address: RayAddress = None,
 ) -> None:
-    """Do the whole job: train, measure, search, compress, export, report.
+    """Do the whole job: measure, train, search, compress, export, report.
 
     Stopped or killed, the same command goes on where it was; finished stages are not repeated.
 
@@ -72,13 +72,72 @@ def run_command(
 
 
 @app.command()
+def measure(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE | import KIT_OR_CSV]",
+            help="A recipe, to start a run; or import, and a table that was measured elsewhere.",
+        ),
+    ] = None,
+    out: Out = None,
+    set_: Set = None,
+    seed: Seed = None,
+    kit: Annotated[
+        Path | None,
+        typer.Option("--kit", metavar="DIR", help="Write the layers for a device without PyTorch instead."),
+    ] = None,
+) -> None:
+    """Measure the layers of the space on the device, and how well they predict whole networks.
+
+    What was trained stays: another device is another measure.profile.
+
+    \b
+    Examples:
+        quarry measure digits --out runs/digits
+        quarry measure --out runs/digits --set measure.profile=cpu-ort-all
+        quarry measure --out runs/digits --kit kit
+        quarry measure import kit --out runs/digits    (back from the device)
+    """
+    from runners.run.sequence import stage, start, start_kit, take_table, write_kit
+
+    match words or []:
+        case ["import", table]:
+            if set_ or seed is not None or kit is not None:
+                raise ValueError(
+                    "an imported table is taken as it is: --set, --seed and --kit do not go with it"
+                )
+            take_table(_run_of(out), Path(table))
+        case [recipe] if recipe != "import" and kit is not None:
+            start_kit(recipe, out, kit, set_ or [], seed)
+        case [recipe] if recipe != "import":
+            start(recipe, out, set_ or [], seed, last="measure")
+        case []:
+            if kit is not None:
+                write_kit(_run_of(out), kit, set_ or [], seed)
+            else:
+                stage("measure", _run_of(out), set_ or [], seed)
+        case others:
+            raise ValueError(
+                f"quarry measure {shlex.join(others)}: write it as quarry measure RECIPE, or as "
+                "quarry measure import KIT_OR_CSV"
+            )
+
+
+def _run_of(out: Path | None) -> Path:
+    if out is None:
+        raise ValueError("name a recipe to start a run, or --out to go on with one")
+    return out
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Needed to start a run.")] = "",
     out: Out = None,
     set_: Set = None,
     seed: Seed = None,
 ) -> None:
-    """Train the supernet of a run, starting the run if there is none.
+    """Train the supernet of a run, starting the run, and measuring, if that was not done.
 
     \b
     Examples:
@@ -89,48 +148,8 @@ def train(
 
     if recipe:
         start(recipe, out, set_ or [], seed, last="train")
-    elif out is None:
-        raise ValueError("name a recipe to start a run, or --out to go on with one")
     else:
-        stage("train", out, set_ or [], seed)
-
-
-@app.command()
-def measure(
-    out: Run,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[import KIT_OR_CSV]", help="Take a table that was measured elsewhere."),
-    ] = None,
-    set_: Set = None,
-    seed: Seed = None,
-    kit: Annotated[
-        Path | None,
-        typer.Option("--kit", metavar="DIR", help="Write the layers for a device without PyTorch instead."),
-    ] = None,
-) -> None:
-    """Measure the layers of the space on the device, and how well they predict whole networks.
-
-    \b
-    Examples:
-        quarry measure --out runs/digits --set measure.profile=cpu-ort-all
-        quarry measure --out runs/digits --kit kit
-        quarry measure import kit --out runs/digits    (back from the device)
-    """
-    from runners.run.sequence import stage, take_table, write_kit
-
-    if words:
-        if words[0] != "import" or len(words) != 2:
-            raise ValueError(
-                f"quarry measure {shlex.join(words)}: write it as quarry measure import KIT_OR_CSV"
-            )
-        if set_ or seed is not None or kit is not None:
-            raise ValueError("an imported table is taken as it is: --set, --seed and --kit do not go with it")
-        take_table(out, Path(words[1]))
-    elif kit is not None:
-        write_kit(out, kit, set_ or [], seed)
-    else:
-        stage("measure", out, set_ or [], seed)
+        stage("train", _run_of(out), set_ or [], seed)
 
 
 @app.command()

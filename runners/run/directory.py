@@ -20,7 +20,7 @@ from runners.reading.load import validate
 from runners.recipe.keys import MOVED
 from runners.recipe.schema import Recipe
 from runners.run.provenance import provenance
-from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, owner
+from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, readers
 
 
 class RunDirectory:
@@ -86,7 +86,7 @@ class RunDirectory:
                 write_json(path / "provenance.json", provenance(recipe.seed, command).to_json())
                 write_json(file, recipe.model_dump(mode="json"))
                 return recipe
-            keys = [key for key in _differences(found, recipe) if not owner(key).alone]
+            keys = [key for key in _differences(found, recipe) if not readers(key)[0].alone]
             if not set(keys) - HARMLESS:
                 found = _with(found, recipe, set(keys))
                 write_json(file, found.model_dump(mode="json"))
@@ -120,7 +120,8 @@ class RunDirectory:
         return {
             name: seconds
             for name, seconds in found.items()
-            if name in there and all(one in there or BY_NAME[one].repeats for one in before(name))
+            if name in there
+            and all(one in there or BY_NAME[one].repeats for one in before(name) if name in onward(one))
         }
 
     def _mark(self, finished: dict[str, float]) -> None:
@@ -146,7 +147,9 @@ class RunDirectory:
                 )
 
     def revise(self, recipe: Recipe, stage: str, check: Callable[[], None] = lambda: None) -> Path | None:
-        """Takes a changed recipe, putting aside what this stage and later ones made under the old one.
+        """Takes a changed recipe, putting aside what was made under the old one.
+
+        That is what this stage, others that work on what is changed, and later ones made.
 
         Args:
             recipe: the changed one.
@@ -165,8 +168,8 @@ class RunDirectory:
         if not changed:
             return place
         for key in changed:
-            if owner(key).name not in onward(stage) and key != "parts":  # a later stage may have its own
-                whose = owner(key).name
+            whose = readers(key)[-1].name  # that of a key of several is the training
+            if whose not in {stage, *onward(stage)} and key != "parts":  # a later stage may have its own
                 raise ValueError(
                     f"{key} belongs to the {whose} stage, not to {stage}; change it with: quarry "
                     f"{whose} --out {self.path} --set {key}=..., or start another run with another --out"
@@ -177,18 +180,19 @@ class RunDirectory:
         except BaseException:
             self.recipe = unchanged
             raise
-        if set(changed) - HARMLESS:
-            place = self.put_aside(stage)
+        if worked_on := set(changed) - HARMLESS:
+            also = [one.name for key in worked_on for one in readers(key) if len(readers(key)) > 1]
+            place = self.put_aside(stage, *also)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
         return place
 
-    def put_aside(self, stage: str) -> Path | None:
-        """Moves what this stage and later ones made to ``earlier/N``, and counts them as not done.
+    def put_aside(self, *stages: str) -> Path | None:
+        """Moves what these stages and later ones made to ``earlier/N``, and counts them as not done.
 
         Returns:
             That folder; None where they had made nothing.
         """
-        later = onward(stage)
+        later = [one.name for one in STAGES if any(one.name in onward(stage) for stage in stages)]
         present = [self.path / output for name in later for output in BY_NAME[name].writes]
         present = [path for path in present if path.exists()]
         # First the mark: killed in between, the stages run again over what is left.

@@ -17,7 +17,7 @@ from runners.reading.check import load_parts
 from runners.reading.load import load_recipe, revise
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory
-from runners.run.stages import BY_NAME, WHOLE_RUN
+from runners.run.stages import BY_NAME, WHOLE_RUN, before
 
 if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wait
     from runners.run.wiring import Wiring
@@ -28,31 +28,32 @@ def start(
 ) -> None:
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
-    whole = last == WHOLE_RUN[-1]
     with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
         finished = run.finished
         for name in ("search", "train"):
             if name not in finished and name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1]:
                 reach(getattr(recipe, name).ray_address)
         made = _wired(run, console)
-        if whole and "measure" not in finished:
-            from runners.run.wiring import check_whole
-
-            check_whole(made)
+        if "measure" not in finished:
+            _check(made, "measure")
         for name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1]:
             if name in finished:
                 console.say(f"{BY_NAME[name].title}: done before ({finished[name]:.0f} s)")
             else:
                 _kept(console, run.put_aside_stale(name))
                 _do(made, name)
-        if whole:
+        if last == WHOLE_RUN[-1]:
             from runners.stages.summary import print_summary
 
             print_summary(run.path, console)
 
 
 def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
-    """Does one stage of a run again, or for the first time; what it made before is put aside."""
+    """Does one stage of a run again, or for the first time; what it made before is put aside.
+
+    So is what an earlier one made where the change concerns it too (other data, another space); it is done
+    again as well.
+    """
     with _locked(out, None) as (run, console):
         if seed is not None:  # the run's own seed belongs to its training
             own = "seed" if name == "train" else f"{BY_NAME[name].section}.seed"
@@ -66,7 +67,9 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         if name in run.finished:
             place = run.put_aside(name)
         _kept(console, place)
-        _do(made, name)
+        for one in (*before(name), name):
+            if one not in run.finished:
+                _do(made, one)
 
 
 def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
@@ -87,12 +90,11 @@ def take_table(out: Path, source: Path) -> None:
     The table is fitted and checked; what was measured, searched and exported before is put aside.
 
     Raises:
-        ValueError: the run has no trained supernet yet, or the table is not of its space.
+        ValueError: the table is not of the run's space.
     """
     from runners.tables.commands import import_table
 
     with _locked(out, None) as (run, console):
-        run.require("measure")
         made = _wired(run, console)
         with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
             taken = Path(folder) / "table.parquet"
@@ -102,6 +104,17 @@ def take_table(out: Path, source: Path) -> None:
         run.put_aside("measure")
         write_atomic(run.path / "measure" / "imported.parquet", content)
         _do(made, "measure")
+
+
+def start_kit(
+    recipe_name: str, out: Path | None, folder: Path, overrides: Sequence[str], seed: int | None
+) -> None:
+    """Starts a run of a recipe, and writes what a device without PyTorch needs to measure its space."""
+    recipe = load_recipe(recipe_name, overrides, seed)
+    out = out or Path("runs") / recipe.name
+    with _locked(out, recipe):
+        pass  # the run is there from now on
+    write_kit(out, folder)
 
 
 def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int | None = None) -> None:

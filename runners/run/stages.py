@@ -14,12 +14,15 @@ class RunStage:
         title: heading on the terminal.
         needs: stages whose results it builds on.
         section: recipe section with its settings; empty where it has none.
-        reads: further keys of the recipe that belong to it; changing one sends the run back to this stage.
+        reads: further keys of the recipe that it works on; changing one sends the run back to this stage, and
+            to each other one that reads it.
         harmless: dotted keys that say how the work is done and not what it is; they may change in the middle.
         writes: files and folders it makes in the run's folder.
         result: what has to be there for the stage to count as done; a file that was deleted is made again.
         alone: whether a whole run leaves it out.
         repeats: whether a deleted result is made again to the same bits; later stages then stay as they are.
+        lasts: whether its result stays when a stage that it needs is done again: it has written down what it
+            took from there.
     """
 
     name: str
@@ -32,36 +35,40 @@ class RunStage:
     result: str
     alone: bool = False
     repeats: bool = False
+    lasts: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Top-level keys of the recipe that belong to this stage."""
+        """Top-level keys of the recipe that this stage works on."""
         return (*self.reads, *([self.section] if self.section else []))
 
 
 STAGES = (
     RunStage(
-        name="train",
-        title="Training the supernet",
-        section="train",
-        reads=("name", "seed", "parts", "task", "data", "space"),
-        harmless=("train.processes", "train.ray_address", "parts"),  # parts: where code lies
-        writes=("train",),
-        result="train/supernet.safetensors",
-        repeats=True,  # from its checkpoint
-    ),
-    RunStage(
         name="measure",
         title="Measuring the target",
-        needs=("train",),
         section="measure",
+        reads=("seed", "parts", "data", "space"),  # of the data, the classes and the shape of the images
+        harmless=("parts",),  # where code lies
         writes=("measure",),
         result="measure",
     ),
     RunStage(
+        name="train",
+        title="Training the supernet",
+        needs=("measure",),
+        section="train",
+        reads=("name", "seed", "parts", "task", "data", "space"),
+        harmless=("train.processes", "train.ray_address", "parts"),
+        writes=("train",),
+        result="train/supernet.safetensors",
+        repeats=True,  # from its checkpoint
+        lasts=True,  # of the target it takes what the space does without
+    ),
+    RunStage(
         name="search",
         title="Searching",
-        needs=("measure",),
+        needs=("measure", "train"),
         section="search",
         harmless=("search.workers", "search.ray_address"),
         writes=("search",),
@@ -112,10 +119,14 @@ def before(name: str) -> tuple[str, ...]:
 
 
 def onward(name: str) -> tuple[str, ...]:
-    """A stage and all that build on it, in the order of the table."""
-    return tuple(stage.name for stage in STAGES if name in (stage.name, *before(stage.name)))
+    """A stage and all that are done again with it, in the order of the table."""
+    found = [name]
+    for stage in STAGES:  # what a stage needs stands before it
+        if not stage.lasts and set(stage.needs) & set(found):
+            found.append(stage.name)
+    return tuple(found)
 
 
-def owner(key: str) -> RunStage:
-    """The stage that a dotted key of the recipe belongs to."""
-    return next(stage for stage in STAGES if key.split(".")[0] in stage.keys)
+def readers(key: str) -> tuple[RunStage, ...]:
+    """The stages that work on a dotted key of the recipe: one for most, several for data and space."""
+    return tuple(stage for stage in STAGES if key.split(".")[0] in stage.keys)

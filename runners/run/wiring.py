@@ -187,6 +187,18 @@ class Wiring:
         )
 
 
+def _measure(made: Wiring) -> None:
+    measure(
+        made.space,
+        made.target,
+        made.profile,
+        made.plan,
+        left_out=made.left_out,
+        folder=made.path / "measure",
+        console=made.console,
+    )
+
+
 def _train(made: Wiring) -> None:
     recipe, space = made.run.recipe, made.space
     check_training(space, made.data, recipe.train)
@@ -202,28 +214,17 @@ def _train(made: Wiring) -> None:
     )
 
 
-def _measure(made: Wiring) -> None:
-    measure(
-        made.space,
-        made.target,
-        made.profile,
-        made.plan,
-        left_out=made.left_out,
-        folder=made.path / "measure",
-        console=made.console,
-    )
-
-
 def _check_train(made: Wiring) -> None:
     """The space as it will be: what is there is still the one that was trained before."""
     space = made._space(rules_out(made.run.recipe.space, made.profile))
+    check_size(space, made.plan)
     check_training(space, made.data, made.run.recipe.train)
     _ = made.device
 
 
 WORK: dict[str, Callable[[Wiring], object]] = {
-    "train": _train,
     "measure": _measure,
+    "train": _train,
     "search": lambda made: search_supernet(made.searching),
     "compress": lambda made: compress_front(made.compressing, made.summary),
     "export": lambda made: export_files(made.exporting),
@@ -233,8 +234,8 @@ WORK: dict[str, Callable[[Wiring], object]] = {
 """The work of each stage."""
 
 CHECKS: dict[str, Callable[[Wiring], None]] = {
-    "train": _check_train,
     "measure": lambda made: check_whole(made),
+    "train": _check_train,
     "search": lambda made: check_search(made.searching),
     "audit": lambda made: check_audit(made.space, made.run.recipe),
 }
@@ -245,10 +246,12 @@ def check_whole(made: Wiring) -> None:
     """Whether a run can go through all stages: known before it begins, not an hour into it.
 
     Raises:
-        ValueError: the target is not there, or the space has fewer networks than are to be measured.
+        ValueError: the target or the device to train on is not there, the space has fewer networks than are
+            to be measured, or it cannot be trained on the data.
     """
-    _ = made.target
+    _ = made.target, made.device
     check_size(made.space, made.plan)
     wanted, given = made.profile.input_shape, made.data.input_shape
     if wanted and tuple(wanted) != tuple(given):
         raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")
+    check_training(made.space, made.data, made.run.recipe.train)

@@ -1,4 +1,4 @@
-"""Stage 2: measure the target."""
+"""Stage 1: measure the target."""
 
 from __future__ import annotations
 
@@ -88,10 +88,15 @@ def fitted(space: SearchSpace, plan: MeasurePlan, folder: Path) -> Measured:
     """Latency model and check from the table in ``folder``: no target is opened and nothing is measured.
 
     Raises:
-        ValueError: the table lacks layers or networks of the space.
+        ValueError: the table is of another space, or lacks layers or networks of this one.
         FileNotFoundError: there is none.
     """
     table = imported_table(folder) or load_table(folder / TABLE)
+    if table.header.space_fingerprint != space.fingerprint:
+        raise ValueError(
+            f"the table in {folder} was measured for another space than the one that is searched, which does "
+            f"without other mixers; measure again: quarry measure --out {folder.parent}"
+        )
     return fit_table(table, layers_of(space, plan.seed), plan.confidence)
 
 

@@ -1,4 +1,4 @@
-"""Stage 1: train the supernet."""
+"""Stage 2: train the supernet."""
 
 from __future__ import annotations
 

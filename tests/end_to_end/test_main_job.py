@@ -51,8 +51,8 @@ def test_the_run_leaves_what_it_promises(finished: Path) -> None:
     ):
         assert (finished / name).stat().st_size > 0, name
     assert list(json.loads((finished / "stages.json").read_text())) == [
-        "train",
         "measure",
+        "train",
         "search",
         "compress",
         "export",
@@ -112,16 +112,16 @@ def test_a_finished_run_is_not_repeated(finished: Path) -> None:
 
 def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    kill_when((run / "train" / "checkpoint.safetensors").exists, *ARGUMENTS, folder=tmp_path)
-    assert not (run / "train" / "supernet.safetensors").exists()
     kill_when(lambda: any((run / "measure").glob("*")), *ARGUMENTS, folder=tmp_path)
     assert not (run / "measure" / "check.json").exists()
+    kill_when((run / "train" / "checkpoint.safetensors").exists, *ARGUMENTS, folder=tmp_path)
+    assert not (run / "train" / "supernet.safetensors").exists()
     log = run / "search" / "nsga2.jsonl"
     kill_when(lambda: log.exists() and len(log.read_bytes().splitlines()) > 4, *ARGUMENTS, folder=tmp_path)
     assert "search" not in json.loads((run / "stages.json").read_text())
     done = quarry(*ARGUMENTS, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("done before") == 2  # train and measure
+    assert done.stdout.count("done before") == 2  # measure and train
 
     whole = load_file(finished / "train" / "supernet.safetensors")
     killed = load_file(run / "train" / "supernet.safetensors")

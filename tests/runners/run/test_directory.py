@@ -19,7 +19,7 @@ from runners.reading.load import load_recipe, revise
 from runners.recipe.part import part
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory
-from runners.run.stages import STAGES, WHOLE_RUN, before, onward, owner
+from runners.run.stages import STAGES, WHOLE_RUN, before, onward, readers
 
 DIGITS = load_recipe("digits")
 
@@ -182,8 +182,8 @@ def test_a_stage_counts_as_finished_only_when_it_ends_well(tmp_path: Path) -> No
         with pytest.raises(RuntimeError), run.stage("train"):
             raise RuntimeError("in the middle")
         assert run.finished == {}
-        finish(run, "train", "measure")
-        assert list(run.finished) == ["train", "measure"]
+        finish(run, "measure", "train")
+        assert list(run.finished) == ["measure", "train"]
 
 
 def test_a_stage_whose_result_was_deleted_is_not_finished(tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_a_stage_whose_result_was_deleted_is_not_finished(tmp_path: Path) -> Non
 
 def test_a_stage_needs_those_before_it(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        run.require("train")
-        finish(run, "train")
         run.require("measure")
+        finish(run, "measure")
+        run.require("train")
         with pytest.raises(
-            ValueError, match=f"search needs the measure stage .* quarry measure --out {tmp_path}"
+            ValueError, match=f"search needs the train stage .* quarry train --out {tmp_path}"
         ):
             run.require("search")
 
@@ -211,7 +211,7 @@ def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None
         finish(run, *WHOLE_RUN)
         changed = revise(DIGITS, ["search.budget=99"])
         assert run.revise(changed, "search") == tmp_path / "earlier" / "1"
-        assert list(run.finished) == ["train", "measure"]
+        assert list(run.finished) == ["measure", "train"]
         assert sorted(path.name for path in (tmp_path / "earlier" / "1").iterdir()) == [
             "artifacts",
             "compress",
@@ -241,6 +241,39 @@ def test_a_change_that_belongs_to_an_earlier_stage_names_it(tmp_path: Path) -> N
             run.revise(revise(DIGITS, ["train.epochs=2"]), "search")
         assert list(run.finished) == list(WHOLE_RUN)
         assert run.recipe == DIGITS
+
+
+def test_another_device_leaves_what_was_trained_and_another_training_what_was_measured(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as run:
+        finish(run, *WHOLE_RUN)
+        run.revise(revise(run.recipe, ["measure.profile=cpu-ort-all"]), "measure")
+        assert list(run.finished) == ["train"]
+        finish(run, "measure", "search")
+        run.revise(revise(run.recipe, ["train.epochs=2"]), "train")
+        assert list(run.finished) == ["measure"]
+        with pytest.raises(ValueError, match=r"measure.profile belongs to the measure stage"):
+            run.revise(revise(run.recipe, ["measure.profile=cpu-ort"]), "train")
+
+
+def test_other_data_send_a_run_back_to_all_that_was_made_of_them(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        finish(run, *WHOLE_RUN)
+        other = revise(run.recipe, ["data.val_fraction=0.3"])
+        with pytest.raises(ValueError, match="data.val_fraction belongs to the train stage"):
+            run.revise(other, "measure")
+        place = run.revise(other, "train")
+        assert place is not None
+        assert {"measure", "train", "search"} <= {path.name for path in place.iterdir()}
+        assert run.finished == {}
+
+
+def test_a_training_outlives_the_table_it_began_with(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        finish(run, "measure", "train", "search")
+        shutil.rmtree(tmp_path / "measure")
+        assert list(run.finished) == ["train"]
 
 
 def test_a_training_under_way_may_go_on_with_other_processes(tmp_path: Path) -> None:
@@ -295,18 +328,19 @@ def test_the_table_of_stages_is_whole() -> None:
         assert stage.result.split("/")[0] in stage.writes
         assert all(key.split(".")[0] in stage.keys for key in stage.harmless)
     for key in type(DIGITS).model_fields:
-        assert owner(key).name in names, f"a change of {key} has to send a run back to some stage"
-    assert before("export") == ("train", "measure", "search", "compress")
-    assert before("audit") == ("train",)
+        assert readers(key), f"a change of {key} has to send a run back to some stage"
+    assert before("export") == ("measure", "train", "search", "compress")
+    assert before("audit") == ("measure", "train")
     assert onward("search") == ("search", "compress", "export", "report")
-    assert onward("train") == tuple(names)
+    assert onward("train") == tuple(name for name in names if name != "measure")
+    assert onward("measure") == ("measure", *onward("search"))
 
 
 def test_what_was_made_of_a_deleted_result_is_put_aside(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         finish(run, *WHOLE_RUN)
         shutil.rmtree(tmp_path / "search")
-        assert list(run.finished) == ["train", "measure"], "no card of a front that is not there any more"
+        assert list(run.finished) == ["measure", "train"], "no card of a front that is not there any more"
         place = run.put_aside_stale("search")
         assert place is not None
         assert sorted(path.name for path in place.iterdir()) == ["artifacts", "compress", "report.html"]

@@ -26,6 +26,9 @@ from tests.spaces import SPACES
 SPACE = str(Path(__file__).parents[2] / "end_to_end" / "small_space.py")
 TRAIN = (
     f"space.module={SPACE}:small",
+    "measure.profile=mcu",
+    "measure.fit_networks=5",
+    "measure.check_networks=3",
     "train.epochs=1",
     "search.calibration_images=64",
     "data.test_fraction=0.5",
