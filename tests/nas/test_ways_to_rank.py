@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas.proxies import PROXIES
 
-PAGE = (Path(__file__).parents[3] / "docs" / "ways_to_rank.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "ways_to_rank.md").read_text()
 
 
 def test_the_snippets_run() -> None:
