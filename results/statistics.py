@@ -160,6 +160,29 @@ def share_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(share, max(0.0, middle - room), min(1.0, middle + room))
 
 
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The mean of a few numbers with Student's interval: of accuracies over seeds, or their differences.
+
+    "The probable error of a mean" (Student, 1908). Wide where there are three, as three say little.
+
+    Args:
+        values: observations, (n,), at least two.
+        confidence: confidence of the interval, in (0, 1).
+
+    Raises:
+        ValueError: there are fewer than two, one is not finite, or the confidence is outside (0, 1).
+    """
+    from scipy import stats
+
+    array = np.asarray(values, dtype=np.float64).reshape(-1)
+    if len(array) < 2 or not np.isfinite(array).all():
+        raise ValueError(f"an interval of a mean needs two finite numbers or more, got {array.tolist()}")
+    _check_confidence(confidence)
+    mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(len(array))
+    room = float(stats.t.ppf((1 + confidence) / 2, len(array) - 1)) * error
+    return Interval(mean, mean - room, mean + room)
+
+
 def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
     a = np.asarray(first, dtype=np.float64).reshape(-1)
     b = np.asarray(second, dtype=np.float64).reshape(-1)

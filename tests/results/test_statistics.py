@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.statistics import bootstrap, kendall, share_interval, spearman, wilcoxon
+from results.statistics import bootstrap, kendall, mean_interval, share_interval, spearman, wilcoxon
 
 few = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12)
 
@@ -94,3 +94,13 @@ def test_share_interval_solves_its_equation():
 def test_import_leaves_scipy_alone():
     code = "import sys, results.statistics; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_interval_of_a_mean_is_students():
+    found = mean_interval([1.0, 2.0, 3.0])
+    room = 4.302652729911275 / math.sqrt(3)  # of the t distribution with two degrees of freedom, at 97.5 %
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0 - room, 2.0 + room))
+    with pytest.raises(ValueError, match="two finite numbers or more, got \\[1.0\\]"):
+        mean_interval([1.0])
+    with pytest.raises(ValueError, match="finite"):
+        mean_interval([1.0, math.nan])
