@@ -19,6 +19,9 @@ def _odd(size: int) -> int:
 OddSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 """Side of a kernel in pixels."""
 
+PositiveRatio = Annotated[int | float, Field(gt=0)]
+"""Channels over channels."""
+
 KERNEL = Choice("kernel", (3, 5, 7), role="kernel")
 """Side of a window in pixels, as a choice of mixers; those of one block share it."""
 

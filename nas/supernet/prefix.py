@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.supernet.supernet import Supernet
+from search_spaces.blocks import block
 from search_spaces.mixers import mixer
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.metaformer import Stage, metaformer
 
 _SILENT = 1e-12  # not zero, by whose norm weight normalisation would divide
@@ -96,6 +98,28 @@ def check_mixer(name: str, *, activation: str = "relu", seed: int = 0) -> int:
     stage = Stage(widths=widths, depths=(1,), mixers=(name,), ratios=(1,))
     space = metaformer(f"mixer {name}", [stage], classes=4, input_shape=(3, 16, 16), activation=activation)
     return check_prefix_rule(space, seed=seed, networks=2)
+
+
+def check_block(name: str, *, activation: str = "relu", seed: int = 0) -> int:
+    """The same for a registered block, or the block of a mixer, in a network of two stages.
+
+    Args:
+        name: name of the block.
+        activation: name of the activation of the network.
+        seed: seed of weights and images.
+
+    Returns:
+        How many pairs of networks were compared.
+
+    Raises:
+        ValueError: there is no such block, or it breaks the rule.
+    """
+    unit = max(8, block(name).multiple)
+    widths = tuple(unit * times for times in (1, 2, 3))
+    stages = [ConvStage(widths=widths, depths=(1,), blocks=(name,), stride=stride) for stride in (1, 2)]
+    net = ConvNet(stages=tuple(stages), stem_strides=(1,))
+    space = convnet(f"block {name}", net, classes=4, input_shape=(3, 8, 8), activation=activation)
+    return check_prefix_rule(space, seed=seed, networks=1)
 
 
 def _randomised(space: SearchSpace, seed: int) -> Supernet:

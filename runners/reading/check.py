@@ -48,7 +48,7 @@ def part_problems(recipe: Recipe, *, complete: bool = True) -> list[str]:
 def unless_replaced(problems: Iterable[str], replaced: Collection[str]) -> list[str]:
     """The problems of a recipe less those of keys at which another recipe's values stand (``mended``)."""
     keys = set(replaced)
-    if keys & {"space.preset", "space.mixers"}:  # options are held against the mixers
+    if keys & {"space.preset", "space.mixers", "space.blocks"}:  # options are held against these
         keys.add("space.options")
     begun = tuple(f"{key}{end}" for key in keys for end in (":", " ", "."))
     return [problem for problem in problems if not problem.startswith(begun)]
@@ -82,24 +82,28 @@ def _hardware(name: str) -> list[str]:
 def _names(recipe: Recipe) -> list[str]:
     """Problems of what is named without settings."""
     # Imported here: presets bring PyTorch, and importing recipes should not.
-    from search_spaces.mixers import MIXERS, option_problems
+    from search_spaces.blocks import block_names
+    from search_spaces.mixers import MIXERS
     from search_spaces.parts import ACTIVATIONS
-    from search_spaces.spaces.presets import PRESETS
+    from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options
 
     space = recipe.space
     if space.module:
         return [
             f"space.{key}: this is for presets; the function of space.module chooses its own"
-            for key in ("preset", "mixers", "activation", "options")
+            for key in ("preset", "mixers", "blocks", "activation", "options")
             if key in space.model_fields_set
         ]
     problems = _unknown("space.preset", "preset", [space.preset], PRESETS)
     if not problems:
-        mixers = space.mixers or [name for stage in PRESETS[space.preset] for name in stage.mixers]
-        problems += [f"space.options.{problem}" for problem in option_problems(space.options, mixers)]
+        named = {"mixers": space.mixers, "blocks": space.blocks}
+        problems += [f"space.{key}: {problem}" for key, problem in naming_problems(space.preset, **named)]
+        wrong = problems_with_options(space.preset, space.options, **named)
+        problems += [f"space.options.{problem}" for problem in wrong]
     return [
         *problems,
         *_unknown("space.mixers", "mixer", space.mixers, MIXERS),
+        *_unknown("space.blocks", "block", space.blocks, block_names()),
         *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
     ]
 

@@ -19,7 +19,7 @@ from runners.reading.registries import registries
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.targets.profile import load_profile, shipped_profiles
-from search_spaces.mixers import Mixer
+from search_spaces.operations.operation import Operation
 
 _HEAD = """\
 # Recipes
@@ -69,6 +69,7 @@ _TITLES = {
     "task": "Tasks",
     "data.source": "Data sources",
     "space.options": "Mixers",
+    "space.blocks": "Blocks (their settings are given as those of mixers, in `space.options`)",
     "train.rule": "Training rules",
     "search.searchers": "Searchers",
     "compress.steps": "Compression steps",
@@ -133,9 +134,9 @@ def _part(entry: Registered[Any]) -> Iterator[str]:
 
 
 def _summary(entry: Registered[Any]) -> str:
-    if not isinstance(entry.part, Mixer):
+    if not isinstance(entry.part, Operation):
         return entry.summary
-    made = entry.part.make  # a mixer is a record of the class that it is made by
+    made = entry.part.make  # a mixer or block is a record of the class that it is made by
     return "No mixing of positions." if made is None else Registered(name=entry.name, part=made).summary
 
 

@@ -17,12 +17,14 @@ def registries() -> dict[str, Registry[Any]]:
     from runners.data.sources import SOURCES
     from runners.targets.profile import RUNTIMES
     from runners.tasks import TASKS
+    from search_spaces.blocks import BLOCKS
     from search_spaces.mixers import MIXERS
 
     return {
         "task": TASKS,
         "data.source": SOURCES,
         "space.options": MIXERS,
+        "space.blocks": BLOCKS,
         "train.rule": RULES,
         "search.searchers": SEARCHERS,
         "compress.steps": STEPS,

@@ -67,16 +67,21 @@ class Space(Section):
     """The search space: a preset, or a function of yours."""
 
     preset: str = "cifar"
-    """Built-in space: ``digits``, ``cifar-small``, ``cifar`` or ``mobile``."""
+    """Built-in space. Of MetaFormers: ``digits``, ``cifar-small``, ``cifar``, ``mobile``. Of convolutional
+    networks, by the side of the images that they are for: ``fast-8``, ``fast-32``."""
     module: str = ""
     """Function of yours that returns a search space, instead of a preset: ``path/to/file.py:function`` or
     ``package.module:function``; called with ``classes`` and ``input_shape``."""
     mixers: tuple[str, ...] = ()
-    """Mixers of every stage, instead of the preset's."""
+    """Mixers of every stage, instead of the preset's; in presets of MetaFormers."""
+    blocks: tuple[str, ...] = ()
+    """Blocks of every stage, instead of the preset's; in presets of convolutional networks. The name of a
+    mixer stands for the MetaFormer block that has it."""
     activation: str = "relu"
     """Activation between convolutions."""
     options: dict[str, dict[str, Any]] = {}
-    """Settings of mixers, and values of the choices they bring: ``{ cswin = { stripe = [1, 2] } }``."""
+    """Settings of mixers and blocks, and values of the choices they bring:
+    ``{ cswin = { stripe = [1, 2] } }``."""
 
     @model_serializer(mode="wrap")
     def _without_what_a_module_leaves_out(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _NAMING = (
     "measure.profile",
     "space.preset",
     "space.mixers",
+    "space.blocks",
     "space.activation",
     "space.options",
     "train.rule",

@@ -12,17 +12,17 @@ from runners.console import Console
 from runners.recipe.schema import Recipe, Space
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace, Shape
-from search_spaces.spaces.presets import PRESETS, preset
+from search_spaces.spaces.presets import PRESETS, operations, preset
 
 
 def make_space(
     recipe: Space, *, classes: int, input_shape: Shape, without: Collection[str] = ()
 ) -> SearchSpace:
-    """The space a recipe names, for a data set, without these mixers where it is a preset.
+    """The space a recipe names, for a data set, without these mixers or blocks where it is a preset.
 
     Raises:
-        ValueError: an unknown preset or mixer, a stage left without any, or a user's module that gives no
-            space.
+        ValueError: an unknown preset, mixer or block, a stage left without any, or a user's module that gives
+            no space.
         FileNotFoundError: a user's file that is not there.
     """
     if recipe.module:
@@ -32,6 +32,7 @@ def make_space(
         classes=classes,
         input_shape=input_shape,
         mixers=recipe.mixers,
+        blocks=recipe.blocks,
         without=without,
         activation=recipe.activation,
         options=recipe.options,
@@ -62,11 +63,11 @@ def _users(module: str) -> Callable[..., SearchSpace]:
 
 
 def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
-    """The mixers of a recipe's preset that a profile cannot run; a user's own space is taken as it is."""
+    """What a recipe's preset has and a profile cannot run, by name; a user's own space is taken as it is."""
     if recipe.module or recipe.preset not in PRESETS:
         return ()
-    mixers = recipe.mixers or sorted({name for stage in PRESETS[recipe.preset] for name in stage.mixers})
-    return tuple(name for name in mixers if name in profile.unsupported_mixers)
+    names = operations(recipe.preset, mixers=recipe.mixers, blocks=recipe.blocks)
+    return tuple(name for name in names if name in profile.unsupported_mixers)
 
 
 def left_out(recipe: Space, profile: HardwareProfile, run: Path) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from torch import nn
 from results.names import unknown
 from search_spaces.choice import Choice, Value
 from search_spaces.layer import Layer, Slot
-from search_spaces.mixers.registry import Mixer, Options, choices_of, configured
+from search_spaces.mixers.registry import Mixer, choices_of, configured
+from search_spaces.operations.operation import Options
 from search_spaces.parts import ACTIVATIONS, ConvNorm, Head, Mlp, Residual
 from search_spaces.space import Arch, SearchSpace, Shape
 
@@ -47,11 +48,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         for one in self.configured:
-            wrong = [width for width in self.widths if width % one.multiple]
-            if wrong:
-                raise ValueError(
-                    f"mixer {one.name!r} needs widths that are multiples of {one.multiple}, got {wrong}"
-                )
+            one.refuse_widths(self.widths)
         choices_of(self.configured)
         if self.depths and min(self.depths) < 1:
             raise ValueError(f"depths must be at least 1, got {self.depths}")
@@ -188,8 +185,7 @@ def _mixer_slot(here: _Place, block: int) -> Slot:
         if int(arch[depth]) <= block or one.make is None:
             return None
         shape = (channels, *here.size)
-        own = {choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}
-        own = own if one.acting is None else dict(one.acting(own, shape))
+        own = one.values_at({choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}, shape)
         return _layer(
             f"{here.name}_block{block}_{one.name}",
             one.name,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from results.names import unknown
-from search_spaces.mixers.registry import Options, option_problems, refuse, shared_out
+from search_spaces.blocks.registry import Block, block_problems
+from search_spaces.mixers.registry import Mixer, option_problems, shared_out
+from search_spaces.operations.operation import Options
+from search_spaces.operations.options import refuse
 from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
+from search_spaces.spaces.fast import CONVNETS
 from search_spaces.spaces.metaformer import Stage, metaformer
 
-PRESETS: dict[str, tuple[Stage, ...]] = {
+METAFORMERS: dict[str, tuple[Stage, ...]] = {
     # For images of 8x8: maps of 8x8, then 4x4.
     "digits": (
         Stage(widths=(16, 32, 48), depths=(1, 2, 3), resolution_step=1),
@@ -40,12 +45,16 @@ PRESETS: dict[str, tuple[Stage, ...]] = {
 }
 
 
+PRESETS: dict[str, tuple[Stage, ...] | ConvNet] = {**METAFORMERS, **CONVNETS}
+
+
 def preset(
     name: str,
     *,
     classes: int,
     input_shape: Shape,
     mixers: Sequence[str] = (),
+    blocks: Sequence[str] = (),
     without: Collection[str] = (),
     activation: str = "relu",
     options: Options | None = None,
@@ -56,42 +65,99 @@ def preset(
         name: one of ``PRESETS``.
         classes: number of outputs of the head.
         input_shape: (C, H, W) of one image.
-        mixers: names that replace the mixers of every stage; empty keeps the preset's.
-        without: mixers that are left out of every stage: what a device cannot run.
+        mixers: names that replace the mixers of every stage, in a preset of MetaFormers; empty keeps the
+            preset's.
+        blocks: names that replace the blocks of every stage, in a preset of convolutional networks.
+        without: mixers or blocks that are left out of every stage: what a device cannot run.
         activation: name of the activation of the convolutions.
-        options: values of the mixers' own choices, and their settings, by mixer and key, for every stage that
-            has the mixer: ``{"depthwise": {"kernel": (3, 5)}}``.
+        options: values of the mixers' or blocks' own choices, and their settings, by mixer or block and key,
+            for every stage that has it: ``{"depthwise": {"kernel": (3, 5)}}``.
 
     Raises:
-        ValueError: an unknown preset, mixer, activation or option, a value that an option cannot take, or a
-            stage that is left without a mixer.
+        ValueError: an unknown preset, mixer, block, activation or option, a value that an option cannot take,
+            mixers for a preset that has blocks or the reverse, or a stage that is left without any.
     """
-    if name not in PRESETS:
-        raise ValueError(unknown("space", name, PRESETS))
-    stages = PRESETS[name]
-    if mixers:
-        stages = tuple(replace(stage, mixers=tuple(mixers)) for stage in stages)
-    stages = tuple(_without(stage, without) for stage in _with_options(stages, options or {}))
+    if problems := naming_problems(name, mixers=mixers, blocks=blocks):
+        raise ValueError("; ".join(f"{key}: {problem}" for key, problem in problems))
+    known, options = PRESETS[name], options or {}
+    refuse(known_kind(name), problems_with_options(name, options, mixers=mixers, blocks=blocks))
+    if isinstance(known, ConvNet):
+        kept = [_with_blocks(stage, blocks, without, options) for stage in known.stages]
+        net = replace(known, stages=tuple(kept))
+        return convnet(name, net, classes=classes, input_shape=input_shape, activation=activation)
+    stages = [_with_mixers(stage, mixers, without, options) for stage in known]
     return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
 
 
-def _with_options(stages: Sequence[Stage], options: Options) -> list[Stage]:
-    refuse(option_problems(options, (name for stage in stages for name in stage.mixers)))
+def known_kind(name: str) -> str:
+    """What the stages of a preset choose from: ``mixer`` or ``block``."""
+    return Block.KIND if isinstance(PRESETS[name], ConvNet) else Mixer.KIND
+
+
+def operations(name: str, *, mixers: Sequence[str] = (), blocks: Sequence[str] = ()) -> list[str]:
+    """The mixers or blocks of a preset's stages, without repeats.
+
+    Args:
+        name: one of ``PRESETS``.
+        mixers: what replaces its mixers.
+        blocks: what replaces its blocks.
+    """
+    known = PRESETS[name]
+    if isinstance(known, ConvNet):
+        return _once(blocks or (one for stage in known.stages for one in stage.blocks))
+    return _once(mixers or (one for stage in known for one in stage.mixers))
+
+
+def naming_problems(
+    name: str, *, mixers: Sequence[str] = (), blocks: Sequence[str] = ()
+) -> list[tuple[str, str]]:
+    """What is wrong with a preset's name, or with replacing what it does not have; each with its key."""
+    if name not in PRESETS:
+        return [("preset", unknown("space", name, PRESETS))]
+    kind = known_kind(name)
     return [
-        # Shared out before mixers are left out: what one was given for a shared choice stays with the others.
-        replace(
-            stage, options=shared_out(stage.mixers, {k: o for k, o in options.items() if k in stage.mixers})
-        )
-        for stage in stages
+        (f"{other}s", f"preset {name!r} chooses among {kind}s; give them as {kind}s")
+        for other, given in ((Mixer.KIND, mixers), (Block.KIND, blocks))
+        if given and other != kind
     ]
 
 
-def _without(stage: Stage, left_out: Collection[str]) -> Stage:
-    remaining = tuple(name for name in stage.mixers if name not in left_out)
+def problems_with_options(
+    name: str, options: Options, *, mixers: Sequence[str] = (), blocks: Sequence[str] = ()
+) -> list[str]:
+    """Everything that is wrong with a preset's options; lines begin with mixer or block, and key."""
+    present = operations(name, mixers=mixers, blocks=blocks)
+    check = block_problems if known_kind(name) == Block.KIND else option_problems
+    return check(options, present)
+
+
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _with_mixers(stage: Stage, mixers: Sequence[str], left_out: Collection[str], options: Options) -> Stage:
+    names = tuple(mixers) or stage.mixers
+    # Shared out before mixers are left out: what one was given for a shared choice stays with the others.
+    whole = shared_out(names, {name: own for name, own in options.items() if name in names})
+    remaining = _remaining(Mixer.KIND, names, left_out, "['identity', 'pooling', 'depthwise']")
+    return replace(stage, mixers=remaining, options={name: whole[name] for name in remaining})
+
+
+def _with_blocks(
+    stage: ConvStage, blocks: Sequence[str], left_out: Collection[str], options: Options
+) -> ConvStage:
+    """The stage with these blocks; values of their choices are the preset's where none are given."""
+    names = tuple(blocks) or stage.blocks
+    remaining = _remaining(Block.KIND, names, left_out, "['residual', 'mbconv']")
+    whole = {name: {**stage.options.get(name, {}), **options.get(name, {})} for name in remaining}
+    return replace(stage, blocks=remaining, options=whole)
+
+
+def _remaining(kind: str, names: tuple[str, ...], left_out: Collection[str], others: str) -> tuple[str, ...]:
+    remaining = tuple(name for name in names if name not in left_out)
     if not remaining:
         raise ValueError(
-            f"without {', '.join(stage.mixers)} no mixer is left in the space; name others, such as "
-            "space.mixers = ['identity', 'pooling', 'depthwise']"
+            f"without {', '.join(names)} no {kind} is left in the space; name others, such as "
+            f"space.{kind}s = {others}"
         )
-    options = {name: own for name, own in stage.options.items() if name in remaining}
-    return replace(stage, mixers=remaining, options=options)
+    return remaining

@@ -20,7 +20,7 @@ from search_spaces.layer import Layer, Slot
 from search_spaces.mixers import MIXERS
 from search_spaces.reference import extremes
 from search_spaces.space import SearchSpace
-from search_spaces.spaces.presets import PRESETS, preset
+from search_spaces.spaces.presets import METAFORMERS, preset
 from tests.search_spaces.test_space import spaces
 from tests.spaces import SPACES
 
@@ -70,13 +70,21 @@ def test_the_ends_are_those_of_an_enumeration(drawn: SearchSpace, data: st.DataO
         assert (high == last).all()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", METAFORMERS)
 @pytest.mark.parametrize(
     "mixers", [(), tuple(MIXERS), tuple(reversed(list(MIXERS)))], ids=["", "all", "reversed"]
 )
 def test_no_network_of_a_preset_is_bigger_than_the_largest(name: str, mixers: tuple[str, ...]) -> None:
     side = 64 if name == "mobile" else 32
-    space = preset(name, classes=10, input_shape=(3, side, side), mixers=mixers)
+    assert_ends(preset(name, classes=10, input_shape=(3, side, side), mixers=mixers))
+
+
+@pytest.mark.parametrize("blocks", [(), ("grouped", "identity", "residual")], ids=["", "others"])
+def test_no_network_of_convolutional_stages_is_bigger_than_the_largest(blocks: tuple[str, ...]) -> None:
+    assert_ends(preset("fast-8", classes=10, input_shape=(3, 8, 8), blocks=blocks))
+
+
+def assert_ends(space: SearchSpace) -> None:
     macs = AnalyticCosts(space).macs
     low, high = macs(space.ends)
     drawn = space.sample(20_000, np.random.default_rng(0))

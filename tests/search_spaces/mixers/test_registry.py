@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from search_spaces.choice import Choice
 from search_spaces.mixers.registry import MIXERS, Mixer, register_mixer
 from search_spaces.spaces.metaformer import Stage, metaformer
-from search_spaces.spaces.presets import PRESETS, preset
+from search_spaces.spaces.presets import METAFORMERS, preset
 
 KERNEL = Choice("kernel", (3, 5, 7), role="kernel")
 
@@ -111,7 +111,7 @@ def test_a_mixer_that_only_this_process_knows_is_built_in_another() -> None:
 
 
 def test_options_of_a_preset_hold_for_the_stages_that_have_the_mixer() -> None:
-    assert "attention" not in PRESETS["mobile"][0].mixers
+    assert "attention" not in METAFORMERS["mobile"][0].mixers
     options = {"depthwise": {"kernel": [3]}}
     space = preset("mobile", classes=3, input_shape=(3, 64, 64), options=options, without=["pooling"])
     assert {one.values for one in space.choices if one.role == "kernel"} == {(3,)}

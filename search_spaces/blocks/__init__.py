@@ -1,0 +1,13 @@
+"""Blocks: the units of convolutional stages, one small file each."""
+
+from search_spaces.blocks.convnext import ConvNext as ConvNext
+from search_spaces.blocks.fused_mbconv import FusedInvertedResidual as FusedInvertedResidual
+from search_spaces.blocks.grouped import GroupedResidual as GroupedResidual
+from search_spaces.blocks.mbconv import InvertedResidual as InvertedResidual
+from search_spaces.blocks.registry import BLOCKS as BLOCKS
+from search_spaces.blocks.registry import Block as Block
+from search_spaces.blocks.registry import block as block
+from search_spaces.blocks.registry import block_names as block_names
+from search_spaces.blocks.registry import block_problems as block_problems
+from search_spaces.blocks.registry import register_block as register_block
+from search_spaces.blocks.residual import BasicResidual as BasicResidual

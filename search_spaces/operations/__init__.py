@@ -1,0 +1,1 @@
+"""What mixers and blocks have in common: made by name, with searched choices and settings of their own."""

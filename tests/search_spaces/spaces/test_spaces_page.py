@@ -1,0 +1,49 @@
+"""docs/spaces.md: its snippets are right, and its table says what the presets hold."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from runners.recipe.schema import Space
+from search_spaces.blocks import BLOCKS
+from search_spaces.space import SearchSpace
+from search_spaces.spaces.fast import CONVNETS
+from search_spaces.spaces.presets import preset
+
+PAGE = (Path(__file__).parents[3] / "docs" / "spaces.md").read_text()
+
+
+def test_its_python_runs() -> None:
+    (python,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(python, "docs/spaces.md", "exec"), names)
+    assert isinstance(names["space"], SearchSpace)
+
+
+def test_its_recipe_is_a_space() -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    given = Space(**tomllib.loads(toml)["space"])
+    space = preset(
+        given.preset, classes=10, input_shape=(3, 32, 32), blocks=given.blocks, options=given.options
+    )
+    assert "stage0.mbconv.expansion" in space.names
+
+
+@pytest.mark.parametrize("name", CONVNETS)
+def test_the_table_says_what_a_preset_holds(name: str) -> None:
+    side = int(name.partition("-")[2])
+    space = preset(name, classes=10, input_shape=(3, side, side))
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}`")]
+    *_, stages, networks, layers, _ = (cell.strip() for cell in row.split("|"))
+    assert int(stages) == len(CONVNETS[name].stages)
+    assert int(layers) == len(space.layers)
+    number, _, million = networks.replace(",", "").partition(" ")
+    assert float(number) * (1e6 if million else 1) == pytest.approx(space.size, rel=0.05)
+
+
+def test_it_names_every_block() -> None:
+    assert [name for name in BLOCKS if f"| `{name}` |" not in PAGE] == []
