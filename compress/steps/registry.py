@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from compress.candidate import Step
 from compress.target import Facts
@@ -11,8 +11,14 @@ from results.registry import Registry
 STEPS: Registry[Callable[..., Step]] = Registry("compression step")
 """Takes its settings by keyword, gives a ``Step``.
 
-What it ``needs`` is a file format or number format that the target has to have: ``onnx``, ``int8``.
+What it ``needs`` is a file format or number format that the target has to have: ``onnx``, ``int8``. A number
+format that it needs is the one that it makes.
 """
+
+
+def makes(names: Iterable[str], precision: str) -> bool:
+    """Whether one of these steps makes files of a number format."""
+    return any(precision in STEPS[name].needs for name in names)
 
 
 def step_names(steps: Sequence[Step]) -> list[str]:

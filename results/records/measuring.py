@@ -18,7 +18,8 @@ class TargetRecord(Record):
         runtime_version: version of that library.
         threads: threads it uses.
         machine: processor, cores, architecture, system; or the constants of a computed target.
-        precision: number format that layers and networks are timed in.
+        precision: number format that layers and networks are timed in, the first of the forms.
+        forms: number formats that networks may be handed over in, each measured; empty in records of before.
         limits: most that the profile allows, by cost: ``size_bytes``, ``peak_memory_bytes``, ``params``.
         left_out: mixers of the space that the profile cannot run.
         cannot_run: reason for each kind of layer that did not run.
@@ -33,6 +34,7 @@ class TargetRecord(Record):
     threads: int
     machine: str
     precision: str
+    forms: tuple[str, ...] = ()
     limits: dict[str, float]
     left_out: tuple[str, ...] = ()
     cannot_run: dict[str, str] = field(default_factory=dict)

@@ -99,6 +99,8 @@ class FrontEntry(Record):
         layers: layers in order of execution; empty where the space has only a model to build.
         held_back_accuracy: accuracy on the validation data that no searcher saw; None where none were held
             back.
+        precision: number format in which it was predicted and measured, its fastest; the target's first for
+            the reference network.
     """
 
     name: str
@@ -115,6 +117,7 @@ class FrontEntry(Record):
     meets_limit: bool
     layers: tuple[LayerRecord, ...] = ()
     held_back_accuracy: float | None = None
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

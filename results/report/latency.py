@@ -11,17 +11,18 @@ from results.report.sources import Sources
 
 def latency(run: Sources) -> Html:
     """The target, and the check of the latency table on whole networks."""
-    return join([_target(run.target), _check(run)])
+    return join([_target(run.target), _checks(run)])
 
 
 def _target(target: TargetRecord | None) -> Html:
     """The runtime and machine, what they can hold, and what they cannot run."""
     if target is None:
         return join([])
+    forms = " and ".join(target.forms or (target.precision,))
     limits = (f"{name} at most {value:,g}" for name, value in target.limits.items())
     items = [
         ("profile", f"{target.profile}: {target.summary}" if target.summary else target.profile),
-        ("runtime", f"{target.runtime} {target.runtime_version}, {target.precision}"),
+        ("runtime", f"{target.runtime} {target.runtime_version}, {forms}"),
         ("machine", target.machine),
         ("limits of the profile", "; ".join(limits) or "none"),
         ("mixers left out of the space", ", ".join(target.left_out) or "none"),
@@ -36,12 +37,21 @@ def _target(target: TargetRecord | None) -> Html:
     return join(parts)
 
 
-def _check(run: Sources) -> Html:
-    check = run.check
+def _checks(run: Sources) -> Html:
+    """The check of each form, under its name where there are several."""
     if run.computed:
         return join([])  # it would compare the model with itself
-    if check is None:
+    if not run.checks:
         return absent("Nothing has been measured on the target, so there is no latency model to check.")
+    several = len(run.checks) > 1
+    parts = []
+    for form, check in run.checks.items():
+        parts += [*([tag("h3", f"Networks in {form}")] if several else []), _check(check)]
+    last = list(run.checks.values())[-1]
+    return join([*parts, *([_explanation(last)] if last.measured_ms else [])])
+
+
+def _check(check: LatencyCheck) -> Html:
     if not check.measured_ms:
         return absent("The check of the latency model holds no measured networks.")
     drawing = tag(
@@ -54,7 +64,7 @@ def _check(run: Sources) -> Html:
             ]
         ),
     )
-    return join([tag("div", drawing, _facts(check), class_="pair"), _explanation(check)])
+    return tag("div", drawing, _facts(check), class_="pair")
 
 
 def _chart(check: LatencyCheck) -> Chart:

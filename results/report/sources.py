@@ -33,12 +33,12 @@ class Sources:
 
     Attributes:
         name: name of the run's folder.
-        recipe: recipe as resolved; None where there is none, as with the next five.
+        recipe: recipe as resolved; None where there is none, as with the next four.
         provenance: seed, versions, machine, commit, command.
         audit: audit of the supernet.
         summary: front of the search.
         target: target that was measured.
-        check: whole networks, predicted and measured.
+        checks: whole networks, predicted and measured, by the form that they were measured in.
         stages: seconds of the finished stages, by name.
         epochs: epochs of the supernet's training.
         trials: trials of each searcher, in the order they ended.
@@ -53,7 +53,7 @@ class Sources:
     audit: AuditSummary | None = None
     summary: SearchSummary | None = None
     target: TargetRecord | None = None
-    check: LatencyCheck | None = None
+    checks: dict[str, LatencyCheck] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
     trials: dict[str, list[Trial]] = field(default_factory=dict)
@@ -95,7 +95,11 @@ def read_run(folder: Path) -> Sources:
     if (folder / "profile").is_dir():
         found.unreadable.append("profile/: written by an older version of Quarry; that version shows it")
     found.target = _file(found, folder, "measure/target.json", TargetRecord)
-    found.check = _file(found, folder, "measure/check.json", LatencyCheck)
+    first = found.target.precision if found.target else ""
+    for path in sorted((folder / "measure").glob("check*.json"), key=lambda one: one.stem):
+        form = path.stem.removeprefix("check").removeprefix("-") or first
+        if check := _file(found, folder, f"measure/{path.name}", LatencyCheck):
+            found.checks[form] = check
     found.audit = _file(found, folder, "audit/audit.json", AuditSummary)
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)

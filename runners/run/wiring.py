@@ -22,7 +22,7 @@ from runners.stages.audit import Auditing, audit_supernet, check_audit
 from runners.stages.candidates import latency_limit
 from runners.stages.compress import Compressing, compress_front
 from runners.stages.export import Exporting, export_files
-from runners.stages.measure import fitted, imported_table, measure, watts_of
+from runners.stages.measure import fitted, forms_of, imported_table, measure, watts_of
 from runners.stages.search import Searching, candidates_of, check_search, search_supernet
 from runners.stages.train import SUPERNET, check_training, train
 from runners.targets.hardware import HardwareProfile
@@ -106,6 +106,12 @@ class Wiring:
         return RayTarget(self.profile, address) if address else open_target(self.profile)
 
     @property
+    def forms(self) -> tuple[str, ...]:
+        """The number formats that networks may be handed over in."""
+        steps = [step.kind for step in self.run.recipe.compress.steps]
+        return forms_of(self.target.facts.precisions, steps)
+
+    @property
     def plan(self) -> MeasurePlan:
         """How much of the target is measured."""
         return measure_plan(self.run.recipe)
@@ -130,7 +136,8 @@ class Wiring:
     def searching(self) -> Searching:
         """What a search works with; its predictions follow from the table alone."""
         recipe, folder = self.run.recipe, self.path / "measure"
-        model = fitted(self.space, self.plan, folder).model
+        found = fitted(self.space, self.plan, folder, self.forms)
+        models = {form: one.model for form, one in found.items()}
         watts = watts_of(folder, self.profile)
         return Searching(
             name=recipe.name,
@@ -138,8 +145,10 @@ class Wiring:
             data=self.data,
             target=self.target,
             limits=self.profile.limits,
-            costs=candidates_of(self.space, model, self.profile, watts),
-            limit_ms=latency_limit(self.space, model, recipe.search, self.profile.limits),
+            costs=candidates_of(self.space, models, self.profile, watts),
+            limit_ms=latency_limit(
+                self.space, next(iter(models.values())), recipe.search, self.profile.limits
+            ),
             recipe=recipe.search,
             seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,
             split_seed=recipe.seed,
@@ -193,6 +202,7 @@ def _measure(made: Wiring) -> None:
         made.target,
         made.profile,
         made.plan,
+        forms=made.forms,
         left_out=made.left_out,
         folder=made.path / "measure",
         console=made.console,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,14 @@ from runners.recipe.schema import Search
 from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
+_Floats = NDArray[np.float64]
+_VALUE_BYTES = {"fp32": 4, "int8": 1}  # of a weight or activation as deployed
+
 
 def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limits: Limits) -> float:
     """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted.
 
-    Where the device itself has a tighter one, that.
+    Where the device itself has a tighter one, that. The model is that of the target's first precision.
 
     Raises:
         ValueError: a speed-up over a largest network that the target cannot run.
@@ -41,22 +45,52 @@ def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limit
 class Candidates:
     """What is known of archs without scoring them.
 
+    A *form* is a number format that a network can be handed over in: ``fp32``, ``int8``. Each arch costs what
+    it costs in its fastest form.
+
     Attributes:
-        model: latency model.
+        models: latency model of each form, the target's first precision first.
         analytic: counts; its bytes are those of float32.
-        value_bytes: bytes of a weight or activation as deployed: 1 where the device runs int8 alone.
         watts: power that the device draws; None where nobody knows.
     """
 
-    model: LatencyModel
+    models: Mapping[str, LatencyModel]
     analytic: AnalyticCosts
-    value_bytes: int = 4
     watts: float | None = None
 
     def __call__(self, rows: Rows) -> dict[str, NDArray[np.float64]]:
-        """Costs by name, (n,) each; ``latency_ms_upper`` is what limits hold for."""
-        latency_ms, upper_ms = self.model.predict(rows)
+        """Costs by name, (n,) each, in the form that is fastest.
+
+        ``latency_ms_upper`` is what limits hold for, and by which the fastest is told.
+        """
+        return self._costs(rows, *self._fastest(rows))
+
+    def form(self, rows: Rows) -> list[str]:
+        """The form in which each arch is fastest by its upper bound; of equal ones the earlier."""
+        return self._names(self._fastest(rows)[2])
+
+    def in_form(self, rows: Rows, form: str) -> dict[str, NDArray[np.float64]]:
+        """The costs of archs in one form, as those of a call."""
+        chosen = np.full(len(rows), list(self.models).index(form))
+        return self._costs(rows, *self.models[form].predict(rows), chosen)
+
+    def _fastest(self, rows: Rows) -> tuple[_Floats, _Floats, NDArray[np.intp]]:
+        """Latency and upper bound in the fastest form, and its index, (n,) each."""
+        found = [model.predict(rows) for model in self.models.values()]
+        latency_ms, upper_ms = (np.stack(values) for values in zip(*found, strict=True))
+        chosen = upper_ms.argmin(axis=0)
+        each = np.arange(len(rows))
+        return latency_ms[chosen, each], upper_ms[chosen, each], chosen
+
+    def _costs(
+        self, rows: Rows, latency_ms: _Floats, upper_ms: _Floats, chosen: NDArray[np.intp]
+    ) -> dict[str, _Floats]:
         costs = {"latency_ms": latency_ms, "latency_ms_upper": upper_ms, **self.analytic(rows)}
+        share = np.array([_VALUE_BYTES[form] / 4 for form in self.models])[chosen]
         for name in costs.keys() & {"size_bytes", "peak_memory_bytes"}:
-            costs[name] = costs[name] * self.value_bytes / 4
+            costs[name] = costs[name] * share
         return costs if self.watts is None else {**costs, "energy_mj": latency_ms * self.watts}
+
+    def _names(self, chosen: NDArray[np.intp]) -> list[str]:
+        names = list(self.models)
+        return [names[index] for index in chosen.tolist()]

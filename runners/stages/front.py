@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from compress.target import Target
+from nas.costs.model.latency import LatencyModel
 from nas.search import SearchResult
 from nas.supernet import Supernet
 from results.front import non_dominated
@@ -133,6 +134,7 @@ def measured_front(
 def tell_front(summary: SearchSummary, console: Console, *, computed: bool) -> None:
     """The front as a table, how far the search was taken in by luck, and whether the limit is met."""
     held = summary.held_back_images > 0
+    several = len({entry.precision for entry in (*summary.front, summary.largest)}) > 1
     rows = [
         [
             entry.name,
@@ -141,12 +143,18 @@ def tell_front(summary: SearchSummary, console: Console, *, computed: bool) -> N
             *([f"{entry.held_back_accuracy:.1%}"] if entry.held_back_accuracy is not None else []),
             f"{entry.predicted_ms:.4g}",
             f"{entry.measured_ms:.4g}",
+            *([entry.precision] if several else []),
             "" if entry is summary.largest else "met" if entry.meets_limit else "missed",
         ]
         for entry in (*summary.front, summary.largest)
     ]
     columns = ["network", "found by", "accuracy", *(["held back"] if held else [])]
-    columns += ["predicted ms", "computed ms" if computed else "measured ms", "limit"]
+    columns += [
+        "predicted ms",
+        "computed ms" if computed else "measured ms",
+        *(["form"] if several else []),
+        "limit",
+    ]
     console.table("The front", columns, rows)
     if held:
         console.say(
@@ -179,19 +187,25 @@ def _known(found: _Found) -> tuple[str, Arch, float]:
 def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> list[FrontEntry]:
     """Entries without names of what (searcher, arch, accuracy) stands for, measured side by side."""
     space, target = look.space, look.target
-    known = look.costs(np.array([space.to_row(arch) for _, arch, _ in found]))
-    facts = target.facts
+    rows = np.array([space.to_row(arch) for _, arch, _ in found])
+    first, facts = next(iter(look.costs.models)), target.facts
+    # The largest, beside which the others are set, is as it would be without compression.
+    forms = [
+        first if searcher == _LARGEST else form
+        for (searcher, _, _), form in zip(found, look.costs.form(rows), strict=True)
+    ]
+    known = [look.costs.in_form(row[None], form) for row, form in zip(rows, forms, strict=True)]
     with TemporaryDirectory(prefix="quarry-") as folder:
         files = [Path(folder) / f"{index}.{facts.format}" for index in range(len(found))]
-        for (_, arch, _), file in zip(found, files, strict=True):
+        for (_, arch, _), form, file in zip(found, forms, files, strict=True):
             network, shape = look.supernet.extract(arch).eval(), space.input_shape(arch)
-            target.export(network, shape, file, precision=facts.precisions[0])
+            target.export(network, shape, file, precision=form)
         timings = target.measure(files, budget_s=max(_LEAST_SECONDS, _SECONDS_EACH * len(found)))
     entries = []
-    for index, ((searcher, arch, accuracy), timing) in enumerate(zip(found, timings, strict=True)):
+    for (searcher, arch, accuracy), form, costs, timing in zip(found, forms, known, timings, strict=True):
         if timing.status != "measured":
             raise ValueError(f"a network of the front does not run on the device: {timing.reason}")
-        predicted_ms, upper_ms = (float(known[key][index]) for key in ("latency_ms", "latency_ms_upper"))
+        predicted_ms, upper_ms = (float(costs[key][0]) for key in ("latency_ms", "latency_ms_upper"))
         if not math.isfinite(predicted_ms):  # the reference may have layers that the profile rules out
             predicted_ms, upper_ms = timing.median_ms, timing.high_ms
         entries.append(
@@ -206,20 +220,21 @@ def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> lis
                 measured_ms=timing.median_ms,
                 low_ms=timing.low_ms,
                 high_ms=timing.high_ms,
-                macs=int(known["macs"][index]),
-                params=int(known["params"][index]),
+                macs=int(costs["macs"][0]),
+                params=int(costs["params"][0]),
                 meets_limit=timing.median_ms <= look.limit_ms,
-                layers=_layer_records(space, arch, look.costs),
+                layers=_layer_records(space, arch, look.costs.models[form]),
+                precision=form,
             )
         )
     return entries
 
 
-def _layer_records(space: SearchSpace, arch: Arch, costs: Candidates) -> tuple[LayerRecord, ...]:
+def _layer_records(space: SearchSpace, arch: Arch, model: LatencyModel) -> tuple[LayerRecord, ...]:
     """The layers of an arch with what each costs alone; none where the space has only networks."""
     if not space.slots:
         return ()
-    alone = dict(zip(costs.model.layers.keys, costs.model.layer_ms.tolist(), strict=True))
+    alone = dict(zip(model.layers.keys, model.layer_ms.tolist(), strict=True))
     return tuple(
         LayerRecord(
             name=layer.name,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from compress.steps.registry import makes
 from compress.target import Target
 from nas.costs.layers.probes import layer_kind
 from nas.costs.layers.sums import LayerSums, layers_of
@@ -20,7 +22,19 @@ from runners.tables.layers import measure_on
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 
-TABLE, IMPORTED, TARGET = "table.parquet", "imported.parquet", "target.json"
+IMPORTED, TARGET = "imported.parquet", "target.json"
+_FEWEST_CHECKED = 3  # networks
+
+
+def forms_of(precisions: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]:
+    """The number formats that networks may be handed over in: their *forms*.
+
+    Args:
+        precisions: what the target can run, the first being what networks are exported in.
+        steps: names of the compression steps of the recipe; one that makes int8 makes it a form.
+    """
+    first = precisions[0]
+    return (first, "int8") if first != "int8" in precisions and makes(steps, "int8") else (first,)
 
 
 def measure(
@@ -29,23 +43,31 @@ def measure(
     profile: HardwareProfile,
     plan: MeasurePlan,
     *,
+    forms: Sequence[str],
     left_out: Collection[str],
     folder: Path,
     console: Console,
-) -> Measured:
-    """Builds the latency table of a target; writes ``table.parquet``, ``check.json`` and ``target.json``.
+) -> dict[str, Measured]:
+    """Builds the latency table of each form of a target; writes them, their checks and ``target.json``.
+
+    Those of the first form are ``table.parquet`` and ``check.json``, those of another ``table-FORM.parquet``
+    and ``check-FORM.json``. Several forms share the networks that a plan has checked.
 
     Args:
         space: whose layers and networks are measured.
         target: what they are measured on.
         profile: the target's.
         plan: how much is measured.
+        forms: number formats to measure in, as ``forms_of`` gives them.
         left_out: mixers that the space does without, for the record.
         folder: ``measure/`` of the run; a table that was imported into it takes the place of measuring.
         console: console of the run.
     """
     facts, imported = target.facts, imported_table(folder)
     layers = _find_layers(space, plan, console)
+    if len(forms) > 1:
+        each = max(_FEWEST_CHECKED, plan.check_networks // len(forms))
+        plan = replace(plan, check_networks=each)
     if imported is not None:
         console.say(f"fitting the table that was measured on {facts.machine}; nothing is measured here")
     elif facts.computed:
@@ -56,48 +78,82 @@ def measure(
             f"measuring {len(layers.keys)} layers and "
             f"{plan.fit_networks + plan.check_networks} whole networks on {profile.name}: "
             f"{facts.runtime} {facts.runtime_version}, {facts.threads} thread(s), "
-            f"{profile.precisions[0]}"
+            + (f"in {' and then in '.join(forms)}" if len(forms) > 1 else forms[0])
         )
         warn_if_busy(target, folder, console)
-    if imported is not None:
-        found = fit_table(imported, layers, plan.confidence)
-    else:
-        with console.progress("computing" if facts.computed else "measuring") as bar:
-            found = measure_on(
+
+    def measured_in(form: str) -> Measured:
+        if imported is not None:
+            return fit_table(imported, layers, plan.confidence)
+        name = "computing" if facts.computed else "measuring"
+        with console.progress(f"{name} {form}" if len(forms) > 1 else name) as bar:
+            return measure_on(
                 target,
                 profile,
                 space,
-                folder / TABLE,
+                _table(folder, form, forms),
                 plan=plan,
-                precision=profile.precisions[0],
+                precision=form,
                 layers=layers,
                 progress=lambda done, total, _: bar.update(done, total),
             )
-    cannot_run = _cannot_run(found.table)
+
+    found = {}
+    for form in forms:
+        found[form] = measured_in(form)
+        write_json(_check(folder, form, forms), found[form].check.to_json())
+        if not facts.computed:
+            console.say(f"{form}: {found[form].check.summary()}")
+    failures = [_cannot_run(one.table) for one in found.values()]
+    cannot_run = {
+        kind: reason for kind, reason in failures[0].items() if all(kind in one for one in failures)
+    }
     for kind, reason in cannot_run.items():
         console.say(f"{kind} cannot run there and is not searched: {reason}")
-    write_json(folder / "check.json", found.check.to_json())
-    watts = profile.watts or _watts(space, target, profile.precisions[0], console)
-    write_json(folder / TARGET, _record(target, profile, cannot_run, left_out, watts).to_json())
-    if not facts.computed:
-        console.say(found.check.summary())
+    watts = profile.watts or _watts(space, target, forms[0], console)
+    write_json(folder / TARGET, _record(target, profile, forms, cannot_run, left_out, watts).to_json())
     return found
 
 
-def fitted(space: SearchSpace, plan: MeasurePlan, folder: Path) -> Measured:
-    """Latency model and check from the table in ``folder``: no target is opened and nothing is measured.
+def _table(folder: Path, form: str, forms: Sequence[str]) -> Path:
+    return folder / ("table.parquet" if form == forms[0] else f"table-{form}.parquet")
+
+
+def _check(folder: Path, form: str, forms: Sequence[str]) -> Path:
+    return folder / ("check.json" if form == forms[0] else f"check-{form}.json")
+
+
+def fitted(space: SearchSpace, plan: MeasurePlan, folder: Path, forms: Sequence[str]) -> dict[str, Measured]:
+    """Latency model and check of each form from the tables in ``folder``: nothing is measured.
+
+    A form other than the first for which there is no table is left out: when the target was measured no step
+    made it.
 
     Raises:
-        ValueError: the table is of another space, or lacks layers or networks of this one.
-        FileNotFoundError: there is none.
+        ValueError: a table is of another space, or lacks layers or networks of this one.
+        FileNotFoundError: there is none of the first form.
     """
-    table = imported_table(folder) or load_table(folder / TABLE)
+    layers = layers_of(space, plan.seed)
+    imported = imported_table(folder)
+    if imported is not None:
+        return {forms[0]: _fitted(imported, space, layers, plan, folder)}
+    tables = {form: _table(folder, form, forms) for form in forms}
+    return {
+        form: _fitted(load_table(file), space, layers, plan, folder)
+        for form, file in tables.items()
+        if form == forms[0] or file.exists()
+    }
+
+
+def _fitted(
+    table: LatencyTable, space: SearchSpace, layers: LayerSums, plan: MeasurePlan, folder: Path
+) -> Measured:
     if table.header.space_fingerprint != space.fingerprint:
         raise ValueError(
             f"the table in {folder} was measured for another space than the one that is searched, which does "
             f"without other mixers; measure again: quarry measure --out {folder.parent}"
         )
-    return fit_table(table, layers_of(space, plan.seed), plan.confidence)
+    return fit_table(table, layers, plan.confidence)
 
 
 def imported_table(folder: Path) -> LatencyTable | None:
@@ -162,6 +218,7 @@ def _watts(space: SearchSpace, target: Target, precision: str, console: Console)
 def _record(
     target: Target,
     profile: HardwareProfile,
+    forms: Sequence[str],
     cannot_run: dict[str, str],
     left_out: Collection[str],
     watts: float | None,
@@ -174,7 +231,8 @@ def _record(
         runtime_version=facts.runtime_version,
         threads=facts.threads,
         machine=facts.machine,
-        precision=profile.precisions[0],
+        precision=forms[0],
+        forms=tuple(forms),
         limits=profile.limits.model_dump(exclude_none=True),
         left_out=tuple(left_out),
         cannot_run=cannot_run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -116,8 +116,9 @@ def search_supernet(work: Searching) -> SearchSummary:
         first = _first(work, known)
         listed = ", ".join(dict.fromkeys([CONTROL, *map(str, recipe.searchers)]))
         console.say(
-            f"limit {work.limit_ms:.4g} ms at {recipe.confidence:.0%} confidence; "
-            f"{recipe.budget} networks for each of {listed}"
+            f"limit {work.limit_ms:.4g} ms at {recipe.confidence:.0%} confidence"
+            + (f" in {' or '.join(work.costs.models)}; " if len(work.costs.models) > 1 else "; ")
+            + f"{recipe.budget} networks for each of {listed}"
             + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
         results: dict[str, SearchResult] = {}
@@ -169,17 +170,16 @@ def _searchers(parts: Sequence[Part]) -> dict[str, SearcherChoice]:
 
 
 def candidates_of(
-    space: SearchSpace, model: LatencyModel, profile: HardwareProfile, watts: float | None
+    space: SearchSpace, models: Mapping[str, LatencyModel], profile: HardwareProfile, watts: float | None
 ) -> Candidates:
     """What is known of the archs of a space on a target before they are scored."""
     return Candidates(
-        model=model,
+        models=models,
         # A space that only builds would run each candidate for its memory: left out where nothing limits it.
         analytic=AnalyticCosts(
             space,
             peak_memory=profile.limits.peak_memory_bytes is not None,
         ),
-        value_bytes=1 if profile.precisions[0] == "int8" else 4,
         watts=watts,
     )
 

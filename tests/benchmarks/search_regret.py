@@ -139,7 +139,7 @@ def supernet_table(path: Path, scores: Path) -> TabularSpace:
     with opened(path, None) as made:
         accuracy = {line["row"]: line["accuracy"] for line in read_lines(scores)}
         rows = np.array([[int(index) for index in row.split(",")] for row in accuracy])
-        latency_ms = made.searching.costs.model.latency_ms(rows)
+        latency_ms = made.searching.costs(rows)["latency_ms"]
         columns = {"accuracy": np.array([*accuracy.values()]), "latency_ms": latency_ms}
         return TabularSpace("supernet", made.space.choices, rows, columns)
 

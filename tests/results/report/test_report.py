@@ -222,6 +222,16 @@ def test_lines_of_an_odd_form_are_named_and_the_others_shown(run):
     assert "lastKept: fuse" in text
 
 
+def test_every_form_that_was_measured_has_its_check(run):
+    check = read_json(run / "measure" / "check.json")
+    write_json(run / "measure" / "check-int8.json", check | {"networks": 7})
+    target = read_json(run / "measure" / "target.json")
+    write_json(run / "measure" / "target.json", target | {"forms": ["fp32", "int8"]})
+    _, text = read(write_report(run))
+    assert "fp32 and int8" in text
+    assert text.index("Networks in fp32") < text.index("Networks in int8")
+
+
 def test_number_that_makes_no_sense_costs_its_section_alone(run):
     path = run / "measure" / "check.json"
     check = path.read_text()

@@ -44,12 +44,12 @@ class Slow:
     def facts(self) -> Any:
         return SimpleNamespace(computed=False, format="onnx", precisions=("fp32",))
 
-    def export(self, module: Any, _shape: Any, path: Path, **_: Any) -> None:
-        path.write_bytes(bytes([module]))
+    def export(self, module: Any, _shape: Any, path: Path, *, precision: str) -> None:
+        path.write_bytes(bytes([module * (1 if precision == "int8" else 2)]))
 
     def measure(self, files: Sequence[Path], **_: float) -> list[Timing]:
         self.batches += 1
-        return [timing(file.read_bytes()[0] * self.factor) for file in files]
+        return [timing(file.read_bytes()[0] / 2 * self.factor) for file in files]
 
 
 class Network(int):
@@ -57,9 +57,27 @@ class Network(int):
         return self
 
 
-def costs(rows: np.ndarray) -> dict[str, np.ndarray]:
-    width = rows[:, 0] + 1.0
-    return {"latency_ms": width, "latency_ms_upper": width * 1.05, "macs": width, "params": width}
+class Costs:
+    """Networks that take a millisecond a channel, and half of that in int8 from width 10 on."""
+
+    def __init__(self, *forms: str) -> None:
+        self.models: dict[str, Any] = dict.fromkeys(forms)
+
+    def __call__(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        found = [self.in_form(row[None], form) for row, form in zip(rows, self.form(rows), strict=True)]
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]} if found else {}
+
+    def form(self, rows: np.ndarray) -> list[str]:
+        forms = list(self.models)
+        return [forms[-1] if width + 1 >= 10 else forms[0] for width in rows[:, 0]]
+
+    def in_form(self, rows: np.ndarray, form: str) -> dict[str, np.ndarray]:
+        width = rows[:, 0] + 1.0
+        latency = width / 2 if form == "int8" else width
+        return {"latency_ms": latency, "latency_ms_upper": latency * 1.05, "macs": width, "params": width}
+
+
+costs = Costs("fp32")
 
 
 def scored(arch: Arch) -> dict[str, float]:
@@ -89,7 +107,7 @@ def looking(device: Slow, console: Console, limit_ms: float = 20.0, **changed: A
     return FrontLooker(**parts | changed)
 
 
-def front_on(device: Slow, log: Path | None = None) -> SearchSummary:
+def front_on(device: Slow, log: Path | None = None, costs: Costs = costs) -> SearchSummary:
     found = search(
         SPACE,
         scored,
@@ -99,7 +117,7 @@ def front_on(device: Slow, log: Path | None = None) -> SearchSummary:
         budget=30,
         searcher="exhaustive",
     )
-    look = looking(device, Console(log))
+    look = looking(device, Console(log), costs=costs)
     return measured_front(look, {"random": found}, reference=(0.1, 20.0), known_first=0)
 
 
@@ -111,6 +129,19 @@ def test_a_front_that_measures_as_predicted_is_measured_once() -> None:
     assert max(entry.accuracy for entry in summary.front) == 19 / 40  # 20 has its upper end over the limit
     assert summary.largest.accuracy == 30 / 40
     assert (summary.scored_images, summary.held_back_images) == (200, 100)
+
+
+def test_networks_of_the_front_are_measured_in_the_form_they_were_found_in(tmp_path: Path) -> None:
+    summary = front_on(Slow(1.0), costs=Costs("fp32", "int8"))
+    assert {entry.precision for entry in summary.front} == {"fp32", "int8"}
+    for entry in summary.front:
+        assert entry.precision == ("int8" if int(entry.arch["width"]) >= 10 else "fp32")
+        assert entry.measured_ms == entry.predicted_ms, "the file was of that form"
+    assert max(int(entry.arch["width"]) for entry in summary.front) == 30
+    assert (summary.largest.precision, summary.largest.measured_ms) == ("fp32", 30.0)
+    assert SearchSummary.from_json(summary.to_json()) == summary
+    tell_front(summary, Console(tmp_path / "log.txt"), computed=False)
+    assert "form" in (tmp_path / "log.txt").read_text()
 
 
 def test_where_all_of_the_front_is_too_slow_faster_networks_are_measured() -> None:

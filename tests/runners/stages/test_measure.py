@@ -16,25 +16,46 @@ from runners.targets.target import open_target
 from search_spaces.spaces.presets import preset
 
 
-def test_the_search_predicts_from_the_table_without_a_target(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("order", "steps", "expected"),
+    [
+        (1, ("quantize",), ("int8",)),
+        (-1, ("prune", "quantize_aware"), ("fp32", "int8")),
+        (-1, ("finetune", "prune"), ("fp32",)),
+    ],
+)
+def test_the_search_predicts_from_the_table_of_each_form_without_a_target(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    order: int,
+    steps: tuple[str, ...],
+    expected: tuple[str, ...],
 ) -> None:
     space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
-    profile, plan = load_profile("mcu"), MeasurePlan(fit_networks=6, check_networks=4)
+    profile = load_profile("mcu").model_copy(update={"precisions": ("int8", "fp32")[::order]})
+    plan, forms = MeasurePlan(fit_networks=6, check_networks=8), stage.forms_of(profile.precisions, steps)
+    assert forms == expected
     console = Console(tmp_path / "log.txt")
     found = stage.measure(
-        space, open_target(profile), profile, plan, left_out=(), folder=tmp_path, console=console
+        space, open_target(profile), profile, plan, forms=forms, left_out=(), folder=tmp_path, console=console
     )
+    assert list(found) == list(forms)
+    assert all(one.check.networks == 8 // len(forms) for one in found.values()), "forms share the networks"
     rows = space.sample(50, np.random.default_rng(0))
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a target was opened")
 
     monkeypatch.setattr(Registry, "configured", refuse)
-    again = stage.fitted(space, plan, tmp_path)
-    for before, after in zip(found.model.predict(rows), again.model.predict(rows), strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert again.check == found.check
+    again = stage.fitted(space, plan, tmp_path, forms)
+    for form in forms:
+        pairs = zip(found[form].model.predict(rows), again[form].model.predict(rows), strict=True)
+        for before, after in pairs:
+            np.testing.assert_array_equal(before, after)
+        assert again[form].check == found[form].check
+        assert again[form].table.header.precision == form
+    more = stage.fitted(space, plan, tmp_path, ("fp32", "int8")) if forms == ("fp32",) else again
+    assert list(more) == list(forms), "a form that was not measured is left out"
 
 
 @pytest.mark.parametrize(
