@@ -240,15 +240,15 @@ class Supernet:
         for name, parameter in self.parameters.items():
             parameter.grad = self._gradients.get(name) if name in used else None
 
-    def clip_gradient(self, largest_norm: float) -> float:
-        """Scales the shared gradient down to a norm; returns the norm it had."""
+    def clip_gradient(self, largest_norm: float) -> Tensor:
+        """Scales the shared gradient down to a norm; returns the norm it had, float32 of no dimensions."""
         total = torch.linalg.vector_norm(
             torch.stack([torch.linalg.vector_norm(gradient) for gradient in self.grad.values()])
         )
         scale = (largest_norm / (total + 1e-6)).clamp(max=1.0)
         for gradient in self.grad.values():
             gradient.mul_(scale)
-        return float(total)
+        return total
 
     # -- files ------------------------------------------------------------------------------------
 

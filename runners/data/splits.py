@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -56,27 +57,55 @@ class Prepare:
     flip: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(N, C, H, W) uint8 to float32 of the same shape."""
-        if generator is not None and self.crop_padding:
-            images = _random_crop(images, self.crop_padding, generator)
-        if generator is not None and self.flip:
-            mirrored = torch.rand(len(images), generator=generator).to(images.device) < 0.5
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-        mean = torch.tensor(self.preprocessing.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.preprocessing.std, device=images.device)[:, None, None]
-        return (images.float() / 255 - mean) / std
+        """(N, C, H, W) uint8 to float32 of the same shape; augmented images are laid out channels last."""
+        if generator is not None and (self.crop_padding or self.flip):
+            pixels = images.permute(0, 2, 3, 1).contiguous()  # while they are bytes
+            if self.crop_padding:
+                pixels = _random_crop(pixels, self.crop_padding, generator)
+            if self.flip:
+                pixels = _random_flip(pixels, generator)
+            images = pixels.permute(0, 3, 1, 2)
+        return self._normalised(images)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Pixels over 255, less the mean, over the deviation."""
+        given, pixels = self.preprocessing, images.permute(0, 2, 3, 1)
+        mean, std = _constants(tuple(given.mean), tuple(given.std), images.device)
+        if not pixels.is_contiguous():
+            return images.float().div_(255).sub_(mean[:, None, None]).div_(std[:, None, None])
+        # Whole rows at a time: over three channels as the last dimension nothing is vectorised.
+        n, height, width, channels = pixels.shape
+        rows = pixels.reshape(n, height, width * channels).float().div_(255)
+        rows = rows.sub_(mean.repeat(width)).div_(std.repeat(width))
+        return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each image moved by up to ``padding`` pixels in both directions, black coming in."""
-    n, _, height, width = images.shape
-    padded = F.pad(images, (padding,) * 4)
-    shift = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).to(images.device)
-    rows = shift[0, :, None] + torch.arange(height, device=images.device)  # (N, H)
-    columns = shift[1, :, None] + torch.arange(width, device=images.device)  # (N, W)
-    which = torch.arange(n, device=images.device)[:, None, None]
-    cropped = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
-    return cropped.permute(0, 3, 1, 2)
+@lru_cache(maxsize=8)
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation on a device, sent there once and not with every batch."""
+    return torch.tensor(mean, device=device), torch.tensor(std, device=device)
+
+
+def _random_crop(pixels: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Each image (H, W, C) moved by up to ``padding`` pixels in both directions, black coming in."""
+    n, height, width, _ = pixels.shape
+    padded = F.pad(pixels, (0, 0, *(padding,) * 4))
+    shift = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).to(
+        pixels.device, non_blocking=True
+    )
+    places = padded.unfold(1, height, 1).unfold(2, width, 1)  # (N, rows, columns, C, H, W), no copy
+    cropped = places[torch.arange(n, device=pixels.device), shift[0], shift[1]]
+    return cropped.permute(0, 2, 3, 1).contiguous()
+
+
+def _random_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image (H, W, C) of a batch mirrored with probability one half."""
+    n = len(pixels)
+    mirrored = torch.rand(n, generator=generator) < 0.5
+    which = (torch.arange(n) + n * mirrored).to(pixels.device, non_blocking=True)
+    return torch.cat([pixels, pixels.flip(2)]).index_select(0, which)  # torch.where is slow on bytes
 
 
 def stratified(

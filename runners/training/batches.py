@@ -69,11 +69,12 @@ def batches(
         start: batches to pass over, when an interrupted epoch goes on.
     """
     images, labels, mix = data.images, data.labels, data.mix
-    order = torch.randperm(len(images), generator=generator(seed, epoch))
+    order = torch.randperm(len(images), generator=generator(seed, epoch)).to(images.device)
     for index in range(start, batches_per_epoch(len(images), batch_size)):
         chosen = order[index * batch_size : (index + 1) * batch_size]
-        chosen = chosen.to(images.device)
-        batch, target = data.prepare(images[chosen], generator(seed, epoch, index)), labels[chosen]
+        # index_select copies image by image; indexing does so pixel by pixel.
+        stored, target = images.index_select(0, chosen), labels[chosen]
+        batch = data.prepare(stored, generator(seed, epoch, index))
         yield mix(batch, target, np.random.default_rng([seed, epoch, index])) if mix else (batch, target)
 
 

@@ -6,16 +6,17 @@ for the task's (``runners.tasks``).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.rules.moment import History, Moment, Pass, Rule
 from runners.training.batches import TrainingData, batches, batches_per_epoch, channels_last, generator
@@ -172,9 +173,11 @@ def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) 
         history=state.history,
     )
     passes = course.rule(moment)
-    losses, used = _gradients(course, state, batch, target, passes)
-    _check_finite(course, passes, losses, progress.step)
-    _update(course, state, used)
+    told, networks = _gradients(course, state, batch, target, passes)
+    norm = trainable.clip_gradient(course.settings.gradient_clip)
+    *losses, largest = torch.cat([told, norm[None]]).tolist()  # one transfer from the device for all
+    _check_finite(course, passes, losses, largest, progress.step)
+    _update(course, state, networks)
     state.history = _remember(moment, passes, losses)
     progress.step += 1
     progress.loss_sum += _on_labels(passes, losses)
@@ -182,15 +185,13 @@ def _step(course: _Course, state: TrainingState, batch: Tensor, target: Tensor) 
 
 def _gradients(
     course: _Course, state: TrainingState, batch: Tensor, target: Tensor, passes: Sequence[Pass]
-) -> tuple[list[float], set[str]]:
-    """Fills the gradients; returns the loss of each pass and the parameters that took part."""
+) -> tuple[Tensor, list[nn.Module]]:
+    """Fills the gradients; returns the loss of each pass and the networks that ran."""
     trainable, settings, ranks = state.trainable, course.settings, course.ranks
     trainable.zero_grad()
-    with torch.random.fork_rng(devices=[]):
-        # For dropout in users' networks; another one in each process.
-        key = (course.seed, state.progress.step, *([ranks.rank] if ranks.rank else []))
-        torch.manual_seed(generator(*key).initial_seed())
-        losses, used = run_passes(
+    key = (course.seed, state.progress.step, *([ranks.rank] if ranks.rank else []))
+    with _seeded(generator(*key).initial_seed(), trainable.device):
+        losses, networks = run_passes(
             trainable,
             channels_last(ranks.share(batch).to(trainable.device, non_blocking=True)),
             ranks.share(target).to(trainable.device, non_blocking=True),
@@ -200,14 +201,34 @@ def _gradients(
             distillation=settings.distillation,
             precision=settings.precision,
         )
-    return ranks.average(trainable.gradients(), losses), used
+    return ranks.average(trainable.gradients(), losses), networks
 
 
-def _check_finite(course: _Course, passes: Sequence[Pass], losses: Sequence[float], step: int) -> None:
+@contextlib.contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Fixed random numbers for dropout in users' networks; in each process others.
+
+    On a CPU without ``torch.manual_seed``: it also notes, for each kind of device that is not there, who
+    called it, which can take longer than a pass of a small network.
+    """
+    before = torch.default_generator.get_state()
+    (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+
+
+def _check_finite(
+    course: _Course, passes: Sequence[Pass], losses: Sequence[float], norm: float, step: int
+) -> None:
+    """Raises before what is not finite gets into the weights and the next checkpoint."""
     for loss, one in zip(losses, passes, strict=True):
         if not math.isfinite(loss):
             where = f" for arch {one.arch}" if one.arch else ""
             raise DivergedError(f"the loss is {loss} at step {step}{where}{_way_back(course.checkpoint)}")
+    if not math.isfinite(norm):
+        raise DivergedError(f"the gradient's norm is {norm} at step {step}{_way_back(course.checkpoint)}")
 
 
 def _way_back(checkpoint: Path | None) -> str:
@@ -219,13 +240,10 @@ def _way_back(checkpoint: Path | None) -> str:
     )
 
 
-def _update(course: _Course, state: TrainingState, used: set[str]) -> None:
+def _update(course: _Course, state: TrainingState, networks: Sequence[nn.Module]) -> None:
     """One step of the optimizer on the gradients, and of the moving average after it."""
     trainable, step = state.trainable, state.progress.step
-    norm = trainable.clip_gradient(course.settings.gradient_clip)
-    if not math.isfinite(norm):  # before it gets into the weights and the next checkpoint
-        raise DivergedError(f"the gradient's norm is {norm} at step {step}{_way_back(course.checkpoint)}")
-    trainable.expose_gradients(used)
+    trainable.expose_gradients(networks)
     for group in state.optimizer.param_groups:
         group["lr"] = course.rate(step)
     state.optimizer.step()
@@ -237,8 +255,7 @@ def _update(course: _Course, state: TrainingState, used: set[str]) -> None:
 
 @torch.no_grad()
 def _follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
-    for name, value in average.items():
-        value.lerp_(weights[name], 1 - decay)
+    torch._foreach_lerp_(list(average.values()), [weights[name] for name in average], 1 - decay)
 
 
 def _on_labels(passes: Sequence[Pass], losses: Sequence[float]) -> float:

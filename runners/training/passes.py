@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.distillation import distillation_loss
 from nas.rules.moment import Pass, Teacher
@@ -27,7 +27,7 @@ def run_passes(
     label_smoothing: float = 0.0,
     distillation: str = "kl",
     precision: str = "fp32",
-) -> tuple[list[float], set[str]]:
+) -> tuple[Tensor, list[nn.Module]]:
     """Forward and backward of every pass of a step, adding to the gradients.
 
     Args:
@@ -41,7 +41,7 @@ def run_passes(
         precision: ``fp32`` or ``bf16`` (autocast; losses are always in float32).
 
     Returns:
-        The loss of each pass, and the names of the parameters that took part.
+        The loss of each pass, float32 (passes,), and the networks that ran.
 
     Raises:
         ValueError: a rule gave no passes, or a student before its teacher.
@@ -49,7 +49,7 @@ def run_passes(
     _check(passes)
     outputs: list[Tensor] = []
     losses: list[Tensor] = []
-    used: set[str] = set()
+    networks: list[nn.Module] = []
     autocast = (
         torch.autocast(trainable.device.type, dtype=torch.bfloat16)
         if precision == "bf16"
@@ -77,8 +77,8 @@ def run_passes(
         (one.weight * loss).backward()
         outputs.append(given.detach())
         losses.append(loss.detach())
-        used.update(name for name, _ in network.named_parameters())
-    return torch.stack(losses).tolist(), used  # one transfer from the device for all
+        networks.append(network)
+    return torch.stack(losses), networks
 
 
 @torch.no_grad()

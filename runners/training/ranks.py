@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -45,12 +44,12 @@ class Ranks:
             )
         return batch if self.size == 1 else batch.chunk(self.size)[self.rank]
 
-    def average(self, gradients: Sequence[Tensor], losses: list[float]) -> list[float]:
+    def average(self, gradients: Sequence[Tensor], losses: Tensor) -> Tensor:
         """Makes gradients and losses those of the whole batch, in every process.
 
         Args:
             gradients: changed in place; the same ones in the same order in every process.
-            losses: one for each pass, means over this process's share.
+            losses: (passes,), means over this process's share.
 
         Returns:
             The losses, means over the whole batch.
@@ -60,12 +59,12 @@ class Ranks:
         """
         if self.size == 1:
             return losses
-        told = torch.tensor(losses, dtype=torch.float32, device=gradients[0].device)
+        losses = losses.clone()
         try:
-            for tensor in (*gradients, told):
+            for tensor in (*gradients, losses):
                 dist.all_reduce(tensor)
                 tensor.div_(self.size)
-            return told.tolist()
+            return losses
         except RuntimeError as error:
             raise LostProcessError(
                 f"a process of the training does not answer ({str(error).splitlines()[0]})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -71,12 +71,12 @@ class Trainable(Protocol[M]):
         """Clears the gradients."""
         ...
 
-    def clip_gradient(self, largest_norm: float) -> float:
-        """Scales the gradients down to a norm; returns the norm they had."""
+    def clip_gradient(self, largest_norm: float) -> Tensor:
+        """Scales the gradients down to a norm; returns the norm they had, float32 of no dimensions."""
         ...
 
-    def expose_gradients(self, used: set[str]) -> None:
-        """Lets the optimizer see the gradients of the parameters that a step used, and no others."""
+    def expose_gradients(self, networks: Sequence[nn.Module]) -> None:
+        """Lets the optimizer see the gradients of the networks that a step ran, and no others."""
         ...
 
     def averaged(self, average: Mapping[str, Tensor]) -> M:
@@ -139,13 +139,13 @@ class SharedWeights:
         """Clears the shared gradient."""
         self.model.zero_grad()
 
-    def clip_gradient(self, largest_norm: float) -> float:
+    def clip_gradient(self, largest_norm: float) -> Tensor:
         """Scales the shared gradient down to a norm; returns the norm it had."""
         return self.model.clip_gradient(largest_norm)
 
-    def expose_gradients(self, used: set[str]) -> None:
+    def expose_gradients(self, networks: Sequence[nn.Module]) -> None:
         """Hides the gradients of parameters that no subnet of the step used."""
-        self.model.expose_gradients(used)
+        self.model.expose_gradients({name for one in networks for name, _ in one.named_parameters()})
 
     def averaged(self, average: Mapping[str, Tensor]) -> Supernet:
         """A supernet over the averages, which go on changing with the training."""
@@ -212,11 +212,11 @@ class OneNetwork:
         for parameter in self.parameters.values():
             parameter.grad = None
 
-    def clip_gradient(self, largest_norm: float) -> float:
+    def clip_gradient(self, largest_norm: float) -> Tensor:
         """Scales the gradients down to a norm; returns the norm they had."""
-        return float(nn.utils.clip_grad_norm_(self.parameters.values(), largest_norm))
+        return nn.utils.clip_grad_norm_(self.parameters.values(), largest_norm)
 
-    def expose_gradients(self, used: set[str]) -> None:
+    def expose_gradients(self, networks: Sequence[nn.Module]) -> None:
         """Nothing to do: what was not used has no gradient."""
 
     def averaged(self, average: Mapping[str, Tensor]) -> nn.Module:

@@ -57,7 +57,7 @@ def gradients(ranks: Ranks) -> dict[str, tuple[dict[str, Tensor], list[float]]]:
         losses, _ = run_passes(
             shared, ranks.share(images), ranks.share(labels), SANDWICH, distillation=distillation
         )
-        losses = ranks.average(shared.gradients(), losses)
+        losses = ranks.average(shared.gradients(), losses).tolist()
         found[distillation] = supernet.grad, losses
     return found
 
