@@ -1,6 +1,6 @@
 """Learning blocks from a teacher's own inputs and outputs, all at once, and what their errors say.
 
-"Blockwisely Supervised Neural Architecture Search with Knowledge Distillation" (DNA, Li et al., CVPR 2020):
+"Block-wisely Supervised Neural Architecture Search with Knowledge Distillation" (DNA, Li et al., CVPR 2020):
 a block that is given the teacher's input and has to give its output learns by itself, so that hundreds of
 alternatives are trained in the time of a few short trainings, and the errors rank them. "LANA" (Molchanov et
 al., ECCV 2022) and "Puzzle" (Bercovich et al., 2024) add the errors up and let an integer program choose

@@ -20,7 +20,7 @@ from search_spaces.space import Rows, SearchSpace
 MOST_COMBINATIONS = 2**20  # of the choices of a span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # arrays have no one truth
 class Span:
     """A run of slots and what can stand in them.
 

@@ -11,8 +11,8 @@ from nas.proxies.proxy import PROXIES, Loss, gradients, scratch
 def snip(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss, seed: int) -> float:
     """Sum over all weights of |weight x gradient|: what removing each would change, to first order.
 
-    "SNIP: Single-shot Network Pruning based on Connection Sensitivity" (Lee et al., ICLR 2019), equation 4
-    without its normalisation; as a proxy in Abdelfattah et al. (ICLR 2021), section 3.2.
+    "SNIP: Single-shot Network Pruning based on Connection Sensitivity" (Lee et al., ICLR 2019), without
+    its normalisation; as a proxy in Abdelfattah et al. (ICLR 2021), section 3.2.
 
     Args:
         network: network as initialised; left as it is.
@@ -30,7 +30,7 @@ def snip(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss, seed: i
 def grad_norm(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss, seed: int) -> float:
     """Sum over the layers of the Euclidean norm of their weight's gradient.
 
-    Abdelfattah et al. (ICLR 2021), section 3.1, layer by layer as in the authors' code.
+    Abdelfattah et al. (ICLR 2021), section 3.2, layer by layer as in the authors' code.
 
     Args:
         network: network as initialised; left as it is.

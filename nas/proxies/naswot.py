@@ -85,7 +85,7 @@ def jacob_cov(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss, se
     """How little the images' input gradients are correlated: -sum(log(v + k) + 1 / (v + k)), k = 1e-5.
 
     v are the eigenvalues of the matrix of correlations between the gradients of the sum of outputs with
-    respect to each image (arXiv 2006.04647v1, section 3).
+    respect to each image (arXiv 2006.04647v1).
 
     Args:
         network: network as initialised; left as it is.

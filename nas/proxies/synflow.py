@@ -16,7 +16,7 @@ def synflow(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss, seed
     """The logarithm of the sum over all weights of weight x gradient of R = 1' f(1; |weights|).
 
     "Pruning neural networks without any data by iteratively conserving synaptic flow" (Tanaka et al.,
-    NeurIPS 2020), equation 2; as a proxy in Abdelfattah et al. (ICLR 2021), section 3.2, without norms, which
+    NeurIPS 2020); as a proxy in Abdelfattah et al. (ICLR 2021), section 3.2, without norms, which
     would undo what flows. Computed in float64, for the sum grows with the power of the depth; the logarithm
     ranks as the sum does.
 

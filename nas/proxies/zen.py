@@ -28,7 +28,8 @@ def zen(
 
     "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition" (Lin et al., ICCV 2021), algorithm 1:
     the logarithm of the mean |f(x) - f(x + change e)| for Gaussian x, e and weights, f the network up to its
-    pooling, plus for each BatchNorm the logarithm of the root of its mean variance. Two things differ:
+    pooling and |.| the sum of absolute values, as in the authors' code (the paper has the Frobenius norm);
+    plus for each BatchNorm the logarithm of the root of its mean variance. Two things differ:
     shortcuts stay, for a network does not say which of its sums are one, and norms other than BatchNorm,
     whose scale is lost, count nothing. In float64.
 

@@ -17,6 +17,7 @@ from search_spaces.choice import Choice, Value
 from search_spaces.layer import Layer, Slot
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.presets import preset
 from tests.spaces import resnet_space
 
 KERNELS = {"depthwise": {"kernel": (3, 5)}}
@@ -208,6 +209,24 @@ def test_slots_that_stand_for_one_another_are_one_span() -> None:
         ["pool0", "pool1"],
     ]
     assert [span.name for span in spans(SPACE)] == [slot.name for slot in SPACE.slots]
+
+
+def test_a_stage_of_blocks_of_one_kind_is_judged_whole() -> None:
+    """Kinds and depths that fit between the same maps are alternatives, and do what their layers do."""
+    space = preset("fast-8", classes=10, input_shape=(1, 8, 8))
+    changes = {"stage0.block": "residual", "stage1.block": "residual", "stage0.depth": 1}
+    chosen = {**space.largest(), **changes}
+    teacher = Teacher(space=space, arch=chosen, network=space.build(chosen))
+    lessons = teacher.lessons
+    at, stage = next((at, one) for at, one in enumerate(lessons) if one.name == "stage1.entry")
+    fitting = [stage.span.alternatives[index] for index in stage.fitting]
+    assert {layers[-1].kind for layers in fitting} == set(space.choices[space.column["stage1.block"]].values)
+    batch = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    given, wanted = teacher.flow(lessons, batch)[at]
+    assert all(
+        nn.Sequential(*(layer.build() for layer in layers))(given).shape == wanted.shape for layers in fitting
+    )
+    assert len({len(layers) for layers in fitting}) > 1
 
 
 def test_what_cannot_be_asked(teacher: Teacher) -> None:
