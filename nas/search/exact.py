@@ -25,6 +25,7 @@ from search_spaces.space import SearchSpace
 
 Floats = NDArray[np.float64]
 _SPAN = 1e3  # of the losses as the solver sees them, whose gap is absolute, 1e-6
+_ROUNDING = 1e-12  # of a limit
 _OPTIMAL, _TIME_IS_UP, _INFEASIBLE = 0, 1, 2  # what milp calls them
 
 
@@ -34,11 +35,22 @@ class Bound:
 
     Attributes:
         terms: its parts; infinite or NaN where something cannot be.
-        limit: its largest value.
+        limit: its largest value; infinite for none.
+
+    Raises:
+        ValueError: a limit that is no number.
     """
 
     terms: Sequence[Term]
     limit: float
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.limit):
+            raise ValueError("a limit has to be a number, got nan")
+
+    def admits(self, total: float) -> bool:
+        """Whether a sum meets the limit, but for the rounding of sums in another order."""
+        return total <= self.limit + _ROUNDING * abs(self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +103,7 @@ def solve(
             break
         program.exclude(row)
         costs = {name: _total(bound.terms, row) for name, bound in bounds.items()}
-        if all(costs[name] <= bound.limit for name, bound in bounds.items()):
+        if all(bound.admits(costs[name]) for name, bound in bounds.items()):
             found.append(Solution(row=row, loss=_total(losses, row), costs=costs))
     if not found:
         raise ValueError(_nothing(space, losses, bounds))
@@ -149,7 +161,7 @@ class _Program:
                     ]
                     self._rows.add(margin, 0.0, 0.0)
         for cost, bound in zip(coefficients[1:], bounds.values(), strict=True):
-            scale = max(abs(bound.limit), 1e-12)
+            scale = max(abs(bound.limit), 1e-12) if math.isfinite(bound.limit) else 1.0
             used = np.flatnonzero(cost)
             self._rows.add([(int(at), float(cost[at]) / scale) for at in used], -np.inf, bound.limit / scale)
         span = float(np.ptp(coefficients[0])) or 1.0

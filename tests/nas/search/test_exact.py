@@ -80,7 +80,7 @@ def test_it_finds_what_trying_every_arch_finds(seed: int) -> None:
         assert (space.canonical(one.row[None])[0] == one.row).all()
         assert one.loss == pytest.approx(total(losses, one.row))
         for name, bound in bounds.items():
-            assert one.costs[name] <= bound.limit
+            assert bound.admits(one.costs[name])
 
 
 def layered() -> tuple[SearchSpace, np.ndarray, np.ndarray]:
@@ -125,6 +125,16 @@ def test_a_limit_that_nothing_meets_is_told_with_the_least_there_is() -> None:
         bounded(0.001)
     told = float(str(error.value).rpartition(" is ")[2].rstrip(")"))
     assert told <= least * 1.001
+
+
+def test_an_arch_meets_the_limit_that_is_its_own_cost_and_none_is_a_limit() -> None:
+    space, losses, latency_ms = layered()
+    own = float(space.sum_over_layers(bounded(0.9)[0].row[None], latency_ms)[0])
+    assert bounded(own)[0].costs["latency_ms"] == pytest.approx(own)
+    unlimited = bounded(math.inf)[0]
+    assert unlimited.loss == pytest.approx(solve(space, space.terms(losses), {})[0].loss)
+    with pytest.raises(ValueError, match="a limit has to be a number, got nan"):
+        bounded(math.nan)
 
 
 def test_no_archs_are_refused() -> None:
