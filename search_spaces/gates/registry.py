@@ -12,7 +12,11 @@ from results.registry import Registry
 from search_spaces.choice import Choice
 
 GATES: Registry[Callable[[int], nn.Module]] = Registry("gate")
-"""Makers of modules (B, C, H, W) -> (B, C, H, W), given C. They obey the prefix rule, as mixers do."""
+"""Makers of modules (B, C, H, W) -> (B, C, H, W), given C. They obey the prefix rule, as mixers do.
+
+A gate is looked up when a network is built, so one from outside this package has to be registered in every
+process that builds networks.
+"""
 
 NO_GATE = "none"
 

@@ -162,6 +162,11 @@ def test_a_folder_called_like_a_recipe_does_not_hide_it(
         ('search.searchers=["nsga"]', "search.searchers: unknown searcher 'nsga'. Did you mean 'nsga2'?"),
         ("space.preset=digit", "space.preset: unknown preset 'digit'. Did you mean 'digits'?"),
         ('space.mixers=["atention"]', "space.mixers: unknown mixer 'atention'. Did you mean 'attention'?"),
+        ('space.mixers=["residual"]', "space.mixers: unknown mixer 'residual'"),
+        (
+            'space.blocks=["residual"]',
+            "space.blocks: preset 'digits' chooses among mixers; give them as mixers",
+        ),
         ("space.activation=rellu", "space.activation: unknown activation 'rellu'. Did you mean 'relu'?"),
         ("measure.profile=cpu-otr", "measure.profile: unknown profile 'cpu-otr'. Did you mean 'cpu-ort'?"),
         ("measure.profile=none.toml", "measure.profile: there is no profile at "),
@@ -299,6 +304,26 @@ def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
         (
             ["space.mixers=['identity', 'cswin']", "space.options.cswin.stripes=[1]"],
             "space.options.cswin.stripes: 'cswin' has no setting 'stripes'. Did you mean 'stripe'?",
+        ),
+        (
+            ["space.preset=fast-8", "space.blocks=['residul']"],
+            "space.blocks: unknown block 'residul'. Did you mean 'residual'?",
+        ),
+        (
+            ["space.preset=fast-8", "space.mixers=['pooling']"],
+            "space.mixers: preset 'fast-8' chooses among blocks; give them as blocks",
+        ),
+        (
+            ["space.preset=fast-8", "space.options.mbconv.expansions=[1]"],
+            "space.options.mbconv.expansions: 'mbconv' has no setting 'expansions'. Did you mean 'expansion'",
+        ),
+        (
+            ["space.preset=fast-8", "space.options.mbconv.gate=['sea']"],
+            "space.options.mbconv.gate = ['sea']: unknown gate 'sea'. Did you mean 'se'?",
+        ),
+        (
+            ["space.preset=fast-8", "space.options.cswin.stripe=2"],
+            "space.options.cswin: unknown block 'cswin'",
         ),
         (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (

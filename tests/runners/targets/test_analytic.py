@@ -103,6 +103,15 @@ def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start(t
     assert left_out(recipe.space, load_profile("cpu-ort"), run) == ("attention",)
 
 
+def test_blocks_that_the_profile_rules_out_are_out_too() -> None:
+    changes = ["measure.profile=mcu", "space.preset=fast-8", 'space.blocks=["residual", "cswin"]']
+    recipe = load_recipe("digits", [*changes, "space.options.cswin.head_channels=8"])
+    without = rules_out(recipe.space, load_profile("mcu"))
+    assert without == ("cswin",)
+    space = make_space(recipe.space, classes=10, input_shape=(1, 8, 8), without=without)
+    assert {layer.kind for layer in space.layers} == {"entry", "residual", "head"}
+
+
 def test_a_space_left_without_a_mixer_says_which_to_name() -> None:
     recipe = load_recipe("digits", ["measure.profile=mcu", 'space.mixers=["attention"]'])
     without = rules_out(recipe.space, load_profile("mcu"))
