@@ -13,6 +13,7 @@ after an interruption, and a network that is done is not made again.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.benchmarks.by_hand.table import table
 
 def main() -> None:
     """Runs the sides that are asked for, then prints the table."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended too
     parser = _parser()
     options = parser.parse_args()
     if not options.report:

@@ -36,7 +36,7 @@ class Measured(Record):
         precision: number format of the file.
         macs: multiply-accumulates of one image.
         latency_ms: median latency.
-        high_ms: upper end of the median's interval; infinite ones are left out of the file.
+        high_ms: upper end of the median's interval.
         making_s: processor seconds of exporting (and quantizing) it.
     """
 
@@ -52,10 +52,9 @@ class Measured(Record):
 def candidates(known: Iterable[Measured], precision: str, limit_ms: float) -> list[Measured]:
     """The most capable member of each family that meets a limit: the one with most multiply-accumulates.
 
-    A member meets it where the upper end of its measured interval does. A family without such a member has
-    no candidate.
+    Met is what the median meets, for both sides. A family without such a member has no candidate.
     """
-    meets = [one for one in known if one.precision == precision and one.high_ms <= limit_ms]
+    meets = [one for one in known if one.precision == precision and one.latency_ms <= limit_ms]
     best: dict[str, Measured] = {}
     for one in meets:
         if one.family not in best or one.macs > best[one.family].macs:

@@ -32,14 +32,14 @@ SETTING = Setting(data="digits", recipe="digits", limits_ms=(0.1, 1.0), minutes=
 BURN = "import time\nwhile time.process_time() < {}: pass\n"
 
 
-def measured(family: str, name: str, macs: float, high_ms: float, precision: str = "fp32") -> Measured:
+def measured(family: str, name: str, macs: float, latency_ms: float, precision: str = "fp32") -> Measured:
     return Measured(
         family=family,
         name=name,
         precision=precision,
         macs=macs,
-        latency_ms=0.99 * high_ms,
-        high_ms=high_ms,
+        latency_ms=latency_ms,
+        high_ms=1.01 * latency_ms,
         making_s=1.0,
     )
 
