@@ -14,7 +14,7 @@ from tests.benchmarks.by_hand.cost import Cost, run_costed
 from tests.benchmarks.by_hand.families import members
 from tests.benchmarks.by_hand.hand import Job, Trained
 from tests.benchmarks.by_hand.lines import HAND, Line, Lines
-from tests.benchmarks.by_hand.quarry import answers
+from tests.benchmarks.by_hand.quarry import answers, training_macs
 from tests.benchmarks.by_hand.setting import Bench, Setting, threads
 
 _SCREEN_SEED = 0
@@ -174,15 +174,16 @@ def by_quarry(
         for one in answers(setting, seed=seed, extra=extra, cores=cores, folder=folder / safe):
             if lines.done(label, [one.limit_ms], seed):
                 continue
+            bench = Bench(setting, seed, folder)
             lines.add(
                 _judged(
-                    Bench(setting, seed, folder),
+                    bench,
                     side=label,
                     limit_ms=one.limit_ms,
                     network=f"{one.card.precision}, {one.card.macs / 1e6:.2f} M MACs",
                     file=one.file,
                     cost=one.cost,
-                    training_macs=one.training_macs,
+                    training_macs=training_macs(one.run, len(bench.splits.train)),
                     epochs=None,
                 )
             )

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from results.files import read_json, read_lines
+from results.files import read_lines
 from results.records import Card, read_record
 from tests.benchmarks.by_hand.cost import Cost, run_costed
 from tests.benchmarks.by_hand.setting import Setting, threads
@@ -26,14 +25,14 @@ class Answer:
         card: card of the file.
         file: the file.
         cost: what it cost: of a run that answers several limits, its share.
-        training_macs: multiply-accumulates of all training; None where the run does not tell.
+        run: folder of the run.
     """
 
     limit_ms: float
     card: Card
     file: Path
     cost: Cost
-    training_macs: float | None
+    run: Path
 
 
 def answers(
@@ -67,7 +66,7 @@ def answers(
             environment=threads(len(cores)),
         )
         card, file = best(out, limit_ms)
-        yield Answer(limit_ms=limit_ms, card=card, file=file, cost=cost, training_macs=training_macs(out))
+        yield Answer(limit_ms=limit_ms, card=card, file=file, cost=cost, run=out)
 
 
 def command(
@@ -99,18 +98,14 @@ def best(run: Path, limit_ms: float) -> tuple[Card, Path]:
     return card, folder / card.file
 
 
-def training_macs(run: Path) -> float | None:
-    """The sum of all that a run's records call ``training_macs``; None where they name none."""
-    values = [read_json(file) for file in run.rglob("*.json") if "artifacts" not in file.parts]
-    values += [line for file in run.rglob("*.jsonl") for line in read_lines(file)]
-    found = [number for value in values for number in _named(value, "training_macs")]
-    return sum(found) if found else None
+def training_macs(run: Path, images: int) -> float | None:
+    """Multiply-accumulates of all networks that a run trained alone; None where it trained none.
 
+    A backward pass costs two forward passes. What compression trains after that is not in it.
 
-def _named(value: Any, name: str) -> Iterator[float]:
-    """The numbers under a name, anywhere in a JSON value."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if isinstance(value, dict) and isinstance(value.get(name), int | float):
-        yield float(value[name])
-    for one in inner:
-        yield from _named(one, name)
+    Args:
+        run: folder of the run.
+        images: number of training images.
+    """
+    trained = [3.0 * line["macs"] * line["epochs"] for line in read_lines(run / "search" / "race.jsonl")]
+    return images * sum(trained) if trained else None

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from results.files import append_line, write_json
+from results.files import append_line
 from results.records import Card, read_record
 from tests.benchmarks.by_hand import __main__ as program
 from tests.benchmarks.by_hand import judge
@@ -237,11 +237,11 @@ def test_quarry_run_is_called_with_limit_minutes_and_seed(tmp_path):
     assert keys == ["data.source=digits", "search.latency_ms=0.1", "search.workers=2", "search.ranking=alone"]
 
 
-def test_macs_that_a_run_tells_are_summed(tmp_path):
-    assert told_macs(tmp_path) is None
-    write_json(tmp_path / "a.json", {"deep": [{"training_macs": 2e9}], "training_macs": 1e9})
-    append_line(tmp_path / "search" / "b.jsonl", {"training_macs": 4e9})
-    assert told_macs(tmp_path) == 7e9
+def test_macs_of_networks_trained_alone_are_summed(tmp_path):
+    assert told_macs(tmp_path, 1000) is None
+    for macs, epochs in ((1e6, 2), (3e6, 5)):
+        append_line(tmp_path / "search" / "race.jsonl", {"macs": macs, "epochs": epochs, "rung": 0})
+    assert told_macs(tmp_path, 1000) == 3 * 1000 * (2e6 + 15e6)
 
 
 # -- what the lines say ------------------------------------------------------------------------------------
