@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice
+from search_spaces.operations.operation import Options
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.presets import preset
 
 
@@ -16,6 +18,22 @@ def digits_space() -> SearchSpace:
 
 def cifar_space() -> SearchSpace:
     return preset("cifar", classes=10, input_shape=(3, 32, 32))
+
+
+def fast_space() -> SearchSpace:
+    """Convolutional stages of dense, grouped, gated and depthwise blocks, at odd sizes."""
+    options: Options = {
+        "residual": {"gate": "none"},
+        "mbconv": {"gate": ["se", "eca"], "kernel": 3, "expansion": 2},
+        "grouped": {"gate": "none"},
+        "convnext": {"kernel": [3, 5], "ratio": 2},
+    }
+    stages = [
+        ConvStage(widths=widths, depths=(1, 2), blocks=tuple(options), stride=stride, options=options)
+        for widths, stride in (((16, 24), 1), ((24, 32, 40), 2))
+    ]
+    net = ConvNet(stages=tuple(stages))
+    return convnet("fast", net, classes=10, input_shape=(3, 9, 7))
 
 
 class BasicBlock(nn.Module):
@@ -149,6 +167,7 @@ def unet_space() -> SearchSpace:
 SPACES = {
     "digits": digits_space,
     "cifar": cifar_space,
+    "fast": fast_space,
     "resnet": resnet_space,
     "vit": vit_space,
     "unet": unet_space,

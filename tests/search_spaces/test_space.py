@@ -100,7 +100,7 @@ def test_the_presets_hold_more_than_a_million_networks() -> None:
     assert SPACES["cifar"]().size > 10**12
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar"])
+@pytest.mark.parametrize("name", ["digits", "cifar", "fast"])
 def test_lowering_and_layer_sums_agree(name: str) -> None:
     space = SPACES[name]()
     rows = space.sample(40, np.random.default_rng(0))
