@@ -24,7 +24,7 @@ from results.records.measuring import LatencyCheck, TargetRecord
 from results.records.reading import read_record
 from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
 from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
-from results.records.training import EpochRecord
+from results.records.training import EpochRecord, SpaceRecord
 
 __all__ = [
     "Agreement",
@@ -52,6 +52,7 @@ __all__ = [
     "Reference",
     "ScoreRecord",
     "SearchSummary",
+    "SpaceRecord",
     "StageTimes",
     "StepRecord",
     "TargetRecord",

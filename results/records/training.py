@@ -1,10 +1,34 @@
-"""The record of training: one for each epoch."""
+"""The records of training: the space that is trained, and one for each epoch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from results.records.codec import Record
+from results.records.codec import Record, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceRecord(Record):
+    """What the trained space does without, and why; train/space.json.
+
+    Attributes:
+        profile: name of the hardware profile that it was decided for.
+        limit_ms: latency limit that it was decided for.
+        left_out: mixers that the profile cannot run.
+        kept: values that choices keep, of those that lose some.
+        reference: arch that stands for the largest, where that is many times over the limit; None where the
+            space's own does.
+        networks: number of networks before anything was left out for the limit.
+        networks_left: number of networks that are left.
+    """
+
+    profile: str
+    limit_ms: float
+    left_out: tuple[str, ...] = ()
+    kept: dict[str, tuple[Value, ...]] = field(default_factory=dict)
+    reference: dict[str, Value] | None = None
+    networks: float
+    networks_left: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

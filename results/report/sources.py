@@ -17,6 +17,7 @@ from results.records import (
     RecipeRecord,
     Record,
     SearchSummary,
+    SpaceRecord,
     StageTimes,
     StepRecord,
     TargetRecord,
@@ -33,11 +34,12 @@ class Sources:
 
     Attributes:
         name: name of the run's folder.
-        recipe: recipe as resolved; None where there is none, as with the next four.
+        recipe: recipe as resolved; None where there is none, as with the next five.
         provenance: seed, versions, machine, commit, command.
         audit: audit of the supernet.
         summary: front of the search.
         target: target that was measured.
+        space: what the trained space does without.
         checks: whole networks, predicted and measured, by the form that they were measured in.
         stages: seconds of the finished stages, by name.
         epochs: epochs of the supernet's training.
@@ -53,6 +55,7 @@ class Sources:
     audit: AuditSummary | None = None
     summary: SearchSummary | None = None
     target: TargetRecord | None = None
+    space: SpaceRecord | None = None
     checks: dict[str, LatencyCheck] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -100,6 +103,7 @@ def read_run(folder: Path) -> Sources:
         form = path.stem.removeprefix("check").removeprefix("-") or first
         if check := _file(found, folder, f"measure/{path.name}", LatencyCheck):
             found.checks[form] = check
+    found.space = _file(found, folder, "train/space.json", SpaceRecord)
     found.audit = _file(found, folder, "audit/audit.json", AuditSummary)
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)

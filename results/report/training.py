@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from results.numbers import duration, percent, significant
-from results.records import EpochRecord
+from results.numbers import count, duration, milliseconds, percent, significant
+from results.records import EpochRecord, SpaceRecord
 from results.report.chart import Chart, axis, plain, plain_percent
 from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
 from results.report.series import of_size
@@ -26,6 +26,7 @@ def training(run: Sources) -> Html:
     last = epochs[-1]
     numbers = facts(
         [
+            *_space(run.space),
             ("epochs", str(last.epoch + 1)),
             ("optimizer steps", f"{last.step:,}"),
             ("time", duration(sum(epoch.seconds for epoch in epochs))),
@@ -34,6 +35,16 @@ def training(run: Sources) -> Html:
         ]
     )
     return join([tag("div", *charts, class_="pair"), numbers, _alarms(epochs)])
+
+
+def _space(space: SpaceRecord | None) -> list[tuple[str, str]]:
+    """What was left out before the training, and why."""
+    if space is None or not space.kept:
+        return []
+    kept = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in space.kept.items())
+    left = f"{count(space.networks_left)} of {count(space.networks)} networks"
+    why = f"for {milliseconds(space.limit_ms)} on {space.profile}"
+    return [(f"left of the space {why}", left), ("values kept of choices that lost some", kept)]
 
 
 def _order(name: str) -> tuple[int, str]:

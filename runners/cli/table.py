@@ -70,7 +70,7 @@ def check(table: Table, run: RunFolder, profile: Hardware = "cpu-ort") -> None:
     from runners.tables import commands
 
     with opened(run, None) as job:
-        commands.check_table(table, job.space, profile=profile)
+        commands.check_table(table, job.given, profile=profile)
 
 
 @tables.command()

@@ -98,7 +98,7 @@ def take_table(out: Path, source: Path) -> None:
         made = _wired(run, console)
         with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
             taken = Path(folder) / "table.parquet"
-            table = import_table(source, taken, space=made.space, say=lambda _: None)
+            table = import_table(source, taken, space=made.given, say=lambda _: None)
             content = taken.read_bytes()
         console.say(f"{len(table.lines)} lines of {table.header.profile} on {table.header.machine}")
         run.put_aside("measure")
@@ -140,7 +140,7 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
         made = _wired(run, console)
         recipe = revise(run.recipe, [*overrides, *([] if seed is None else [f"{section}.seed={seed}"])])
         make_kit(
-            made.space,
+            made.given,
             folder,
             profile=recipe.measure.profile,
             plan=measure_plan(recipe),

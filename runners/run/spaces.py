@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from nas.costs.model.fit import MeasurePlan
-from results.files import read_json, write_json
 from results.loading import load_object
-from runners.console import Console
 from runners.recipe.schema import Recipe, Space
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace, Shape
@@ -68,25 +65,6 @@ def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
         return ()
     names = operations(recipe.preset, mixers=recipe.mixers, blocks=recipe.blocks)
     return tuple(name for name in names if name in profile.unsupported_mixers)
-
-
-def left_out(recipe: Space, profile: HardwareProfile, run: Path) -> tuple[str, ...]:
-    """Mixers of the preset that the space of a run does without, since the profile cannot run them.
-
-    Fixed when training begins: a profile that is chosen later finds the space that was trained, and what it
-    cannot run of that is infeasible.
-    """
-    if not (run / "train").exists():  # nothing is trained yet
-        return rules_out(recipe, profile)
-    file = run / "left_out.json"
-    return tuple(read_json(file)) if file.exists() else ()
-
-
-def fix_space(mixers: Collection[str], profile: HardwareProfile, run: Path, console: Console) -> None:
-    """Writes down which mixers the space does without, and says so; the first act of training."""
-    write_json(run / "left_out.json", list(mixers))
-    if mixers:
-        console.say(f"{', '.join(mixers)} left out of the space: profile {profile.name} cannot run it")
 
 
 def measure_plan(recipe: Recipe) -> MeasurePlan:

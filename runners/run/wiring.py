@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import torch
 
 from compress.target import Target
 from nas.costs.model.fit import MeasurePlan
+from nas.costs.model.latency import LatencyModel
 from nas.supernet import Supernet
 from results.records import CardProvenance, Provenance, SearchSummary, read_record
 from results.report import write_report
@@ -17,7 +18,8 @@ from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
 from runners.run.directory import RunDirectory
-from runners.run.spaces import check_size, fix_space, left_out, make_space, measure_plan, rules_out
+from runners.run.narrowing import fix_space, fixed_space, narrowed_warning, trained_space
+from runners.run.spaces import check_size, make_space, measure_plan, rules_out
 from runners.stages.audit import Auditing, audit_supernet, check_audit
 from runners.stages.candidates import latency_limit
 from runners.stages.compress import Compressing, compress_front
@@ -65,15 +67,33 @@ class Wiring:
             task=TASKS.configured(recipe.task.kind, recipe.task.settings)(),
         )
 
-    @cached_property
+    @property
     def left_out(self) -> tuple[str, ...]:
-        """Mixers of the preset that the space does without."""
-        return left_out(self.run.recipe.space, self.profile, self.path)
+        """Mixers of the preset that the space does without: those of the profile that it was trained for."""
+        fixed = fixed_space(self.path)
+        return rules_out(self.run.recipe.space, self.profile) if fixed is None else fixed.left_out
+
+    @cached_property
+    def given(self) -> SearchSpace:
+        """The search space for the data as the recipe names it, less what the profile cannot run."""
+        return self._space(self.left_out)
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The search space for the data."""
-        return self._space(self.left_out)
+        """The part of it that is trained and searched; first asked for when that is written down."""
+        fixed = fixed_space(self.path)
+        return self.given if fixed is None else trained_space(self.given, fixed)
+
+    @property
+    def models(self) -> dict[str, LatencyModel]:
+        """The latency model of each form that a network can be handed over in, from the tables."""
+        found = fitted(self.given, self.plan, self.path / "measure", self.forms)
+        return {form: one.model for form, one in found.items()}
+
+    def limit_ms(self, models: Mapping[str, LatencyModel]) -> float:
+        """The limit on the latency."""
+        first = next(iter(models.values()))
+        return latency_limit(self.given, first, self.run.recipe.search, self.profile.limits)
 
     def _space(self, without: tuple[str, ...]) -> SearchSpace:
         classes, shape = len(self.data.classes), self.data.input_shape
@@ -136,8 +156,7 @@ class Wiring:
     def searching(self) -> Searching:
         """What a search works with; its predictions follow from the table alone."""
         recipe, folder = self.run.recipe, self.path / "measure"
-        found = fitted(self.space, self.plan, folder, self.forms)
-        models = {form: one.model for form, one in found.items()}
+        models = self.models
         watts = watts_of(folder, self.profile)
         return Searching(
             name=recipe.name,
@@ -145,10 +164,8 @@ class Wiring:
             data=self.data,
             target=self.target,
             limits=self.profile.limits,
-            costs=candidates_of(self.space, models, self.profile, watts),
-            limit_ms=latency_limit(
-                self.space, next(iter(models.values())), recipe.search, self.profile.limits
-            ),
+            costs=candidates_of(self.space, self.given, models, self.profile, watts),
+            limit_ms=self.limit_ms(models),
             recipe=recipe.search,
             seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,
             split_seed=recipe.seed,
@@ -198,7 +215,7 @@ class Wiring:
 
 def _measure(made: Wiring) -> None:
     measure(
-        made.space,
+        made.given,
         made.target,
         made.profile,
         made.plan,
@@ -210,11 +227,21 @@ def _measure(made: Wiring) -> None:
 
 
 def _train(made: Wiring) -> None:
-    recipe, space = made.run.recipe, made.space
-    check_training(space, made.data, recipe.train)
-    fix_space(made.left_out, made.profile, made.path, made.console)
+    recipe = made.run.recipe
+    check_training(made.given, made.data, recipe.train)
+    if fixed_space(made.path) is None:
+        models = made.models
+        fix_space(
+            made.given,
+            models,
+            made.limit_ms(models),
+            profile=made.profile.name,
+            left_out=made.left_out,
+            run=made.path,
+            console=made.console,
+        )
     train(
-        space,
+        made.space,
         made.data,
         recipe.train,
         seed=recipe.seed,
@@ -222,6 +249,13 @@ def _train(made: Wiring) -> None:
         folder=made.path / "train",
         console=made.console,
     )
+
+
+def _search(made: Wiring) -> None:
+    work, fixed = made.searching, fixed_space(made.path)
+    if fixed and (words := narrowed_warning(fixed, work.limit_ms, made.profile.name, made.path)):
+        made.console.warn(words)
+    search_supernet(work)
 
 
 def _check_train(made: Wiring) -> None:
@@ -235,7 +269,7 @@ def _check_train(made: Wiring) -> None:
 WORK: dict[str, Callable[[Wiring], object]] = {
     "measure": _measure,
     "train": _train,
-    "search": lambda made: search_supernet(made.searching),
+    "search": _search,
     "compress": lambda made: compress_front(made.compressing, made.summary),
     "export": lambda made: export_files(made.exporting),
     "report": lambda made: made.console.say(f"report: {write_report(made.path)}"),
@@ -260,8 +294,8 @@ def check_whole(made: Wiring) -> None:
             to be measured, or it cannot be trained on the data.
     """
     _ = made.target, made.device
-    check_size(made.space, made.plan)
+    check_size(made.given, made.plan)
     wanted, given = made.profile.input_shape, made.data.input_shape
     if wanted and tuple(wanted) != tuple(given):
         raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")
-    check_training(made.space, made.data, made.run.recipe.train)
+    check_training(made.given, made.data, made.run.recipe.train)

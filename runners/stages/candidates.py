@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +50,13 @@ class Candidates:
 
     Attributes:
         models: latency model of each form, the target's first precision first.
+        lift: what makes rows of the archs those of the space that the models are of.
         analytic: counts; its bytes are those of float32.
         watts: power that the device draws; None where nobody knows.
     """
 
     models: Mapping[str, LatencyModel]
+    lift: Callable[[Rows], Rows]
     analytic: AnalyticCosts
     watts: float | None = None
 
@@ -72,11 +74,12 @@ class Candidates:
     def in_form(self, rows: Rows, form: str) -> dict[str, NDArray[np.float64]]:
         """The costs of archs in one form, as those of a call."""
         chosen = np.full(len(rows), list(self.models).index(form))
-        return self._costs(rows, *self.models[form].predict(rows), chosen)
+        return self._costs(rows, *self.models[form].predict(self.lift(rows)), chosen)
 
     def _fastest(self, rows: Rows) -> tuple[_Floats, _Floats, NDArray[np.intp]]:
         """Latency and upper bound in the fastest form, and its index, (n,) each."""
-        found = [model.predict(rows) for model in self.models.values()]
+        lifted = self.lift(rows)
+        found = [model.predict(lifted) for model in self.models.values()]
         latency_ms, upper_ms = (np.stack(values) for values in zip(*found, strict=True))
         chosen = upper_ms.argmin(axis=0)
         each = np.arange(len(rows))

@@ -37,6 +37,7 @@ from runners.stages.candidates import Candidates
 from runners.stages.front import FrontLooker, measured_front, tell_front
 from runners.targets.hardware import HardwareProfile, Limits
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.narrowed import lifting
 
 CONTROL = "random"
 OBJECTIVES = {"accuracy": "max", "latency_ms": "min"}
@@ -170,11 +171,24 @@ def _searchers(parts: Sequence[Part]) -> dict[str, SearcherChoice]:
 
 
 def candidates_of(
-    space: SearchSpace, models: Mapping[str, LatencyModel], profile: HardwareProfile, watts: float | None
+    space: SearchSpace,
+    given: SearchSpace,
+    models: Mapping[str, LatencyModel],
+    profile: HardwareProfile,
+    watts: float | None,
 ) -> Candidates:
-    """What is known of the archs of a space on a target before they are scored."""
+    """What is known of the archs of a space on a target before they are scored.
+
+    Args:
+        space: the space that is searched.
+        given: the space that was measured, of which it may be a part.
+        models: latency model of each form.
+        profile: the target's.
+        watts: power that it draws; None where nobody knows.
+    """
     return Candidates(
         models=models,
+        lift=lifting(space, given),
         # A space that only builds would run each candidate for its memory: left out where nothing limits it.
         analytic=AnalyticCosts(
             space,

@@ -64,7 +64,12 @@ class LatencyModel:
     def interval(self, rows: Rows) -> tuple[Floats, Floats]:
         """Lower and upper end of the two-sided interval at ``confidence``, both (n,), in ms."""
         latency, each = self.latency_ms(rows), (1 + self.confidence) / 2
-        return latency * lower_ratio(self.ratios, each), latency * upper_ratio(self.ratios, each)
+        return latency * self.lower_share, latency * upper_ratio(self.ratios, each)
+
+    @property
+    def lower_share(self) -> float:
+        """What the lower end of that interval is of a prediction."""
+        return lower_ratio(self.ratios, (1 + self.confidence) / 2)
 
     def calibrated(self, rows: Rows, measured_ms: Floats) -> LatencyModel:
         """The same predictions with intervals that have seen these networks, drawn at random.

@@ -232,6 +232,21 @@ def test_every_form_that_was_measured_has_its_check(run):
     assert text.index("Networks in fp32") < text.index("Networks in int8")
 
 
+def test_what_the_limit_left_of_the_space_is_told(run):
+    record = {
+        "profile": "board",
+        "limit_ms": 0.5,
+        "kept": {"width": [8, 16]},
+        "networks": 4e6,
+        "networks_left": 3e3,
+    }
+    write_json(run / "train" / "space.json", record)
+    _, text = read(write_report(run))
+    assert "left of the space for 0.500 ms on board" in text
+    assert "3.00 k of 4.00 M networks" in text
+    assert "width 8, 16" in text
+
+
 def test_number_that_makes_no_sense_costs_its_section_alone(run):
     path = run / "measure" / "check.json"
     check = path.read_text()

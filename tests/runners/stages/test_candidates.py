@@ -32,7 +32,7 @@ def test_the_fastest_form_is_told_by_its_upper_bound() -> None:
         "fp32": Model([1.0, 2.0, 3.0, np.inf], 1.1),
         "int8": Model([0.95, 1.0, np.inf, np.inf], 1.2),
     }
-    costs = Candidates(models=models, analytic=counts, watts=2.0)  # type: ignore[arg-type]
+    costs = Candidates(models=models, lift=lambda rows: rows, analytic=counts, watts=2.0)  # type: ignore[arg-type]
     assert costs.form(ROWS) == ["fp32", "int8", "fp32", "fp32"]
     found = costs(ROWS)
     np.testing.assert_allclose(found["latency_ms"], [1.0, 1.0, 3.0, np.inf])

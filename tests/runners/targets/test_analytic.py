@@ -10,9 +10,8 @@ from torch import nn
 from compress.target import Target
 from nas.costs.counts.analytic import count
 from nas.costs.model.fit import MeasurePlan
-from runners.console import Console
 from runners.reading.load import load_recipe
-from runners.run.spaces import fix_space, left_out, make_space, rules_out
+from runners.run.spaces import make_space, rules_out
 from runners.tables.layers import measure_on
 from runners.targets.hardware import HardwareProfile
 from runners.targets.onnx_format import onnx_bytes
@@ -86,21 +85,14 @@ def test_a_space_is_costed_from_constants_exactly(tmp_path: Path) -> None:
     assert set(measured.table.lines.status) == {"measured"}
 
 
-def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start(tmp_path: Path) -> None:
-    run, mcu = tmp_path / "run", load_profile("mcu")
-    run.mkdir()
+def test_a_mixer_that_the_profile_rules_out_is_out_of_the_space_from_the_start() -> None:
     recipe = load_recipe("digits")
-    without = left_out(recipe.space, mcu, run)
+    without = rules_out(recipe.space, load_profile("mcu"))
     assert without == ("attention",)
     space = make_space(recipe.space, classes=10, input_shape=(1, 8, 8), without=without)
     mixers = {layer.kind for layer in space.layers}
     assert "attention" not in mixers
     assert "depthwise" in mixers
-    fix_space(without, mcu, run, Console(tmp_path / "log"))
-    assert "attention left out of the space: profile mcu cannot run it" in (tmp_path / "log").read_text()
-    # Another profile, chosen when the training is done, finds the space that was trained.
-    (run / "train").mkdir()
-    assert left_out(recipe.space, load_profile("cpu-ort"), run) == ("attention",)
 
 
 def test_blocks_that_the_profile_rules_out_are_out_too() -> None:
