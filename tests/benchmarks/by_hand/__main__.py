@@ -4,7 +4,7 @@
     python -m tests.benchmarks.by_hand DATA --minutes 60 --limits 0.06,0.12,0.25,0.6 --cores 2
     taskset -c 0 python -m tests.benchmarks.by_hand DATA --minutes 30 --cores 1 --side hand    (two terminals,
     taskset -c 1 python -m tests.benchmarks.by_hand DATA --minutes 30 --cores 1 --side quarry   one folder)
-    python -m tests.benchmarks.by_hand --report --picture docs/by_hand.svg
+    python -m tests.benchmarks.by_hand --report --again --picture docs/by_hand.svg
 
 The rules are in docs/results.md. Whatever is done stands in the folder of ``--out``; the same command goes on
 after an interruption, and a network that is done is not made again.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from results.files import write_atomic
 from runners.recipe.paths import found
-from tests.benchmarks.by_hand.judge import by_hand, by_quarry
+from tests.benchmarks.by_hand.judge import by_hand, by_quarry, measured_again
 from tests.benchmarks.by_hand.lines import HAND, Lines
 from tests.benchmarks.by_hand.picture import picture
 from tests.benchmarks.by_hand.setting import Setting, chosen_cores, keep
@@ -41,11 +41,14 @@ def main() -> None:
             minutes=options.minutes,
             cores=options.cores,
         )
-        try:
+    try:
+        if not options.report:
             _run(setting, options)
-        except (ValueError, OSError) as error:
-            sys.exit(f"error: {error}")
-    lines = Lines(options.out).all()
+        if options.again:
+            measured_again(options.out)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    lines = Lines(options.out).latest()
     print(table(lines))
     if options.picture:
         if not lines:
@@ -93,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--families", type=_names, default=(), help="families of by hand, with semicolons")
     parser.add_argument("--out", type=Path, default=Path("build/by_hand"), help="folder of the results")
     parser.add_argument("--report", action="store_true", help="only print what is there")
+    parser.add_argument("--again", action="store_true", help="time all files again, side by side")
     parser.add_argument("--picture", type=Path, help="SVG file to draw the fronts into")
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from results.files import append_line, read_lines, write_json
@@ -187,6 +188,22 @@ def by_quarry(
                     epochs=None,
                 )
             )
+
+
+def measured_again(folder: Path) -> None:
+    """Times the files of all lines side by side and adds the lines anew: one hour is not like another.
+
+    Args:
+        folder: folder of the results.
+
+    Raises:
+        FileNotFoundError: nothing was judged there yet.
+    """
+    bench, lines = Bench(read_record(Setting, folder / "setting.json"), 0, folder), Lines(folder)
+    latest = lines.latest()
+    timings = bench.latencies([Path(one.file) for one in latest])
+    for one, (latency_ms, low_ms, high_ms) in zip(latest, timings, strict=True):
+        lines.add(replace(one, latency_ms=latency_ms, low_ms=low_ms, high_ms=high_ms))
 
 
 def _judged(

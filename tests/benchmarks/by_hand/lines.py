@@ -66,6 +66,10 @@ class Lines:
         """Every line, in the order in which they were added."""
         return [Line.from_json(value) for value in read_lines(self._file)]
 
+    def latest(self) -> list[Line]:
+        """One line for each side, limit and seed: the last that was added."""
+        return list({(one.side, one.limit_ms, one.seed): one for one in self.all()}.values())
+
     def done(self, side: str, limits_ms: Sequence[float], seed: int) -> bool:
         """Whether a side has answered all of these limits with that seed."""
         there = {one.limit_ms for one in self.all() if (one.side, one.seed) == (side, seed)}

@@ -26,9 +26,9 @@ def limits(lines: Sequence[Line]) -> list[float]:
 
 
 def of(lines: Sequence[Line], side: str, limit_ms: float) -> list[Line]:
-    """The lines of a side for a limit by seed; of a seed that is there twice the last."""
-    found = {one.seed: one for one in lines if (one.side, one.limit_ms) == (side, limit_ms)}
-    return [found[seed] for seed in sorted(found)]
+    """The lines of a side for a limit, by seed."""
+    found = [one for one in lines if (one.side, one.limit_ms) == (side, limit_ms)]
+    return sorted(found, key=lambda one: one.seed)
 
 
 def mean_accuracy(lines: Sequence[Line]) -> Interval:

@@ -161,6 +161,11 @@ def test_by_hand_from_families_to_lines_and_on_again(tmp_path, monkeypatch):
     )
     assert [one.seed for one in run(2)] == [0, 1]
     assert [job.budget_s for job in trained][3:] == [600]  # nothing that was done is done again
+    keep(setting, tmp_path)
+    judge.measured_again(tmp_path)
+    lines = Lines(tmp_path)
+    assert (len(lines.all()), len(lines.latest())) == (4, 2)
+    assert lines.latest() == lines.all()[:2]  # a computed latency does not change
 
 
 def scores(folder: Path) -> dict[str, float]:
