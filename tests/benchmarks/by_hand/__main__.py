@@ -19,6 +19,7 @@ from pathlib import Path
 
 from results.files import write_atomic
 from runners.recipe.paths import found
+from tests.benchmarks.by_hand.candidates import PRECISIONS
 from tests.benchmarks.by_hand.judge import by_hand, by_quarry, measured_again
 from tests.benchmarks.by_hand.lines import HAND, Lines
 from tests.benchmarks.by_hand.picture import picture
@@ -66,6 +67,7 @@ def _run(setting: Setting, options: argparse.Namespace) -> None:
             seeds=seeds,
             screen_epochs=options.screen,
             families=options.families,
+            columns=(options.column,) if options.column else PRECISIONS,
             cores=cores,
             folder=options.out,
         )
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--label", type=_label, default="Quarry", help="name of Quarry's lines")
     parser.add_argument("--screen", type=_count, default=3, help="epochs by which by hand picks a family [3]")
     parser.add_argument("--families", type=_names, default=(), help="families of by hand, with semicolons")
+    parser.add_argument("--column", choices=PRECISIONS, help="one column of by hand [both]")
     parser.add_argument("--out", type=Path, default=Path("build/by_hand"), help="folder of the results")
     parser.add_argument("--report", action="store_true", help="only print what is there")
     parser.add_argument("--again", action="store_true", help="time all files again, side by side")

@@ -27,6 +27,7 @@ def by_hand(
     seeds: Sequence[int],
     screen_epochs: int,
     families: Sequence[str],
+    columns: Sequence[str],
     cores: Sequence[int],
     folder: Path,
 ) -> None:
@@ -40,6 +41,7 @@ def by_hand(
         seeds: seeds to train with.
         screen_epochs: epochs that each family's candidate gets in the screening.
         families: names of the families to try; none named means all.
+        columns: number formats whose columns are made.
         cores: processors to use.
         folder: folder of the results.
 
@@ -58,7 +60,7 @@ def by_hand(
         (limit_ms, precision)
         for limit_ms in setting.limits_ms
         for precision in precisions(bench)
-        if not all(lines.done(HAND[precision], [limit_ms], seed) for seed in seeds)
+        if precision in columns and not all(lines.done(HAND[precision], [limit_ms], seed) for seed in seeds)
     ]
     chosen = {}
     for limit_ms, precision in todo:

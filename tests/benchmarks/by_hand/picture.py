@@ -14,7 +14,8 @@ COLOURS = ("#6b7280", "#b45309", "#1d4ed8", "#047857", "#7c3aed")
 """Colours of the sides in their order: by hand's are the first two."""
 
 _STYLE = (
-    "svg{font:12px sans-serif;background:#fff}text{fill:#374151}path{fill:none}.grid{stroke:#e5e7eb}.axis{stroke:#6b7280}"
+    "svg{font:12px sans-serif;background:#fff}text{fill:#374151}path{fill:none}"
+    ".grid{stroke:#e5e7eb}.axis{stroke:#6b7280}"
     ".line{stroke-width:1.5}.whisker{stroke-width:1.2}"
 )
 

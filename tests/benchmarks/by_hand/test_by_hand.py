@@ -143,6 +143,7 @@ def test_by_hand_from_families_to_lines_and_on_again(tmp_path, monkeypatch):
             seeds=range(seeds),
             screen_epochs=1,
             families=(),
+            columns=("fp32", "int8"),
             cores=[0],
             folder=tmp_path,
         )
