@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.supernet.prefix import check_prefix_rule
 from nas.supernet.supernet import Supernet
+from search_spaces.blocks import BLOCKS, Block, register_block
+from search_spaces.choice import Choice
+from search_spaces.mixers import MIXERS, Mixer, register_mixer
 from search_spaces.reference.macs import count_macs
 from search_spaces.space import Arch, SearchSpace
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
@@ -161,6 +165,45 @@ def test_options_blocks_and_what_is_left_out_reach_the_stages() -> None:
     other = preset("fast-8", classes=10, input_shape=(1, 8, 8), blocks=["mbconv", "grouped"], options=options)
     assert {layer.kind for layer in other.layers} == {"entry", "mbconv", "grouped", "head"}
     assert all("gate=eca" in layer.key for layer in other.layers if layer.kind == "mbconv")
+
+
+class Own(nn.Sequential):
+    """A block of a user's: a dense convolution."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, reach: int) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, reach, stride, reach // 2))
+
+
+class Scaled(nn.Module):
+    """A mixer of a user's."""
+
+    def __init__(self, channels: int, *, by: float = 2.0) -> None:  # noqa: ARG002
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by * x
+
+
+def test_blocks_and_mixers_that_only_this_process_knows_are_built_in_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray workers import no recipe's parts: the space brings its blocks along, with their settings."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    monkeypatch.setattr(BLOCKS, "_entries", dict(BLOCKS._entries))
+    monkeypatch.setattr(MIXERS, "_entries", dict(MIXERS._entries))
+    register_block(Block(name="own", make=Own, choices=(Choice("reach", (1, 3), role="kernel"),)))
+    register_mixer(Mixer(name="scaled", make=Scaled))
+    sent = cloudpickle.dumps(small("own", "scaled", scaled={"by": 3, "ratio": 1}))
+    del BLOCKS._entries["own"], MIXERS._entries["scaled"]
+    space = pickle.loads(sent)
+    parts = [
+        part
+        for row in space.sample(20, np.random.default_rng(0))
+        for part in space.build(space.to_arch(row)).modules()
+    ]
+    assert {part.by for part in parts if isinstance(part, Scaled)} == {3.0}
+    assert {part[0].kernel_size for part in parts if isinstance(part, Own)} == {(1, 1), (3, 3)}
 
 
 def test_bad_spaces_are_refused_in_words() -> None:
