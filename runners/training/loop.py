@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from nas.rules.moment import History, Moment, Pass, Rule
 from runners.training.batches import TrainingData, batches, batches_per_epoch, channels_last, generator
 from runners.training.checkpoint import TrainingState, course_of, load_checkpoint, save_checkpoint
+from runners.training.memory import keep_freed_memory
 from runners.training.passes import run_passes
 from runners.training.ranks import ALONE, Ranks
 from runners.training.schedule import warmup_cosine
@@ -70,6 +71,7 @@ def train(
         LostProcessError: another process of the training is gone.
         ValueError: the checkpoint is damaged or another training's; a batch cannot be shared equally.
     """
+    keep_freed_memory()
     course = _Course(
         rule=rule,
         data=data,
