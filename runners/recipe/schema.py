@@ -129,8 +129,9 @@ class Train(Section):
     keeps one."""
     device: str = "auto"
     """PyTorch device, such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU where there is one."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Number format of the forward and backward passes."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the forward and backward passes; ``auto`` takes bf16 where the processor has it and
+    the networks run in it."""
     processes: int = Field(default=1, ge=1)
     """Processes that train together, each on its share of every batch; on GPUs, one for each GPU."""
     ray_address: str = ""

@@ -23,6 +23,7 @@ from runners.training.batches import TrainingData, batches, batches_per_epoch, c
 from runners.training.checkpoint import TrainingState, course_of, load_checkpoint, save_checkpoint
 from runners.training.memory import keep_freed_memory
 from runners.training.passes import run_passes
+from runners.training.precision import resolve
 from runners.training.ranks import ALONE, Ranks
 from runners.training.schedule import warmup_cosine
 from runners.training.settings import TrainSettings
@@ -79,6 +80,7 @@ def train(
         seed=seed,
         checkpoint=checkpoint,
         ranks=ranks,
+        precision=resolve(settings.precision, trainable, data),
         per_epoch=batches_per_epoch(len(data.images), settings.batch_size),
     )
     state = _start(trainable, settings, course_of(trainable, settings, seed) if checkpoint else "")
@@ -104,6 +106,7 @@ class _Course:
     seed: int
     checkpoint: Path | None
     ranks: Ranks
+    precision: str
     per_epoch: int
 
     @property
@@ -201,7 +204,7 @@ def _gradients(
             task=course.data.task,
             label_smoothing=settings.label_smoothing,
             distillation=settings.distillation,
-            precision=settings.precision,
+            precision=course.precision,
         )
     return ranks.average(trainable.gradients(), losses), networks
 

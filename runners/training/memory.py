@@ -18,7 +18,7 @@ _KEPT = 512 * 2**20  # bytes
 def keep_freed_memory() -> None:
     """Has the C library keep up to 512 MB of freed memory, once for the process.
 
-    By default glibc gives what a step frees back to the kernel, which hands it out again page by page, zeroed:
+    By default glibc gives what a step frees back to the kernel, which hands it out again, page by page:
     2,700 page faults a step of a small ResNet, 5 to 20 % of its time. Nothing is done where another C
     library is used, or where the environment says how memory is to be kept.
     """

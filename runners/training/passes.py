@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from nas.distillation import distillation_loss
 from nas.rules.moment import Pass, Teacher
 from runners.tasks import CLASSIFICATION, Task
 from runners.training.batches import channels_last
+from runners.training.precision import autocast
 from runners.training.trainable import Trainable
 
 
@@ -50,18 +50,13 @@ def run_passes(
     outputs: list[Tensor] = []
     losses: list[Tensor] = []
     networks: list[nn.Module] = []
-    autocast = (
-        torch.autocast(trainable.device.type, dtype=torch.bfloat16)
-        if precision == "bf16"
-        else contextlib.nullcontext()
-    )
     sizes = {tuple(batch.shape[2:]): batch}
     for one in passes:
         network = trainable.subnet(one.arch)
         size = one.resolution or tuple(batch.shape[2:])
         if size not in sizes:
             sizes[size] = scaled(batch, size)
-        with autocast:
+        with autocast(trainable.device, precision):
             given = network(sizes[size])
             wanted = _wanted(one.teacher, outputs, batch)
         given = given.float()

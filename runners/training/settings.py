@@ -19,7 +19,8 @@ class TrainSettings:
         gradient_clip: Largest norm of the whole gradient.
         average_decay: Decay of the moving average of the weights; 0 keeps none.
         distillation: Loss on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
-        precision: Number format of forward and backward, ``fp32`` or ``bf16`` (autocast).
+        precision: Number format of forward and backward, ``fp32`` or ``bf16`` (autocast); ``auto`` takes
+            bf16 where the processor has it and the networks run in it.
         checkpoint_s: Seconds between checkpoints within an epoch.
     """
 

@@ -132,7 +132,7 @@ def test_a_folder_called_like_a_recipe_does_not_hide_it(
             "compress.steps: retrain makes the whole network anew and undoes a prune before it; put retrain "
             "before prune",
         ),
-        ("train.precision=fp16", "train.precision = \"fp16\": Input should be 'fp32' or 'bf16'"),
+        ("train.precision=fp16", "train.precision = \"fp16\": Input should be 'auto', 'fp32' or 'bf16'"),
         ("train.learning_rate=inf", "train.learning_rate = Infinity: Input should be a finite number"),
         ("train.learning_rate=nan", "train.learning_rate = NaN: Input should be"),
         ("data.channels=4", "data.channels = 4: Input should be 1 or 3"),
