@@ -237,6 +237,11 @@ class Card(Record):
     weights: CardWeights | None = None
     schema: int = 2
 
+    @property
+    def share_of_limit(self) -> float:
+        """The share of the latency limit that the file uses; over 1 where it does not meet it."""
+        return self.latency.measured_ms / self.limit.latency_ms
+
 
 def best_first(cards: Iterable[Card]) -> list[Card]:
     """Cards in order of choice: within the limit, then by validation accuracy, then by latency.

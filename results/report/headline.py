@@ -35,11 +35,12 @@ def _verdict(cards: list[Card]) -> Html:
             f"{milliseconds(fastest)}.",
             kind="lead alarm",
         )
+    used = percent(best.share_of_limit, 0)
     difference = best.accuracy.exported_test - best.reference.exported_test
     return paragraph(
         tag("strong", best.name),
         f" classifies {percent(best.accuracy.exported_test)} of {best.accuracy.test_images:,} test images "
-        f"correctly in {milliseconds(best.latency.measured_ms)} a call, within the limit of {limit}: "
+        f"correctly in {milliseconds(best.latency.measured_ms)} a call, {used} of the limit of {limit}: "
         f"{significant(best.reference.speedup, 2)} times faster than the {best.reference.name} network of "
         f"the space and {compared(difference)}.",
         kind="lead",

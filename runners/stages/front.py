@@ -23,7 +23,8 @@ from runners.stages.candidates import Candidates
 from search_spaces.space import Arch, SearchSpace
 
 _LARGEST = "largest"
-_MEASURED = 12  # networks of the joint front that are exported and measured again
+_MEASURED = 12  # networks that are exported and measured again
+_NEAR = 0.3  # of the limit, within which half of them lie
 _ROUNDS = 3  # of looking further where all that was measured is over the limit
 _SECONDS_EACH = 0.25
 _LEAST_SECONDS = 3.0  # for as many processes as a measurement has at most
@@ -268,10 +269,19 @@ def _scored(space: SearchSpace, results: dict[str, SearchResult]) -> list[_Found
 
 
 def _joint_front(scored: Sequence[_Found], bound_ms: float) -> list[_Found]:
-    """The front of what is predicted under a bound, fastest first; thinned evenly where it is long."""
+    """What is measured of all that is predicted under a bound, fastest first.
+
+    Half of it lies near the bound, where the answer is: the most accurate there are, on the front and then
+    behind it, for accuracies with shared weights do not tell neighbours apart. The rest is the front, thinned
+    evenly where it is long.
+    """
     found = [one for one in scored if one.upper_ms <= bound_ms]
     points = np.array([(one.latency_ms, -one.accuracy) for one in found]).reshape(-1, 2)
-    front = [found[i] for i in np.flatnonzero(non_dominated(points))]
-    front.sort(key=lambda one: one.latency_ms)
-    chosen = np.unique(np.linspace(0, len(front) - 1, min(_MEASURED, len(front))).round().astype(int))
-    return [front[i] for i in chosen]
+    best = set(np.flatnonzero(non_dominated(points)).tolist())
+    near = [place for place, one in enumerate(found) if one.upper_ms >= (1 - _NEAR) * bound_ms]
+    near.sort(key=lambda place: (place not in best, -found[place].accuracy))
+    chosen = near[: _MEASURED // 2]
+    others = sorted(best - set(chosen), key=lambda place: found[place].latency_ms)
+    wanted = min(_MEASURED - len(chosen), len(others))
+    chosen += [others[at] for at in sorted({*np.linspace(0, len(others) - 1, wanted).round().astype(int)})]
+    return sorted((found[place] for place in chosen), key=lambda one: one.latency_ms)

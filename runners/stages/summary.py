@@ -31,7 +31,7 @@ def print_summary(run: Path, console: Console) -> None:
     verdict = "meets" if best.latency.measured_ms <= best.limit.latency_ms else "DOES NOT meet"
     console.say(
         f"{best.name} {verdict} the limit of {best.limit.latency_ms:.4g} ms on {best.latency.profile} "
-        f"({best.latency.measured_ms:.3f} ms {how})."
+        f"({best.latency.measured_ms:.3f} ms {how}, {best.share_of_limit:.0%} of it)."
     )
     if best.weights is not None:
         console.say(f"{best.name}, {best.weights.sentence()}.")

@@ -72,7 +72,8 @@ def test_finished_run_is_told_in_full(run):
     assert path == run / "report.html"
     _, text = read(path)
     for words in (
-        "n5 classifies 97.8 % of 360 test images correctly in 0.0973 ms",
+        "n5 classifies 97.8 % of 360 test images correctly in 0.0973 ms a call",
+        "65 % of the limit of 0.150 ms",
         "4.2 times faster than the largest network",
         "0.3 points less accurate",
         "random, the control",

@@ -19,6 +19,7 @@ from runners.console import Console
 from runners.recipe.part import part
 from runners.recipe.schema import Search
 from runners.stages import compress, export
+from runners.stages import front as stage
 from runners.stages.candidates import latency_limit
 from runners.stages.compress import chosen_from_front, configured_steps, spare
 from runners.stages.front import FrontLooker, luck, measured_front, tell_front
@@ -121,6 +122,16 @@ def front_on(device: Slow, log: Path | None = None, costs: Costs = costs) -> Sea
     return measured_front(look, {"random": found}, reference=(0.1, 20.0), known_first=0)
 
 
+def found(ms: float, accuracy: float) -> Any:
+    return stage._Found(
+        searcher="random",
+        arch={"width": int(2 * ms)},
+        accuracy=accuracy,
+        latency_ms=float(ms),
+        upper_ms=float(ms),
+    )
+
+
 def test_a_front_that_measures_as_predicted_is_measured_once() -> None:
     device = Slow(1.0)
     summary = front_on(device)
@@ -142,6 +153,25 @@ def test_networks_of_the_front_are_measured_in_the_form_they_were_found_in(tmp_p
     assert SearchSummary.from_json(summary.to_json()) == summary
     tell_front(summary, Console(tmp_path / "log.txt"), computed=False)
     assert "form" in (tmp_path / "log.txt").read_text()
+
+
+def test_half_of_what_is_measured_lies_near_the_limit() -> None:
+    """A front of 20 networks up to the limit, and others behind it that are less accurate by little."""
+    front = [found(ms, 0.5 + ms / 100) for ms in range(1, 21)]
+    behind = [found(ms + 0.5, 0.5 + ms / 100 - 1e-3) for ms in range(1, 20)]
+    chosen = stage._joint_front([*front, *behind], 20.0)
+    assert len(chosen) == stage._MEASURED
+    assert [one.latency_ms for one in chosen] == sorted(one.latency_ms for one in chosen)
+    near = [one for one in chosen if one.latency_ms >= 14.0]
+    assert len(near) >= 6
+    assert chosen[0].latency_ms == 1.0, "the fast end is there too"
+    assert all(one in front for one in chosen)
+
+    few = [one for one in front if one.latency_ms < 10 or one.latency_ms == 19]
+    filled = stage._joint_front([*few, *behind], 20.0)
+    assert sum(one.latency_ms >= 14.0 for one in filled) == 6, "those behind the front fill up what is near"
+    assert stage._joint_front([], 20.0) == []
+    assert stage._joint_front([found(25.0, 0.9)], 20.0) == []
 
 
 def test_where_all_of_the_front_is_too_slow_faster_networks_are_measured() -> None:
