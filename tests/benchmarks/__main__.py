@@ -13,6 +13,7 @@ BENCHMARKS = (
     "pool_overhead",
     "compression",
     "latency_table",
+    "block_latency",
     "by_hand digits --recipe digits --limits 0.02 --minutes 2 --seeds 1",
 )
 
