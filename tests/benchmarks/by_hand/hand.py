@@ -32,7 +32,7 @@ BATCH = 128
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
-_PROBE_STEPS = 12
+_PROBE_STEPS = 24
 _UNTIMED_STEPS = 4  # of those, at the beginning
 
 
@@ -164,7 +164,7 @@ class _Enough(Exception):
 
 
 def _step_s(network: nn.Module, data: TrainingData, precision: str, seed: int) -> float:
-    """Processor seconds of a training step, the median of some on a copy of the network."""
+    """Processor seconds of a training step, the mean of some on a copy of the network."""
     stamps: list[float] = []
 
     def seen(done: int, total: int) -> None:
@@ -182,7 +182,7 @@ def _step_s(network: nn.Module, data: TrainingData, precision: str, seed: int) -
             watch=Watch(step=seen),
         )
     taken = [after - before for before, after in pairwise(stamps)]
-    return statistics.median(taken[_UNTIMED_STEPS:])
+    return statistics.fmean(taken[_UNTIMED_STEPS:])
 
 
 def _used_s() -> float:
