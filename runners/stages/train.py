@@ -23,6 +23,7 @@ from runners.data.prepared import RunData
 from runners.recipe.schema import Train
 from runners.scoring.subnets import SubnetEvaluator, evaluator_of
 from runners.training.batches import TrainingData
+from runners.training.crowd import crowded
 from runners.training.loop import DivergedError
 from runners.training.mixing import Mix
 from runners.training.processes import training_processes
@@ -67,6 +68,8 @@ def train(
         f"training a supernet over {_many(space.size)} networks ({space.name}) for {settings.epochs} epochs "
         f"on {device}, rule {settings.rule}"
     )
+    if warning := crowded(device):
+        console.warn(warning)
     costs = AnalyticCosts(space)
     work = SupernetTraining(
         space=space,
