@@ -116,8 +116,12 @@ def _problem(space: SearchSpace, size: tuple[int, int]) -> str:
 
 
 def _stride(space: SearchSpace, full: int) -> int:
-    """How much smaller the last maps are than the input; 1 where the space does not list its layers."""
+    """How much smaller the last maps are than the input at most; 1 where the space does not list its layers.
+
+    Where the stride is a choice, the smallest network has the largest.
+    """
     if not space.slots:
         return 1
-    shapes = [layer.output_shape for layer in space.lower(space.largest())]
+    archs = (space.largest(), space.smallest())
+    shapes = [layer.output_shape for arch in archs for layer in space.lower(arch)]
     return full // min(shape[1] for shape in shapes if len(shape) == 3)

@@ -17,6 +17,7 @@ from runners.training.resolutions import check_input, check_outputs, check_resol
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.presets import preset
 from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
 
 
@@ -31,6 +32,9 @@ def test_resolutions_that_networks_take_come_with_their_width() -> None:
 def test_resolutions_that_do_not_fit_are_told_why() -> None:
     with pytest.raises(ValueError, match=r"train.resolutions: 20 gives an input of 20x20, no multiple .* 8"):
         check_resolutions(cifar_space(), [32, 20])
+    strides = preset("fast-32", classes=10, input_shape=(3, 32, 32), blocks=["residual"])  # 4 or 8
+    with pytest.raises(ValueError, match=r"20x20, no multiple of the networks' stride, 8"):
+        check_resolutions(strides, [20])
     with pytest.raises(ValueError, match="train.resolutions: 40 is not between 1 and the input's height, 32"):
         check_resolutions(cifar_space(), [40])
     with pytest.raises(ValueError, match="train.resolutions: 8 does not run through arch"):
