@@ -48,6 +48,8 @@ class Context:
         macs: Multiply-accumulates of a network for one input.
         tolerance: Accuracy that compression as a whole may cost, counted from the most accurate network that
             was kept on the way.
+        limit_ms: Latency that is fast enough: steps for speed are not tried on a file that has it; None where
+            faster is always better.
         noise: Share of a latency below which a gain is not believed, even where the intervals do not overlap.
         seconds_each: Time to measure a file for, in seconds.
         seed: Seed of everything that draws.
@@ -63,6 +65,7 @@ class Context:
     tolerance: float
     retrain: Retraining | None = None
     loss: Loss | None = None
+    limit_ms: float | None = None
     noise: float = 0.02
     seconds_each: float = 1.5
     seed: int = 0

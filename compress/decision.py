@@ -74,17 +74,25 @@ def decide_by_accuracy(comparison: Comparison) -> Decision:
 
 
 def choose(
-    comparisons: Sequence[Comparison], decisions: Sequence[Decision], *, for_speed: bool
+    comparisons: Sequence[Comparison],
+    decisions: Sequence[Decision],
+    *,
+    for_speed: bool,
+    limit_ms: float | None = None,
 ) -> int | None:
     """Index of the candidate to report, and to keep where its decision says so.
 
-    The fastest of those that may be kept, and of those that cannot be told from it the most accurate; for a
-    step for accuracy the most accurate. None where there is no candidate.
+    For a step for accuracy the most accurate. For one for speed, of those that may be kept: the most accurate
+    of those within the limit, where there is one; else the fastest, and of those that cannot be told from it
+    the most accurate. None where there is no candidate.
     """
     if not comparisons:
         return None
     allowed = [i for i, decision in enumerate(decisions) if decision.kept] or list(range(len(comparisons)))
-    if for_speed:
+    within = [i for i in allowed if limit_ms is not None and comparisons[i].after.high_ms <= limit_ms]
+    if for_speed and within:
+        allowed = within
+    elif for_speed:
         fastest = min(allowed, key=lambda index: comparisons[index].after.median_ms)
         reach = comparisons[fastest].after.high_ms
         allowed = [index for index in allowed if comparisons[index].after.low_ms <= reach]

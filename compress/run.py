@@ -36,9 +36,9 @@ def run_steps(
     """Tries the steps in order and undoes each that does not pay.
 
     A step for speed is kept if its file is measured faster than the one before, beyond the noise, and the
-    accuracy of all compression so far stays within the tolerance. A step for accuracy is kept if the file
-    is more accurate. Killed at any point and called again with the same arguments, it goes on after the
-    last recorded step.
+    accuracy of all compression so far stays within the tolerance; it is not tried on a file that is within
+    the context's limit. A step for accuracy is kept if the file is more accurate. Killed at any point and
+    called again with the same arguments, it goes on after the last recorded step.
 
     Whatever a step raises costs that step alone: it is undone, with what was raised as its reason. Only an
     OSError (the disk is full, the target is gone) ends the run, which goes on from there.
@@ -148,7 +148,7 @@ def _try(
     try:
         candidates, comparisons, macs, problem = _compare(step, current, context, scratch, accuracy)
         decisions = [_decide(step, comparison, context, best) for comparison in comparisons]
-        chosen = choose(comparisons, decisions, for_speed=step.for_speed)
+        chosen = choose(comparisons, decisions, for_speed=step.for_speed, limit_ms=context.limit_ms)
         if chosen is None:
             (before,) = _measure(context, [current.file])
             _refuse_unmeasured(current.file, before, context)
@@ -175,7 +175,7 @@ def _compare(
 ) -> tuple[list[Candidate], list[Comparison], list[int], str]:
     """The candidates that run, each beside what is there, and their MACs, or why there are none."""
     try:
-        if problem := unmet_needs(step, context.target.facts):
+        if problem := unmet_needs(step, context.target.facts) or _fast_enough(step, current, context):
             return [], [], [], problem
         proposed = step.propose(current, context, folder)
         before, *others = _measure(context, [current.file, *(candidate.file for candidate in proposed)])
@@ -199,6 +199,18 @@ def _compare(
         return candidates, comparisons, macs, problem
     except Exception as error:  # whatever a strange step, network or library raises
         return [], [], [], reason(error)
+
+
+def _fast_enough(step: Step, current: Candidate, context: Context) -> str:
+    """Why a step for speed is not wanted any more, in words; nothing where it is."""
+    if context.limit_ms is None or not step.for_speed:
+        return ""
+    (timing,) = _measure(context, [current.file])
+    if timing.status != "measured" or timing.high_ms > context.limit_ms:
+        return ""
+    return (
+        f"not tried: the file takes {timing.median_ms:.3f} ms, within the limit of {context.limit_ms:.4g} ms"
+    )
 
 
 def _measure(context: Context, files: Sequence[Path]) -> list[Timing]:

@@ -210,7 +210,7 @@ class Card(Record):
         precision: number format, "fp32" or "int8".
         steps_kept: compression steps that were kept, in order.
         limit: limits, and whether they are met.
-        reference: reference network of the space, for comparison.
+        reference: reference network of the space, for comparison; None where it was not trained.
         provenance: recipe, seed, versions, commit, machine, date, command.
         weights: accuracy with each set of weights that was offered; None where nothing was compressed.
         schema: form of this record.
@@ -232,7 +232,7 @@ class Card(Record):
     precision: str
     steps_kept: tuple[str, ...]
     limit: LimitMet
-    reference: Reference
+    reference: Reference | None
     provenance: CardProvenance
     weights: CardWeights | None = None
     schema: int = 2

@@ -51,12 +51,15 @@ def _numbers(card: Card) -> str:
         ("multiply-accumulates", f"{card.macs:,}"),
         ("parameters", f"{card.params:,}"),
         ("size of the file", f"{card.size_bytes:,} bytes"),
-        (
-            f"the {other.name} network",
-            f"{other.exported_test:.2%}, {other.latency_ms:.4g} ms, {other.size_bytes:,} bytes",
-        ),
-        ("speed-up over that network", f"{other.speedup:.2f} times"),
     ]
+    if other is not None:
+        rows += [
+            (
+                f"the {other.name} network",
+                f"{other.exported_test:.2%}, {other.latency_ms:.4g} ms, {other.size_bytes:,} bytes",
+            ),
+            ("speed-up over that network", f"{other.speedup:.2f} times"),
+        ]
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join(["## Numbers", "", "| what | value |", "|---|---|", *lines])
 

@@ -130,7 +130,7 @@ class SearchSummary(Record):
         reference: (accuracy, latency_ms) that bounds the hypervolume: of the control's median network, and
             the limit.
         front: networks in order of latency.
-        largest: reference network of the space, measured beside them.
+        largest: reference network of the space, measured beside them; None where it was not trained.
         scored_images: validation images that the search scored on.
         held_back_images: validation images that no searcher saw.
         known_first: number of trials, of every searcher but the control, that were the best known from
@@ -142,11 +142,16 @@ class SearchSummary(Record):
     confidence: float
     reference: tuple[float, float]
     front: tuple[FrontEntry, ...]
-    largest: FrontEntry
+    largest: FrontEntry | None
     scored_images: int = 0
     held_back_images: int = 0
     known_first: int = 0
     schema: int = 1
+
+    @property
+    def entries(self) -> tuple[FrontEntry, ...]:
+        """The front, and the largest where it was trained."""
+        return self.front if self.largest is None else (*self.front, self.largest)
 
     def validation_accuracy(self, entry: FrontEntry) -> float:
         """Accuracy of a network on all validation images, those held back included."""

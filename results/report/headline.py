@@ -17,7 +17,9 @@ def headline(run: Sources) -> Html:
             "what the finished stages found."
         )
     cards = run.cards
-    return join([_verdict(cards), _cards(cards, run.entry(cards[0].reference.name)), _explanation(cards[0])])
+    other = cards[0].reference
+    largest = None if other is None else run.entry(other.name)
+    return join([_verdict(cards), _cards(cards, largest), _explanation(cards[0])])
 
 
 def _verdict(cards: list[Card]) -> Html:
@@ -36,14 +38,24 @@ def _verdict(cards: list[Card]) -> Html:
             kind="lead alarm",
         )
     used = percent(best.share_of_limit, 0)
-    difference = best.accuracy.exported_test - best.reference.exported_test
     return paragraph(
         tag("strong", best.name),
         f" classifies {percent(best.accuracy.exported_test)} of {best.accuracy.test_images:,} test images "
-        f"correctly in {milliseconds(best.latency.measured_ms)} a call, {used} of the limit of {limit}: "
-        f"{significant(best.reference.speedup, 2)} times faster than the {best.reference.name} network of "
-        f"the space and {compared(difference)}.",
+        f"correctly in {milliseconds(best.latency.measured_ms)} a call, {used} of the limit of {limit}",
+        _beside(best),
         kind="lead",
+    )
+
+
+def _beside(best: Card) -> str:
+    """The chosen network beside the reference, as the end of a sentence."""
+    other = best.reference
+    if other is None:
+        return "."
+    difference = best.accuracy.exported_test - other.exported_test
+    return (
+        f": {significant(other.speedup, 2)} times faster than the {other.name} network of the space and "
+        f"{compared(difference)}."
     )
 
 
@@ -61,6 +73,8 @@ def _cards(cards: list[Card], largest: FrontEntry | None) -> Html:
     ]
     other = cards[0].reference
     rows: list[list[Piece]] = [_row(card) for card in cards]
+    if other is None:
+        return table(head, rows)
     rows.append(
         [
             join([tag("em", other.name), _small("for comparison")]),
@@ -93,7 +107,7 @@ def _row(card: Card) -> list[Piece]:
         size(card.size_bytes),
         count(card.macs),
         count(card.params),
-        f"{significant(card.reference.speedup, 2)}\u00d7",
+        "" if card.reference is None else f"{significant(card.reference.speedup, 2)}\u00d7",
     ]
 
 

@@ -41,6 +41,11 @@ def _checks(run: Sources) -> Html:
     """The check of each form, under its name where there are several."""
     if run.computed:
         return join([])  # it would compare the model with itself
+    if run.alone:
+        return paragraph(
+            f"{len(run.scouted)} files were measured one by one, so no latency is a prediction: those of the "
+            "networks that were trained, and of many that were not."
+        )
     if not run.checks:
         return absent("Nothing has been measured on the target, so there is no latency model to check.")
     several = len(run.checks) > 1

@@ -20,7 +20,7 @@ def networks(run: Sources) -> Html:
     if run.summary is None:
         return absent("The search has not finished, so there is no network to draw.")
     chosen = [entry for card in run.cards if (entry := run.entry(card.name))] or list(run.summary.front)
-    if run.summary.largest not in chosen:
+    if run.summary.largest is not None and run.summary.largest not in chosen:
         chosen = [*chosen, run.summary.largest]
     kinds = list(dict.fromkeys(layer.kind for entry in reversed(chosen) for layer in entry.layers))
     colours = {kind: f"k{place % KINDS}" for place, kind in enumerate(kinds)}

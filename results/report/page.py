@@ -14,6 +14,7 @@ from results.report.latency import latency
 from results.report.markup import Html, join, paragraph, tag
 from results.report.networks import networks
 from results.report.origin import origin
+from results.report.racing import racing
 from results.report.searching import searching
 from results.report.sources import Sources, read_run
 from results.report.tradeoff import tradeoff
@@ -30,6 +31,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[Sources], Html]], ...] = (
     ("audit", "Ranking", auditing),
     ("origin", "Provenance", origin),
 )
+ALONE = tuple(
+    ("race", "The race", racing) if anchor == "search" else (anchor, heading, show)
+    for anchor, heading, show in SECTIONS
+    if anchor not in ("training", "audit")
+)
+"""The sections of a run whose networks were trained alone."""
 STAGES = ("measure", "train", "search", "compress", "export")
 
 
@@ -51,11 +58,12 @@ def write_report(folder: Path) -> Path:
 def page(run: Sources) -> str:
     """The page of a run as HTML."""
     name = f"{title(run)} \u00b7 Quarry"
+    shown = ALONE if run.alone else SECTIONS
     sections = [
         tag("section", tag("h2", heading), _section(show, run, heading), id=anchor)
-        for anchor, heading, show in SECTIONS
+        for anchor, heading, show in shown
     ]
-    contents = tag("nav", *(tag("a", heading, href=f"#{anchor}") for anchor, heading, _ in SECTIONS))
+    contents = tag("nav", *(tag("a", heading, href=f"#{anchor}") for anchor, heading, _ in shown))
     header = tag(
         "header",
         tag("p", "Quarry run", class_="brand"),
@@ -91,7 +99,8 @@ def _section(show: Callable[[Sources], Html], run: Sources, heading: str) -> Htm
 def _state(run: Sources) -> Html:
     """Stages that are not finished, and files that could not be read."""
     parts = []
-    waiting = [stage for stage in STAGES if stage not in run.stages]
+    stages = [stage for stage in STAGES if not (run.alone and stage == "train")]
+    waiting = [stage for stage in stages if stage not in run.stages]
     if waiting:
         parts.append(
             paragraph(f"This run is not finished. Still to come: {', '.join(waiting)}.", kind="alarm")

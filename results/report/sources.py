@@ -14,8 +14,10 @@ from results.records import (
     FrontEntry,
     LatencyCheck,
     Provenance,
+    Raced,
     RecipeRecord,
     Record,
+    Scouted,
     SearchSummary,
     SpaceRecord,
     StageTimes,
@@ -45,6 +47,8 @@ class Sources:
         epochs: epochs of the supernet's training.
         trials: trials of each searcher, in the order they ended.
         steps: compression steps of all networks, in the order they were tried.
+        scouted: networks that were measured one by one, before any training.
+        raced: trainings of networks alone, in the order they ended.
         cards: cards of the artifacts, the chosen one first.
         unreadable: files that could not be read and why, in words.
     """
@@ -61,8 +65,15 @@ class Sources:
     epochs: list[EpochRecord] = field(default_factory=list)
     trials: dict[str, list[Trial]] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
+    raced: list[Raced] = field(default_factory=list)
+    scouted: list[Scouted] = field(default_factory=list)
     cards: list[Card] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def alone(self) -> bool:
+        """Whether networks were ranked by training them alone, without a supernet."""
+        return bool(self.scouted)
 
     @property
     def computed(self) -> bool:
@@ -78,8 +89,7 @@ class Sources:
         """The front's entry of a network, the largest included."""
         if self.summary is None:
             return None
-        entries = (*self.summary.front, self.summary.largest)
-        return next((entry for entry in entries if entry.name == network), None)
+        return next((entry for entry in self.summary.entries if entry.name == network), None)
 
 
 def read_run(folder: Path) -> Sources:
@@ -108,7 +118,11 @@ def read_run(folder: Path) -> Sources:
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)
     found.steps = _lines(found, folder, "compress/steps.jsonl", StepRecord)
+    found.scouted = _lines(found, folder, "measure/scouted.jsonl", Scouted)
+    found.raced = _lines(found, folder, "search/race.jsonl", Raced)
     for path in sorted((folder / "search").glob("*.jsonl")):
+        if path.name == "race.jsonl":
+            continue
         found.trials[path.stem] = _lines(found, folder, f"search/{path.name}", Trial)
     names = (str(path.relative_to(folder)) for path in sorted((folder / "artifacts").glob("*/card.json")))
     cards = (_file(found, folder, name, Card) for name in names)

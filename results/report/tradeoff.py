@@ -68,7 +68,7 @@ def _floor(trials: list[Dot], summary: SearchSummary | None) -> tuple[float, int
     ordered = sorted(dot.accuracy for dot in trials)
     floor = ordered[len(ordered) // 10]
     if summary is not None:
-        floor = min([floor, summary.largest.accuracy, *(entry.accuracy for entry in summary.front)])
+        floor = min([floor, *(entry.accuracy for entry in summary.entries)])
     return floor, sum(accuracy < floor for accuracy in ordered)
 
 
@@ -80,7 +80,7 @@ def _chart(
     how: str,
     width: int,
 ) -> Chart:
-    measured = [*summary.front, summary.largest] if summary else []
+    measured = list(summary.entries) if summary else []
     chart = Chart(
         f"Accuracy on validation data against latency: all trials and the {how} front",
         axis("latency, ms", _latencies(trials, measured, summary), plain, zero=True),
@@ -117,7 +117,7 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> 
     points = np.array([(entry.measured_ms, -entry.accuracy) for entry in front]).reshape(-1, 2)
     steps = [front[i] for i in np.flatnonzero(non_dominated(points))]
     chart.line([e.measured_ms for e in steps], [e.accuracy for e in steps], "front", stairs=True)
-    for entry in (*front, summary.largest):
+    for entry in (*front, *summary.entries[len(front) :]):
         series = "largest" if entry is summary.largest else "front"
         chart.across(entry.accuracy, entry.low_ms, entry.high_ms, series)
         tip = (
@@ -129,14 +129,15 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> 
         chart.point(entry.measured_ms, entry.accuracy, series, tip=tip, radius=5.5 if picked else 4)
         if picked:
             chart.point(entry.measured_ms, entry.accuracy, "front", radius=9, ring=True)
-    chart.note(summary.largest.measured_ms, summary.largest.accuracy, summary.largest.name)
+    if summary.largest is not None:
+        chart.note(summary.largest.measured_ms, summary.largest.accuracy, summary.largest.name)
 
 
 def _held_back(summary: SearchSummary) -> str:
     """The accuracy on images that were held back, and what it says of the other one."""
     lost = [e.accuracy - e.held_back_accuracy for e in summary.front if e.held_back_accuracy is not None]
     largest = summary.largest
-    if not lost or largest.held_back_accuracy is None:
+    if not lost or largest is None or largest.held_back_accuracy is None:
         return ""
     return (
         f"The search scored on {summary.scored_images:,} images; the second accuracy is on "
@@ -144,6 +145,18 @@ def _held_back(summary: SearchSummary) -> str:
         f"{100 * sum(lost) / len(lost):.1f} points on average, and the {largest.name} network, which nobody "
         f"chose, {100 * (largest.accuracy - largest.held_back_accuracy):.1f}: what the front loses beyond "
         "that is the luck of being chosen. "
+    )
+
+
+def _conditions(summary: SearchSummary) -> tuple[str, ...]:
+    """What accuracy and latency of the table hold for."""
+    if summary.largest is None:
+        return ("Accuracy is on validation data after the final training, before compression. ",)
+    return (
+        "Accuracy is on validation data with the supernet's weights, before fine-tuning. ",
+        _held_back(summary),
+        "A network was proposed only where the upper bound of its predicted latency, at "
+        f"{percent(summary.confidence, 0)} confidence, is within the limit. ",
     )
 
 
@@ -159,7 +172,8 @@ def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str,
         words = f"front, {how} {'from' if how == 'computed' else 'on'} the exported file"
         entries.append(("dot", "front", words))
         entries.append(("ring", "front", "taken on to compression"))
-        entries.append(("dot", "largest", f"the {summary.largest.name} network of the space"))
+        if summary.largest is not None:
+            entries.append(("dot", "largest", f"the {summary.largest.name} network of the space"))
     return legend(entries)
 
 
@@ -192,17 +206,14 @@ def _table(summary: SearchSummary, chosen: set[str], how: str) -> Html:
             count(entry.params),
             "" if entry is summary.largest else badge(good=entry.meets_limit),
         ]
-        for entry in (*ordered, summary.largest)
+        for entry in (*ordered, *summary.entries[len(ordered) :])
     ]
     return join(
         [
             table(head, rows, words=2),
             paragraph(
-                "Accuracy is on validation data with the supernet's weights, before fine-tuning. ",
-                _held_back(summary),
-                "A network was proposed only where the upper bound of its predicted latency, at "
-                f"{percent(summary.confidence, 0)} confidence, is within the limit; the limit is judged by "
-                f"what was {how}.",
+                *_conditions(summary),
+                f"The limit is judged by what was {how}.",
                 kind="note",
             ),
         ]

@@ -55,6 +55,9 @@ def run_command(
     seed: Seed = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Minutes for the whole run [default: the recipe's].")
+    ] = None,
 ) -> None:
     """Do the whole job: measure, train, search, compress, export, report.
 
@@ -68,7 +71,8 @@ def run_command(
     """
     from runners.run.sequence import start
 
-    start(recipe, out, _with_workers(set_, workers, ray_address), seed)
+    timed = [] if minutes is None else [f"minutes={minutes:g}"]
+    start(recipe, out, [*_with_workers(set_, workers, ray_address), *timed], seed)
 
 
 @app.command()

@@ -194,6 +194,9 @@ class Search(Section):
     """Share of the validation images that no searcher sees; the front is scored on them at the end."""
     seed: int | None = Field(default=None, ge=0)
     """Seed of the searchers; the recipe's where none is given."""
+    ranking: Literal["shared", "alone"] = "shared"
+    """Weights that networks are ranked with: ``shared`` (a supernet, trained once for many limits and
+    devices) or ``alone`` (their own, by successive halving near one limit; see ``race``)."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> Search:
@@ -202,6 +205,23 @@ class Search(Section):
                 "give either latency_ms (a number of milliseconds) or speedup (over the largest)"
             )
         return self
+
+
+class Race(Section):
+    """The successive halving of networks that are trained alone, with ``search.ranking = "alone"``.
+
+    The best are trained to the end, for ``train.epochs``. Where a run is given ``minutes``, these say how
+    many networks are tried and how long the last ones are trained.
+    """
+
+    networks: int = Field(default=12, ge=1)
+    """Networks that are tried, of those that use the limit."""
+    epochs: int = Field(default=2, ge=1)
+    """Epochs of each in the first round; every further round has ``keep`` times as many."""
+    keep: int = Field(default=3, ge=2)
+    """Networks of which one goes on to the next round."""
+    finalists: int = Field(default=2, ge=1)
+    """Networks that are trained to the end, at most as many as ``search.workers``."""
 
 
 class Recovery(Section):
@@ -223,7 +243,11 @@ class Compress(Section):
     networks: int = Field(default=2, ge=1)
     """Networks of the front that are fine-tuned and compressed."""
     steps: tuple[Part, ...] = (part("finetune"), part("retrain"), part("prune"), part("quantize"))
-    """Steps in order; each is kept only if it pays."""
+    """Steps in order; each is kept only if it pays. Networks that were trained alone need no ``finetune`` and
+    no ``retrain``: for them it is ``quantize``, ``quantize_aware``, ``prune``."""
+    goal: Literal["limit", "fastest"] = "limit"
+    """Aim of the steps that make networks faster: the ``limit``, and no more once a file meets it, or the
+    ``fastest`` file that is accurate enough."""
     recovery: Recovery = Recovery()
     """Training after a step, and of the step ``finetune``."""
     calibration_images: int = Field(default=256, ge=1)
@@ -276,3 +300,43 @@ class Recipe(Section):
     """Compression."""
     audit: Audit = Audit()
     """Audit of the supernet."""
+    race: Race = Race()
+    """Successive halving of networks trained alone."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Minutes for the whole run: they are divided over measuring, choosing and training, and take the place
+    of ``race.networks`` and ``train.epochs``. For ``search.ranking = "alone"``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_steps_for_networks_trained_alone(cls, given: Any) -> Any:
+        """What makes up for shared weights is of no use without them; other defaults take its place."""
+        if not isinstance(given, dict) or _at(given, "search", "ranking") != "alone":
+            return given
+        compress = given.get("compress", {})
+        if not isinstance(compress, dict) or "steps" in compress:
+            return given
+        return {**given, "compress": {**compress, "steps": list(ALONE_STEPS)}}
+
+    @model_validator(mode="after")
+    def _what_ranking_alone_is_for(self) -> Recipe:
+        alone = self.search.ranking == "alone"
+        undone = [step.kind for step in self.compress.steps if step.kind in ("finetune", "retrain")]
+        if alone and undone:
+            raise ValueError(
+                f"compress.steps: {' and '.join(undone)} make up for shared weights; networks ranked alone "
+                f"have their own, so leave them out"
+            )
+        if self.minutes is not None and not alone:
+            raise ValueError(
+                'minutes are for search.ranking = "alone"; with shared weights give train.epochs'
+            )
+        return self
+
+
+def _at(values: dict[str, Any], section: str, key: str) -> Any:
+    inner = values.get(section)
+    return inner.get(key) if isinstance(inner, dict) else None
+
+
+ALONE_STEPS = ("quantize", "quantize_aware", "prune")
+"""Compression steps of networks that were trained alone, where a recipe names none."""

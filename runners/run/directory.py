@@ -20,7 +20,7 @@ from runners.reading.load import validate
 from runners.recipe.keys import MOVED
 from runners.recipe.schema import Recipe
 from runners.run.provenance import provenance
-from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, readers
+from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, readers, without
 
 
 class RunDirectory:
@@ -121,8 +121,13 @@ class RunDirectory:
             name: seconds
             for name, seconds in found.items()
             if name in there
-            and all(one in there or BY_NAME[one].repeats for one in before(name) if name in onward(one))
+            and all(one in there or BY_NAME[one].repeats for one in self.before(name) if name in onward(one))
         }
+
+    def before(self, stage: str) -> tuple[str, ...]:
+        """The stages of this run that one builds on, first to last."""
+        left_out = without(self.recipe.search.ranking)
+        return tuple(one for one in before(stage) if one not in left_out)
 
     def _mark(self, finished: dict[str, float]) -> None:
         write_json(self.path / "stages.json", StageTimes(seconds=finished).to_json())
@@ -140,7 +145,12 @@ class RunDirectory:
         Raises:
             ValueError: an earlier stage is not finished; says which command does it.
         """
-        for earlier in before(stage):
+        if stage in without(self.recipe.search.ranking):
+            raise ValueError(
+                f'there is nothing to {stage}: with search.ranking = "alone" networks share no weights and '
+                "are trained by the search"
+            )
+        for earlier in self.before(stage):
             if earlier not in self.finished:
                 raise ValueError(
                     f"{stage} needs the {earlier} stage first; run: quarry {earlier} --out {self.path}"

@@ -17,7 +17,7 @@ from runners.reading.check import load_parts
 from runners.reading.load import load_recipe, revise
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory
-from runners.run.stages import BY_NAME, WHOLE_RUN, before
+from runners.run.stages import BY_NAME, WHOLE_RUN, without
 
 if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wait
     from runners.run.wiring import Wiring
@@ -30,13 +30,17 @@ def start(
     recipe = load_recipe(recipe_name, overrides, seed)
     with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
         finished = run.finished
+        left_out = without(run.recipe.search.ranking)
+        if last in left_out:
+            run.require(last)
+        stages = [name for name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1] if name not in left_out]
         for name in ("search", "train"):
-            if name not in finished and name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1]:
+            if name not in finished and name in stages:
                 reach(getattr(recipe, name).ray_address)
         made = _wired(run, console)
         if "measure" not in finished:
             _check(made, "measure")
-        for name in WHOLE_RUN[: WHOLE_RUN.index(last) + 1]:
+        for name in stages:
             if name in finished:
                 console.say(f"{BY_NAME[name].title}: done before ({finished[name]:.0f} s)")
             else:
@@ -67,7 +71,7 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
         if name in run.finished:
             place = run.put_aside(name)
         _kept(console, place)
-        for one in (*before(name), name):
+        for one in (*run.before(name), name):
             if one not in run.finished:
                 _do(made, one)
 

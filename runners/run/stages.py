@@ -70,6 +70,7 @@ STAGES = (
         title="Searching",
         needs=("measure", "train"),
         section="search",
+        reads=("race", "minutes"),
         harmless=("search.workers", "search.ray_address"),
         writes=("search",),
         result="search",
@@ -110,6 +111,11 @@ STAGES = (
 BY_NAME = {stage.name: stage for stage in STAGES}
 WHOLE_RUN = tuple(stage.name for stage in STAGES if not stage.alone)
 HARMLESS = frozenset(key for stage in STAGES for key in stage.harmless)
+
+
+def without(ranking: str) -> frozenset[str]:
+    """The stages that a run leaves out for how it ranks networks: without shared weights, all about them."""
+    return frozenset({"train", "audit"}) if ranking == "alone" else frozenset()
 
 
 def before(name: str) -> tuple[str, ...]:

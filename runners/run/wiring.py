@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
@@ -20,11 +21,15 @@ from runners.data.splits import Prepare
 from runners.run.directory import RunDirectory
 from runners.run.narrowing import fix_space, fixed_space, narrowed_warning, trained_space
 from runners.run.spaces import check_size, make_space, measure_plan, rules_out
+from runners.scoring.networks import Inherited, Networks, Own
 from runners.stages.audit import Auditing, audit_supernet, check_audit
 from runners.stages.candidates import latency_limit
+from runners.stages.clock import Clock, check_minutes
 from runners.stages.compress import Compressing, compress_front
 from runners.stages.export import Exporting, export_files
-from runners.stages.measure import fitted, forms_of, imported_table, measure, watts_of
+from runners.stages.measure import fitted, forms_of, imported_table, measure, record_target, watts_of
+from runners.stages.race import MOST_RACED, Racing, race, trained
+from runners.stages.scout import Scouting, scout_limit, scout_sizes, scouted, scouted_limit
 from runners.stages.search import Searching, candidates_of, check_search, search_supernet
 from runners.stages.train import SUPERNET, check_training, train
 from runners.targets.hardware import HardwareProfile
@@ -141,6 +146,58 @@ class Wiring:
         """The trained supernet, on the CPU."""
         return Supernet.load(self.path / "train" / SUPERNET, self.space)
 
+    @cached_property
+    def clock(self) -> Clock | None:
+        """The time that is left of the run's minutes; None where it was given none."""
+        return Clock.of(self.run.recipe.minutes, self.run.finished)
+
+    @property
+    def alone(self) -> bool:
+        """Whether networks are trained alone and share no weights."""
+        return self.run.recipe.search.ranking == "alone"
+
+    @property
+    def networks(self) -> Networks:
+        """The networks with their weights, wherever these come from."""
+        if self.alone:
+            space, path = self.space, self.path
+            return Own(space=space, load=lambda arch: trained(space, arch, path), data=self.data)
+        return Inherited(supernet=self.supernet, data=self.data)
+
+    @property
+    def scouting(self) -> Scouting:
+        """What networks near the limit are looked for with."""
+        recipe = self.run.recipe
+        return Scouting(
+            space=self.space,
+            target=self.target,
+            precisions=self.forms,
+            limits=self.profile.limits,
+            networks=recipe.race.networks if self.clock is None else MOST_RACED,
+            seconds=math.inf if self.clock is None else self.clock.measuring_s,
+            seed=recipe.seed if recipe.measure.seed is None else recipe.measure.seed,
+            folder=self.path / "measure",
+            console=self.console,
+        )
+
+    @property
+    def racing(self) -> Racing:
+        """What a race works with; networks near the limit are measured for it."""
+        recipe, scouting = self.run.recipe, self.scouting
+        limit_ms = scouted_limit(recipe.search, self.profile.limits, self.space, scouted(scouting.folder))
+        return Racing(
+            space=self.space,
+            data=self.data,
+            target=self.target,
+            candidates=scout_limit(scouting, limit_ms),
+            limit_ms=limit_ms,
+            recipe=recipe,
+            device=self.device,
+            clock=self.clock,
+            run=self.path,
+            console=self.console,
+        )
+
     @property
     def summary(self) -> SearchSummary:
         """What the search wrote."""
@@ -177,20 +234,21 @@ class Wiring:
     def compressing(self) -> Compressing:
         """What compression works with."""
         return Compressing(
-            supernet=self.supernet,
+            networks=self.networks,
             data=self.data,
             target=self.target,
             recipe=self.run.recipe,
             device=self.device,
             folder=self.path / "compress",
             console=self.console,
+            clock=self.clock,
         )
 
     @property
     def exporting(self) -> Exporting:
         """What the export works with."""
         return Exporting(
-            supernet=self.supernet,
+            networks=self.networks,
             data=self.data,
             target=self.target,
             profile=self.profile,
@@ -214,6 +272,16 @@ class Wiring:
 
 
 def _measure(made: Wiring) -> None:
+    if made.alone:
+        record_target(
+            made.target,
+            made.profile,
+            forms=made.forms,
+            left_out=made.left_out,
+            folder=made.path / "measure",
+        )
+        scout_sizes(made.scouting)
+        return
     measure(
         made.given,
         made.target,
@@ -269,7 +337,7 @@ def _check_train(made: Wiring) -> None:
 WORK: dict[str, Callable[[Wiring], object]] = {
     "measure": _measure,
     "train": _train,
-    "search": _search,
+    "search": lambda made: race(made.racing) if made.alone else _search(made),
     "compress": lambda made: compress_front(made.compressing, made.summary),
     "export": lambda made: export_files(made.exporting),
     "report": lambda made: made.console.say(f"report: {write_report(made.path)}"),
@@ -280,7 +348,7 @@ WORK: dict[str, Callable[[Wiring], object]] = {
 CHECKS: dict[str, Callable[[Wiring], None]] = {
     "measure": lambda made: check_whole(made),
     "train": _check_train,
-    "search": lambda made: check_search(made.searching),
+    "search": lambda made: None if made.alone else check_search(made.searching),
     "audit": lambda made: check_audit(made.space, made.run.recipe),
 }
 """What is known to be impossible before a stage is done again; nothing is put aside for it."""
@@ -294,7 +362,10 @@ def check_whole(made: Wiring) -> None:
             to be measured, or it cannot be trained on the data.
     """
     _ = made.target, made.device
-    check_size(made.given, made.plan)
+    if made.alone:
+        check_minutes(made.run.recipe.minutes)
+    else:
+        check_size(made.given, made.plan)
     wanted, given = made.profile.input_shape, made.data.input_shape
     if wanted and tuple(wanted) != tuple(given):
         raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")

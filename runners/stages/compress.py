@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,6 @@ from compress.run import run_steps
 from compress.steps import STEPS
 from compress.target import Target
 from nas.costs.counts.analytic import count
-from nas.supernet import Supernet
 from nas.supernet.calibration import recalibrate
 from results.files import read_json, write_json
 from results.records import FrontEntry, SearchSummary, StepRecord
@@ -26,14 +26,17 @@ from runners.console import Bar, Console
 from runners.data.prepared import RunData
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
+from runners.scoring.networks import Networks
+from runners.stages.clock import Clock
 from runners.stages.train import train_settings, training_data
 from runners.training.finetuning import Taught, digest, finetune
+from runners.training.pace import seconds_per_epoch
 from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
 from runners.training.watch import Watch
-from search_spaces.space import Arch
 
 _SECONDS_EACH = 1.5
+_AFTER_S = 15.0  # for export and report, which come after
 _LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
@@ -45,22 +48,24 @@ class Compressing:
     """What compression works with.
 
     Attributes:
-        supernet: Supernet that networks are extracted from.
+        networks: Networks with their weights.
         data: Data to train on, to calibrate with, and to judge by.
         target: Target that files are made for and measured on.
         recipe: Recipe of the run.
         device: Device that networks are trained on.
         folder: Folder ``compress/`` of the run.
         console: Console of the run.
+        clock: Time of the run, which trainings keep to; None where it has no end.
     """
 
-    supernet: Supernet
+    networks: Networks
     data: RunData
     target: Target
     recipe: Recipe
     device: torch.device
     folder: Path
     console: Console
+    clock: Clock | None = None
 
 
 def compress_front(work: Compressing, summary: SearchSummary) -> None:
@@ -72,7 +77,8 @@ def compress_front(work: Compressing, summary: SearchSummary) -> None:
         ValueError: no network of the front meets the limit as measured.
     """
     chosen = chosen_from_front(summary, work.recipe.compress.networks)
-    compressed = compressed_networks(work, chosen)
+    limit_ms = summary.limit_ms if work.recipe.compress.goal == "limit" else None
+    compressed = compressed_networks(work, chosen, limit_ms)
     waiting = spare(summary, chosen)[:_SPARE]
     while waiting:
         timings = measure_files(work.target, [one.file for one in compressed])
@@ -83,7 +89,7 @@ def compress_front(work: Compressing, summary: SearchSummary) -> None:
             f"no file measures under {summary.limit_ms:.4g} ms; compressing {entry.name}, which is faster"
         )
         chosen = [*chosen, entry]
-        compressed += compressed_networks(work, [entry])
+        compressed += compressed_networks(work, [entry], limit_ms)
     write_json(work.folder / _CHOSEN, [entry.name for entry in chosen])
 
 
@@ -107,18 +113,26 @@ def compressed_entries(folder: Path, summary: SearchSummary) -> list[FrontEntry]
     return [by_name[name] for name in names]
 
 
-def compressed_networks(work: Compressing, entries: Sequence[FrontEntry]) -> list[Candidate]:
-    """Networks of the front as compression left them; finished steps are read, not repeated."""
+def compressed_networks(
+    work: Compressing, entries: Sequence[FrontEntry], limit_ms: float | None
+) -> list[Candidate]:
+    """Networks of the front as compression left them; finished steps are read, not repeated.
+
+    Args:
+        work: What compression works with.
+        entries: Networks of the front.
+        limit_ms: Latency that is fast enough; None where faster is always better.
+    """
     with work.console.progress("compressing") as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.update(done, total)
 
-        context, found = _context(work, on_step), []
+        context, found = _context(work, on_step, limit_ms), []
         for entry in entries:
             candidate, _ = run_steps(
                 entry.name,
-                calibrated(work.supernet, work.data, entry.arch),
+                work.networks.network(entry.arch),
                 configured_steps(work.recipe.compress.steps),
                 replace(context, retrain=_retraining(work, entry, on_step)),
                 folder=work.folder / entry.name,
@@ -171,11 +185,6 @@ def _meeting(summary: SearchSummary) -> list[FrontEntry]:
     return sorted(meeting, key=lambda entry: (-summary.validation_accuracy(entry), entry.measured_ms))
 
 
-def calibrated(supernet: Supernet, data: RunData, arch: Arch) -> nn.Module:
-    """A network extracted from the supernet, its BatchNorm statistics set, in eval mode."""
-    return recalibrate(supernet.extract(arch), data.calibration)
-
-
 def measure_files(target: Target, files: Sequence[Path]) -> list[Timing]:
     """Latency of exported files, measured side by side on the target."""
     timings = target.measure(files, budget_s=_SECONDS_EACH * len(files))
@@ -199,7 +208,7 @@ def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, in
         name = f"{entry.name}-{settings.epochs}-{seed}"  # a retraining that failed leaves its own behind
         checkpoint = work.folder / _UNDER_WAY / f"{name}.safetensors"
         trained = train_alone(
-            work.supernet.space,
+            work.networks.space,
             entry.arch,
             training_data(work.data, recipe.train, work.device),
             settings,
@@ -214,21 +223,25 @@ def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, in
     return retrained
 
 
-def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
+def _context(work: Compressing, on_step: Callable[[int, int], None], limit_ms: float | None) -> Context:
     recipe, data = work.recipe.compress, work.data
     labels = data.splits.val.labels.numpy()
+    teacher = work.networks.teacher()
     taught = Taught(
-        teacher=calibrated(work.supernet, data, work.supernet.space.largest()).to(work.device),
+        teacher=None if teacher is None else teacher.to(work.device),
         teacher_weight=recipe.recovery.teacher_weight,
         temperature=recipe.recovery.temperature,
     )
     seed = work.recipe.seed if recipe.seed is None else recipe.seed
 
     def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        network, training = network.to(work.device), training_data(data, work.recipe.train, work.device)
         settings = finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs)
+        if work.clock is not None:
+            settings = _in_time(settings, seconds_per_epoch(network, training, settings), work.clock)
         tuned = finetune(
-            network.to(work.device),
-            training_data(data, work.recipe.train, work.device),
+            network,
+            training,
             settings,
             rule=taught,
             seed=seed,
@@ -248,6 +261,7 @@ def _context(work: Compressing, on_step: Callable[[int, int], None]) -> Context:
         macs=lambda network: count(network, data.input_shape).macs,
         tolerance=recipe.tolerance,
         noise=recipe.noise,
+        limit_ms=limit_ms,
         seconds_each=_SECONDS_EACH,
         seed=seed,
     )
@@ -278,6 +292,23 @@ def finetune_settings(recipe: Recipe, epochs: int) -> TrainSettings:
         label_smoothing=0.0,
         distillation="kl",
     )
+
+
+def _in_time(settings: TrainSettings, pace_s: float, clock: Clock) -> TrainSettings:
+    """The settings with as many epochs as the run has time for, no more than before.
+
+    Args:
+        settings: Settings of the training loop.
+        pace_s: Seconds of an epoch.
+        clock: Time of the run.
+
+    Raises:
+        ValueError: there is no time for one epoch.
+    """
+    epochs = min(settings.epochs, math.floor((clock.left_s - _AFTER_S) / pace_s))
+    if settings.epochs and epochs < 1:
+        raise ValueError(f"an epoch of training takes {pace_s:.0f} s, for which the run has no time left")
+    return replace(settings, epochs=epochs)
 
 
 def _recorded(work: Compressing, record: StepRecord) -> None:

@@ -15,7 +15,6 @@ from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
 from compress.target import Target
 from nas.costs.counts.analytic import Counts, count
-from nas.supernet import Supernet
 from results.files import read_lines, write_atomic, write_json
 from results.records import (
     Agreement,
@@ -35,7 +34,8 @@ from results.records import (
 from results.timing import Timing
 from runners.console import Console
 from runners.data.prepared import RunData
-from runners.stages.compress import calibrated, compressed_entries, measure_files
+from runners.scoring.networks import Networks
+from runners.stages.compress import compressed_entries, measure_files
 from runners.targets.hardware import HardwareProfile
 
 _MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and the target's runtime in float32
@@ -46,7 +46,7 @@ class Exporting:
     """What the export works with.
 
     Attributes:
-        supernet: the networks were extracted from it.
+        networks: networks with their weights.
         data: its test images are run once, here.
         target: files are measured on it.
         profile: the target's.
@@ -56,7 +56,7 @@ class Exporting:
         console: console of the run.
     """
 
-    supernet: Supernet
+    networks: Networks
     data: RunData
     target: Target
     profile: HardwareProfile
@@ -70,21 +70,25 @@ def export_files(work: Exporting) -> None:
     """Writes ``artifacts/NAME/`` with the model, its card, and a README for each compressed network."""
     data = work.data
     test = (data.images(data.splits.test).numpy(), data.splits.test.labels.numpy())
-    largest = calibrated(work.supernet, data, work.supernet.space.largest())
     target = work.target
+    largest = work.networks.teacher()
     largest_file = work.run / "compress" / f"largest.{target.facts.format}"
-    target.export(largest, data.input_shape, largest_file)
     found = _compressed(work)
     files = [candidate.file for _, candidate in found]
-    timings = measure_files(target, [*files, largest_file])
-    reference = Reference(
-        name="largest",
-        latency_ms=timings[-1].median_ms,
-        exported_test=verify(largest_file, largest, test, run=target.run, score=data.score).accuracy_file,
-        size_bytes=largest_file.stat().st_size,
-        speedup=1.0,
-    )
-    for (entry, candidate), timing in zip(found, timings[:-1], strict=True):
+    reference = None
+    if largest is None:
+        timings = measure_files(target, files)
+    else:
+        target.export(largest, data.input_shape, largest_file)
+        *timings, timing = measure_files(target, [*files, largest_file])
+        reference = Reference(
+            name="largest",
+            latency_ms=timing.median_ms,
+            exported_test=verify(largest_file, largest, test, run=target.run, score=data.score).accuracy_file,
+            size_bytes=largest_file.stat().st_size,
+            speedup=1.0,
+        )
+    for (entry, candidate), timing in zip(found, timings, strict=True):
         int8 = candidate.precision == "int8"
         work.console.say(f"running {entry.name} on {len(data.splits.test)} test images")
         checked = verify(
@@ -109,7 +113,7 @@ def _compressed(work: Exporting) -> list[tuple[FrontEntry, Candidate]]:
         (
             entry,
             last_kept(
-                calibrated(work.supernet, work.data, entry.arch),
+                work.networks.network(entry.arch),
                 work.data.example,
                 folder / entry.name,
                 _steps(work, entry.name),
@@ -126,13 +130,14 @@ def _steps(work: Exporting, network: str) -> tuple[StepRecord, ...]:
 
 
 def _weights(steps: Sequence[StepRecord]) -> CardWeights | None:
-    """The accuracies with inherited, fine-tuned and retrained weights, and which were kept last.
+    """The accuracies with inherited, fine-tuned and retrained weights, and which were kept last; None where
+    there was no choice.
 
     Of a kind of step that stands there twice (``finetune-2``) the last one counts.
     """
-    if not steps:
-        return None
     named = {"finetune": "finetuned", "retrain": "retrained"}
+    if not any(step.step.partition("-")[0] in named for step in steps):
+        return None  # weights were not chosen among
     after: dict[str, float | None] = {}
     kept = "inherited"
     for step in steps:
@@ -154,7 +159,7 @@ def _card(
     candidate: Candidate,
     timing: Timing,
     checked: Verification,
-    reference: Reference,
+    reference: Reference | None,
 ) -> Card:
     data, profile = work.data, work.profile
     content, int8 = candidate.file.read_bytes(), candidate.precision == "int8"
@@ -203,7 +208,7 @@ def _card(
         precision="int8" if int8 else "fp32",
         steps_kept=tuple(step.step for step in steps if step.kept),
         limit=LimitMet(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
-        reference=replace(reference, speedup=reference.latency_ms / timing.median_ms),
+        reference=reference and replace(reference, speedup=reference.latency_ms / timing.median_ms),
         provenance=work.origin,
         weights=_weights(steps),
     )

@@ -135,7 +135,7 @@ def measured_front(
 def tell_front(summary: SearchSummary, console: Console, *, computed: bool) -> None:
     """The front as a table, how far the search was taken in by luck, and whether the limit is met."""
     held = summary.held_back_images > 0
-    several = len({entry.precision for entry in (*summary.front, summary.largest)}) > 1
+    several = len({entry.precision for entry in summary.entries}) > 1
     rows = [
         [
             entry.name,
@@ -147,7 +147,7 @@ def tell_front(summary: SearchSummary, console: Console, *, computed: bool) -> N
             *([entry.precision] if several else []),
             "" if entry is summary.largest else "met" if entry.meets_limit else "missed",
         ]
-        for entry in (*summary.front, summary.largest)
+        for entry in summary.entries
     ]
     columns = ["network", "found by", "accuracy", *(["held back"] if held else [])]
     columns += [
@@ -174,6 +174,7 @@ def luck(summary: SearchSummary) -> str:
         if entry.held_back_accuracy is not None
     ]
     largest = summary.largest
+    assert largest is not None  # a supernet has one
     by_itself = largest.accuracy - (largest.held_back_accuracy or 0.0)
     return (
         f"the front is {compared(-float(np.mean(lost)))} on average, the largest "

@@ -215,6 +215,18 @@ def _watts(space: SearchSpace, target: Target, precision: str, console: Console)
     return watts
 
 
+def record_target(
+    target: Target,
+    profile: HardwareProfile,
+    *,
+    forms: Sequence[str],
+    left_out: Collection[str],
+    folder: Path,
+) -> None:
+    """Writes down the target of a run whose networks are measured one by one; ``target.json``."""
+    write_json(folder / TARGET, _record(target, profile, forms, {}, left_out, profile.watts).to_json())
+
+
 def _record(
     target: Target,
     profile: HardwareProfile,

@@ -13,17 +13,18 @@ def print_summary(run: Path, console: Console) -> None:
     cards = best_first(read_record(Card, file) for file in (run / "artifacts").glob("*/card.json"))
     rows = [_row(card) for card in cards]
     other = cards[0].reference
-    rows.append(
-        [
-            other.name,
-            f"{other.exported_test:.2%}",
-            "",
-            f"{other.latency_ms:.3f}",
-            f"{other.size_bytes / 1000:.0f} kB",
-            "1.0",
-            "",
-        ]
-    )
+    if other is not None:
+        rows.append(
+            [
+                other.name,
+                f"{other.exported_test:.2%}",
+                "",
+                f"{other.latency_ms:.3f}",
+                f"{other.size_bytes / 1000:.0f} kB",
+                "1.0",
+                "",
+            ]
+        )
     how = cards[0].latency.how
     columns = ["network", "test accuracy", "predicted ms", f"{how} ms", "size", "speed-up", "precision"]
     console.table("Chosen networks, as exported and run", columns, rows)
@@ -48,6 +49,6 @@ def _row(card: Card) -> list[str]:
         f"{card.latency.predicted_ms:.3f}",
         f"{card.latency.measured_ms:.3f}",
         f"{card.size_bytes / 1000:.0f} kB",
-        f"{card.reference.speedup:.1f}",
+        "" if card.reference is None else f"{card.reference.speedup:.1f}",
         card.precision,
     ]

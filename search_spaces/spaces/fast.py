@@ -12,13 +12,14 @@ from search_spaces.operations.operation import Options
 from search_spaces.spaces.convnet import ConvNet, ConvStage
 
 FAMILIES: Options = {
+    "plain": {},
     "residual": {"gate": ("none",)},
     "mbconv": {"kernel": (3,), "expansion": (4,), "gate": ("none",)},
     "fused_mbconv": {"expansion": (2,), "gate": ("none",)},
     "convnext": {"kernel": (7,), "ratio": (4,)},
     "depthwise": {"kernel": (3,), "ratio": (2,)},
 }
-"""ResNet, MobileNet, EfficientNetV2, ConvNeXt, and the MetaFormer with depthwise convolutions."""
+"""VGG, ResNet, MobileNet, EfficientNetV2, ConvNeXt, and the MetaFormer with depthwise convolutions."""
 
 
 def _stage(widths: tuple[int, ...], depths: tuple[int, ...], stride: int = 2) -> ConvStage:

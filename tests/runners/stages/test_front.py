@@ -240,7 +240,7 @@ def test_the_choice_looks_at_all_validation_images(lucky: tuple[SearchSummary, s
 def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
     lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def compressed(work: Any, entries: Sequence[FrontEntry]) -> list[Any]:
+    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> list[Any]:
         return [SimpleNamespace(file=Path(entry.name)) for entry in entries]
 
     measured: list[int] = []
@@ -252,7 +252,7 @@ def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
     monkeypatch.setattr(compress, "compressed_networks", compressed)
     monkeypatch.setattr(compress, "measure_files", measure)
     work: Any = SimpleNamespace(
-        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1)),
+        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1, goal="limit")),
         target=None,
         folder=tmp_path,
         console=Console(),

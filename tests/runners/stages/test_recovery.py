@@ -14,6 +14,7 @@ from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
 from runners.reading.load import load_recipe
+from runners.scoring.networks import Inherited
 from runners.stages.compress import Compressing, _context
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -32,9 +33,10 @@ def compressing(folder: Path) -> Compressing:
         train=replace(splits.train, images=splits.train.images[:256], labels=splits.train.labels[:256]),
     )
     prepare = Prepare(preprocessing=splits.preprocessing, crop_padding=1)
+    data = RunData(splits=few, prepare=prepare, calibration_images=64)
     return Compressing(
-        supernet=Supernet(tiny_space(), seed=0),
-        data=RunData(splits=few, prepare=prepare, calibration_images=64),
+        networks=Inherited(supernet=Supernet(tiny_space(), seed=0), data=data),
+        data=data,
         target=open_target(load_profile("mcu")),
         recipe=recipe,
         device=torch.device("cpu"),
@@ -55,7 +57,7 @@ def test_a_killed_fine_tuning_of_a_run_ends_with_the_same_bits(tmp_path: Path) -
 
         network = Supernet(tiny_space(), seed=1).extract(tiny_space().smallest())
         network.load_state_dict(begun)
-        return _context(compressing(folder), on_step).finetune(network, seed=4).state_dict()
+        return _context(compressing(folder), on_step, None).finetune(network, seed=4).state_dict()
 
     whole = tuned(tmp_path / "whole")
     with pytest.raises(KilledError):

@@ -71,6 +71,10 @@ def shortcut(x: Tensor, weights: Weights, stride: int) -> Tensor:
     return conv_norm(x, weights, "shortcut", stride=stride) if has(weights, "shortcut") else x
 
 
+def plain(x: Tensor, weights: Weights, stride: int) -> Tensor:
+    return relu(conv_norm(x, {f"it.{key}": one for key, one in weights.items()}, "it", stride=stride))
+
+
 def residual(x: Tensor, weights: Weights, stride: int) -> Tensor:
     y = relu(conv_norm(x, weights, "inner.first", stride=stride))
     y = gate(conv_norm(y, weights, "inner.second"), weights)
@@ -114,6 +118,7 @@ def depthwise(x: Tensor, weights: Weights, stride: int) -> Tensor:
 
 
 REFERENCES = {
+    "plain": plain,
     "residual": residual,
     "grouped": grouped,
     "mbconv": mbconv,

@@ -111,6 +111,8 @@ def macs_by_hand(name: str, inputs: int, outputs: int, out: int, full: int, own:
     """Multiply-accumulates from the papers' tables; ``full`` positions come in, ``out`` go out."""
     projected = inputs * outputs * out if (inputs, full) != (outputs, out) else 0
     hidden = int(inputs * int(own.get("expansion", own.get("ratio", 1))))
+    if name == "plain":
+        return 9 * inputs * outputs * out
     if name == "residual":
         return 9 * inputs * outputs * out + 9 * outputs**2 * out + projected
     if name == "grouped":

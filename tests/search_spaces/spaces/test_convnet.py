@@ -149,7 +149,7 @@ def test_the_family_obeys_the_prefix_rule() -> None:
 def test_presets_have_the_ends_and_sizes_that_they_are_made_for(name: str) -> None:
     side = int(name.partition("-")[2])
     space = preset(name, classes=10, input_shape=(3, side, side))
-    assert len(space.layers) < 400  # each is measured
+    assert len(space.layers) < 450  # each is measured
     for arch in (space.to_arch(row) for row in space.sample(3, np.random.default_rng(0))):
         assert space.build(arch).eval()(torch.zeros(1, 3, side, side)).shape == (1, 10)
 

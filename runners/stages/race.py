@@ -1,0 +1,387 @@
+"""The search without shared weights: networks trained alone, the better ones longer, the best to the end."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from compress.target import Target
+from nas.search.halving import Rung, affordable, promoted, rungs
+from nas.search.pool import Outcome, Pool, SerialPool
+from nas.supernet import Supernet
+from results.files import append_line, read_json, read_lines, write_json
+from results.numbers import count as in_units
+from results.records import FrontEntry, LayerRecord, Raced, RacePlan, RungRecord, Scouted, SearchSummary
+from runners.console import Console
+from runners.data.prepared import RunData
+from runners.pools.evaluate_all import evaluate_all
+from runners.pools.ray_pool import RayPool
+from runners.recipe.schema import Recipe
+from runners.scoring.alone import AlonePlan, AloneTrainer, worker_trainer
+from runners.scoring.following import following
+from runners.scoring.networks import own_calibration
+from runners.stages.clock import RANKING, Clock
+from runners.stages.train import mix_of, train_settings, training_data
+from runners.training.pace import seconds_per_epoch
+from search_spaces.space import Arch, SearchSpace
+
+RACE, PLAN, WEIGHTS = "race.jsonl", "plan.json", "networks"
+MOST_RACED = 24
+"""Networks near the limit that are looked for where a run was given minutes."""
+_LEAST_EPOCHS = 1
+_SLACK = 1.3  # times the time for choosing, before no further network is begun
+_MEASURE_SECONDS = 2.0  # for each finalist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Racing:
+    """What a race works with.
+
+    Attributes:
+        space: space of the networks.
+        data: what they are trained on; they are judged on its validation images.
+        target: finalists are measured on it.
+        candidates: networks that use the limit, the likeliest first.
+        limit_ms: limit on the latency.
+        recipe: recipe of the run.
+        device: device to train on.
+        clock: time of the run; None where the recipe says how long networks are trained.
+        run: folder of the run; ``search/`` is written there.
+        console: console of the run.
+    """
+
+    space: SearchSpace
+    data: RunData
+    target: Target
+    candidates: Sequence[Scouted]
+    limit_ms: float
+    recipe: Recipe
+    device: torch.device
+    clock: Clock | None
+    run: Path
+    console: Console
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the race writes into."""
+        return self.run / "search"
+
+    @property
+    def seed(self) -> int:
+        """Seed of the trainings."""
+        own = self.recipe.search.seed
+        return self.recipe.seed if own is None else own
+
+    @property
+    def workers(self) -> int:
+        """Networks trained at once: one where a GPU does it."""
+        return 1 if self.device.type != "cpu" else self.recipe.search.workers
+
+    @property
+    def finalists(self) -> int:
+        """Networks that are trained to the end: as many as can be at once, two at most."""
+        return min(self.recipe.race.finalists, self.workers, len(self.candidates))
+
+    def threads(self, networks: int) -> int:
+        """Threads of each of so many networks that are trained at once."""
+        return max(1, len(os.sched_getaffinity(0)) // max(1, min(networks, self.workers)))
+
+
+def race(work: Racing) -> SearchSummary:
+    """Trains and chooses; writes ``race.jsonl`` as trainings end, the finalists' weights, and ``front.json``.
+
+    Raises:
+        ValueError: no network could be trained.
+    """
+    file = work.folder / RACE
+    plan = _planned(work)
+    until = math.inf if work.clock is None else time.monotonic() + _SLACK * RANKING * work.clock.training_s
+    field = starters(work.candidates, plan.rungs[0].networks)
+    for place, rung in enumerate(plan.rungs):
+        last = place == len(plan.rungs) - 1
+        if last:
+            rung = _final(work, rung, field)
+        field = field[: rung.networks]
+        _tell_rung(work, rung, last=last)
+        before = _done(file, rung, place)
+        waiting = [one for one in field if _key(one) not in before]
+        _train(work, waiting, rung, place, plan.threads[place], math.inf if last else until)
+        done = _done(file, rung, place)
+        scores = {key: one.accuracy for key, one in done.items()}
+        ranked = promoted(field, [scores.get(_key(one)) for one in field])
+        if not ranked:
+            reasons = [one.error for one in done.values() if one.error]
+            raise ValueError(
+                f"no network of the race could be trained: {reasons[0] if reasons else 'no reason'}"
+            )
+        _tell_result(work, ranked, done)
+        field = ranked
+    summary = _summary(work, field, {_key(one): done[_key(one)].accuracy or 0.0 for one in field})
+    write_json(work.folder / "front.json", summary.to_json())
+    shutil.rmtree(work.folder / WEIGHTS / "under_way", ignore_errors=True)
+    return summary
+
+
+def starters(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
+    """The networks of the first rung: half of them the first candidates, half evenly from the others.
+
+    More multiply-accumulates at equal latency is the best that is known before training, and is wrong often
+    enough (a kind of block may be poor for its size) that others get their chance.
+    """
+    first, rest = list(candidates[: -(-n // 2)]), list(candidates[-(-n // 2) :])
+    wanted = n - len(first)
+    places = [round((place + 0.5) * len(rest) / wanted - 0.5) for place in range(wanted)] if rest else []
+    return [*first, *(rest[place] for place in dict.fromkeys(places))]
+
+
+def trained(space: SearchSpace, arch: Arch, run: Path) -> Supernet:
+    """The supernet of one network that a race trained to the end.
+
+    Raises:
+        FileNotFoundError: it was not among the finalists.
+        ValueError: its file is damaged.
+    """
+    only = space.only(arch)
+    return Supernet.load(run / "search" / WEIGHTS / f"{only.fingerprint}.safetensors", only)
+
+
+def _planned(work: Racing) -> RacePlan:
+    """The plan that was begun with, or one for the time that is left."""
+    file, recipe = work.folder / PLAN, work.recipe
+    if file.exists():
+        return RacePlan.from_json(read_json(file))
+    settings, own = train_settings(recipe.train), recipe.race
+    middle = work.candidates[len(work.candidates) // 2]
+    last = Rung(networks=work.finalists, epochs=settings.epochs)
+    threads = work.threads(work.workers)
+    pace = 0.0
+    if work.clock is None:
+        first = rungs(
+            networks=min(own.networks, len(work.candidates)),
+            first_epochs=own.epochs,
+            keep=own.keep,
+            last=work.finalists,
+        )
+    else:
+        pace = _pace(work, middle, threads)
+        first = affordable(
+            RANKING * work.clock.training_s * work.workers / pace,
+            first_epochs=own.epochs,
+            keep=own.keep,
+            last=work.finalists,
+            most=len(work.candidates),
+        )
+    whole = (*first, last)
+    plan = RacePlan(
+        rungs=tuple(RungRecord(networks=one.networks, epochs=one.epochs) for one in whole),
+        seconds_per_epoch=round(pace, 3),
+        workers=work.workers,
+        threads=tuple(work.threads(one.networks) for one in whole),
+    )
+    write_json(file, plan.to_json())
+    return plan
+
+
+def _pace(work: Racing, one: Scouted, threads: int) -> float:
+    """Seconds of an epoch of a network, trained with so many threads."""
+    network = Supernet(work.space.only(one.arch), seed=work.seed, device=work.device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        data = training_data(work.data, work.recipe.train, work.device)
+        return seconds_per_epoch(network, data, train_settings(work.recipe.train))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _final(work: Racing, rung: RungRecord, field: Sequence[Scouted]) -> RungRecord:
+    """The final training with as many epochs as the time allows, written down when it begins."""
+    file = work.folder / "final.json"
+    if work.clock is None:
+        return rung
+    if not file.exists():
+        threads = work.threads(rung.networks)
+        slowest = max(_pace(work, one, threads) for one in field[: rung.networks])
+        if known := [one.seconds / one.epochs for one in _finished(work, field[: rung.networks])]:
+            slowest = min(slowest, max(known))  # a few steps are easily held up by other programs
+        epochs = max(_LEAST_EPOCHS, math.floor(work.clock.training_s / slowest))
+        write_json(file, RungRecord(networks=rung.networks, epochs=epochs).to_json())
+    return RungRecord.from_json(read_json(file))
+
+
+def _finished(work: Racing, field: Sequence[Scouted]) -> list[Raced]:
+    """The longest training so far of each of these networks."""
+    keys = {_key(one) for one in field}
+    lines = [Raced.from_json(line) for line in read_lines(work.folder / RACE)]
+    longest = {_key(one): one for one in sorted(lines, key=lambda one: one.epochs) if not one.error}
+    return [one for key, one in longest.items() if key in keys]
+
+
+def _train(
+    work: Racing, field: Sequence[Scouted], rung: RungRecord, place: int, threads: int, until: float
+) -> None:
+    """Trains the networks of a rung, a line for each as it is done; none is begun after a time."""
+    if not field:
+        return
+    plan = _alone(work, rung.epochs, threads)
+    with (
+        work.console.progress(f"training {len(field)} networks") as bar,
+        following(plan, [one.arch for one in field], bar.update),
+        closing(_pool(work, plan, len(field))) as pool,
+    ):
+
+        def on_done(outcome: Outcome) -> None:
+            one = field[outcome.ticket]
+            entry = Raced(
+                rung=place,
+                epochs=rung.epochs,
+                arch=one.arch,
+                precision=one.precision,
+                latency_ms=one.latency_ms or math.nan,
+                macs=one.macs,
+                accuracy=None if outcome.scores is None else outcome.scores["accuracy"],
+                seconds=round(outcome.seconds, 1),
+                error=outcome.error,
+            )
+            append_line(work.folder / RACE, entry.to_json())
+            if outcome.error:
+                work.console.warn(f"a network could not be trained: {outcome.error}")
+
+        evaluate_all(pool, _in_time(work, field, until), on_done)
+
+
+def _in_time(work: Racing, field: Sequence[Scouted], until: float) -> Iterator[tuple[int, Arch]]:
+    """Tickets and archs; none is begun after a time, for a machine that turns out slower than it was."""
+    for ticket, one in enumerate(field):
+        if time.monotonic() > until and ticket >= work.workers:
+            work.console.warn(
+                f"{len(field) - ticket} networks are left untrained: the time for choosing is over"
+            )
+            return
+        yield ticket, one.arch
+
+
+def _alone(work: Racing, epochs: int, threads: int) -> AlonePlan:
+    recipe, data = work.recipe, work.data
+    return AlonePlan(
+        space=work.space,
+        settings=replace(train_settings(recipe.train), epochs=epochs),
+        prepare=data.prepare,
+        mix=mix_of(recipe.train, len(data.classes)),
+        task=data.task,
+        seed=work.seed,
+        folder=(work.folder / WEIGHTS).resolve(),
+        threads=threads if work.device.type == "cpu" else 0,
+    )
+
+
+def _pool(work: Racing, plan: AlonePlan, networks: int) -> Pool:
+    """Ray workers on a CPU; one network after the other on a GPU, or where one is trained at once."""
+    data, device, val = work.data, work.device, work.data.splits.val
+    images, labels = data.training_tensors(device)
+    trainer = AloneTrainer(
+        plan=plan,
+        images=images,
+        labels=labels,
+        calibration=own_calibration(data).to(device),
+        val_images=data.images(val).to(device),
+        val_labels=val.labels.to(device),
+    )
+    workers = min(work.workers, networks)
+    if workers == 1 and not work.recipe.search.ray_address:
+        return SerialPool(trainer)
+    return RayPool(
+        partial(worker_trainer, plan),
+        trainer.arrays(),
+        workers=workers,
+        address=work.recipe.search.ray_address or None,
+    )
+
+
+def _tell_rung(work: Racing, rung: RungRecord, *, last: bool) -> None:
+    networks = f"{rung.networks} network{'s' if rung.networks > 1 else ''}"
+    what = "final training of" if last else "training"
+    epochs = f"{rung.epochs} epoch{'s' if rung.epochs > 1 else ''}{' each' if rung.networks > 1 else ''}"
+    left = f"; {work.clock.left_s / 60:.1f} minutes are left" if work.clock else ""
+    work.console.say(f"{what} {networks}, {epochs}{left}")
+
+
+def _tell_result(work: Racing, ranked: Sequence[Scouted], done: dict[str, Raced]) -> None:
+    best = ranked[0]
+    accuracy = done[_key(best)].accuracy or 0.0
+    work.console.say(
+        f"  best: {accuracy:.1%} on validation, {in_units(best.macs)} MACs, {best.latency_ms:.4g} ms in "
+        f"{best.precision}"
+        + (f"; worst of {len(ranked)}: {done[_key(ranked[-1])].accuracy:.1%}" if len(ranked) > 1 else "")
+    )
+
+
+def _key(one: Scouted | Raced) -> str:
+    return repr(sorted(one.arch.items()))
+
+
+def _done(file: Path, rung: RungRecord, place: int) -> dict[str, Raced]:
+    """The trainings of a rung that ended."""
+    lines = [Raced.from_json(line) for line in read_lines(file)]
+    return {_key(one): one for one in lines if (one.rung, one.epochs) == (place, rung.epochs)}
+
+
+def _summary(work: Racing, field: Sequence[Scouted], accuracy: dict[str, float]) -> SearchSummary:
+    """The finalists, exported with their weights and measured again, fastest first."""
+    target, name = work.target, work.recipe.name
+    with TemporaryDirectory(prefix="quarry-") as folder:
+        files = [Path(folder) / f"{place}.{target.facts.format}" for place in range(len(field))]
+        for one, file in zip(field, files, strict=True):
+            network = trained(work.space, one.arch, work.run).extract(one.arch).eval()
+            target.export(network, work.space.input_shape(one.arch), file, precision=one.precision)
+        timings = target.measure(files, budget_s=_MEASURE_SECONDS * len(files))
+    entries = []
+    for one, timing in zip(field, timings, strict=True):
+        if timing.status != "measured":
+            raise ValueError(f"a finalist does not run on the target any more: {timing.reason}")
+        entries.append(
+            FrontEntry(
+                name="",
+                arch=one.arch,
+                searcher="halving",
+                accuracy=accuracy[_key(one)],
+                predicted_ms=one.latency_ms or timing.median_ms,
+                upper_ms=one.high_ms or timing.high_ms,
+                measured_ms=timing.median_ms,
+                low_ms=timing.low_ms,
+                high_ms=timing.high_ms,
+                macs=one.macs,
+                params=one.params,
+                meets_limit=timing.median_ms <= work.limit_ms,
+                layers=_layers(work.space, one.arch),
+                precision=one.precision,
+            )
+        )
+    entries.sort(key=lambda entry: entry.measured_ms)
+    return SearchSummary(
+        limit_ms=work.limit_ms,
+        confidence=work.recipe.search.confidence,
+        reference=(0.0, work.limit_ms),
+        front=tuple(replace(entry, name=f"{name}-{place}") for place, entry in enumerate(entries, 1)),
+        largest=None,
+        scored_images=len(work.data.splits.val),
+    )
+
+
+def _layers(space: SearchSpace, arch: Arch) -> tuple[LayerRecord, ...]:
+    if not space.slots:
+        return ()
+    return tuple(
+        LayerRecord(name=one.name, kind=one.kind, sizes=dict(one.sizes), output_shape=one.output_shape)
+        for one in space.lower(arch)
+    )
