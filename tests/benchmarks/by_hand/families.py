@@ -237,7 +237,7 @@ def members(shape: Shape) -> list[Member]:
 
 def _members(side: int) -> Iterator[Member]:
     for stem in (1, 2):
-        for width in (8, 12, 16, 24, 32, 48, 64, 96, 128):
+        for width in (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 128):
             for depth in (1, 2, 3):
                 yield Member(
                     family=f"ResNet, stem stride {stem}",
@@ -254,7 +254,7 @@ def _members(side: int) -> Iterator[Member]:
                         make=_with(make, width=multiplier, short=short, stem_stride=stem),
                     )
     for patch in (1, 2, 4):
-        for width in (8, 16, 24, 32, 48, 64, 96) if patch * 4 <= side else ():
+        for width in (8, 16, 24, 32, 40, 48, 64, 96) if patch * 4 <= side else ():
             for depth in (1, 2, 3):
                 yield Member(
                     family="ConvNeXt",
@@ -262,7 +262,7 @@ def _members(side: int) -> Iterator[Member]:
                     make=_with(convnext, width=width, depth=depth, patch=patch),
                 )
     for stem in (1, 2):
-        for width in (8, 16, 24, 32, 48, 64, 96):
+        for width in (8, 16, 24, 32, 40, 48, 64, 96):
             for depth in (1, 2, 3):
                 for ratio in (2, 4):
                     yield Member(
