@@ -13,7 +13,7 @@ class SpaceRecord(Record):
 
     Attributes:
         profile: name of the hardware profile that it was decided for.
-        limit_ms: latency limit that it was decided for.
+        limit_ms: latency limit that it was decided for; None where the space only builds and is left whole.
         left_out: mixers that the profile cannot run.
         kept: values that choices keep, of those that lose some.
         reference: arch that stands for the largest, where that is many times over the limit; None where the
@@ -23,7 +23,7 @@ class SpaceRecord(Record):
     """
 
     profile: str
-    limit_ms: float
+    limit_ms: float | None
     left_out: tuple[str, ...] = ()
     kept: dict[str, tuple[Value, ...]] = field(default_factory=dict)
     reference: dict[str, Value] | None = None

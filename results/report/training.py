@@ -39,7 +39,7 @@ def training(run: Sources) -> Html:
 
 def _space(space: SpaceRecord | None) -> list[tuple[str, str]]:
     """What was left out before the training, and why."""
-    if space is None or not space.kept:
+    if space is None or space.limit_ms is None or not space.kept:
         return []
     kept = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in space.kept.items())
     left = f"{count(space.networks_left)} of {count(space.networks)} networks"

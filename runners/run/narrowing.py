@@ -6,7 +6,7 @@ later, finds the space that was trained.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +47,7 @@ def trained_space(given: SearchSpace, record: SpaceRecord) -> SearchSpace:
 
 def fix_space(
     given: SearchSpace,
-    models: Mapping[str, LatencyModel],
-    limit_ms: float,
+    known: Callable[[], tuple[Mapping[str, LatencyModel], float]],
     *,
     profile: str,
     left_out: Collection[str],
@@ -60,8 +59,8 @@ def fix_space(
     Args:
         given: the space as the recipe names it, without what the profile cannot run; one that only builds is
             left as it is.
-        models: latency model of each form that a network can be handed over in.
-        limit_ms: limit of the run.
+        known: gives the latency model of each form that a network can be handed over in, and the limit; asked
+            for a space of slots alone, for it takes a while in others.
         profile: name of the profile.
         left_out: mixers that the profile cannot run.
         run: the run's folder.
@@ -72,8 +71,9 @@ def fix_space(
     """
     if left_out:
         console.say(f"{', '.join(left_out)} left out of the space: profile {profile} cannot run it")
-    kept, reference = {}, None
+    kept, reference, limit_ms = {}, None, None
     if given.slots:
+        models, limit_ms = known()
         try:
             kept = reachable(given, list(models.values()), limit_ms)
         except ValueError as error:
@@ -113,8 +113,9 @@ def narrowed_warning(record: SpaceRecord, limit_ms: float, profile: str, run: Pa
         profile: name of the profile that it searches for.
         run: the run's folder.
     """
-    same = profile == record.profile and limit_ms <= record.limit_ms * _SAME
-    if same or not (record.kept or record.reference):
+    if record.limit_ms is None or not (record.kept or record.reference):
+        return ""
+    if profile == record.profile and limit_ms <= record.limit_ms * _SAME:
         return ""
     return (
         f"the space was narrowed for {record.limit_ms:.4g} ms on {record.profile} before it was trained; of "

@@ -11,6 +11,7 @@ import torch
 from compress.target import Target
 from nas.costs.model.fit import MeasurePlan
 from nas.costs.model.latency import LatencyModel
+from nas.costs.model.reach import reachable
 from nas.supernet import Supernet
 from results.records import CardProvenance, Provenance, SearchSummary, read_record
 from results.report import write_report
@@ -27,7 +28,15 @@ from runners.stages.candidates import latency_limit
 from runners.stages.clock import Clock, check_minutes
 from runners.stages.compress import Compressing, compress_front
 from runners.stages.export import Exporting, export_files
-from runners.stages.measure import fitted, forms_of, imported_table, measure, record_target, watts_of
+from runners.stages.measure import (
+    fitted,
+    forms_of,
+    imported_table,
+    measure,
+    measured_for,
+    record_target,
+    watts_of,
+)
 from runners.stages.race import MOST_RACED, Racing, race, trained
 from runners.stages.scout import Scouting, scout_limit, scout_sizes, scouted, scouted_limit
 from runners.stages.search import Searching, candidates_of, check_search, search_supernet
@@ -92,13 +101,17 @@ class Wiring:
     @property
     def models(self) -> dict[str, LatencyModel]:
         """The latency model of each form that a network can be handed over in, from the tables."""
-        found = fitted(self.given, self.plan, self.path / "measure", self.forms)
+        return self.models_of(self.given)
+
+    def models_of(self, given: SearchSpace) -> dict[str, LatencyModel]:
+        """The same for a space that was measured."""
+        found = fitted(given, self.plan, self.path / "measure", self.forms)
         return {form: one.model for form, one in found.items()}
 
-    def limit_ms(self, models: Mapping[str, LatencyModel]) -> float:
-        """The limit on the latency."""
+    def limit_ms(self, models: Mapping[str, LatencyModel], given: SearchSpace) -> float:
+        """The limit on the latency; a speed-up is over the largest network of the space as given."""
         first = next(iter(models.values()))
-        return latency_limit(self.given, first, self.run.recipe.search, self.profile.limits)
+        return latency_limit(given, first, self.run.recipe.search, self.profile.limits)
 
     def _space(self, without: tuple[str, ...]) -> SearchSpace:
         classes, shape = len(self.data.classes), self.data.input_shape
@@ -222,7 +235,7 @@ class Wiring:
             target=self.target,
             limits=self.profile.limits,
             costs=candidates_of(self.space, self.given, models, self.profile, watts),
-            limit_ms=self.limit_ms(models),
+            limit_ms=self.limit_ms(models, self.given),
             recipe=recipe.search,
             seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,
             split_seed=recipe.seed,
@@ -298,11 +311,9 @@ def _train(made: Wiring) -> None:
     recipe = made.run.recipe
     check_training(made.given, made.data, recipe.train)
     if fixed_space(made.path) is None:
-        models = made.models
         fix_space(
             made.given,
-            models,
-            made.limit_ms(models),
+            lambda: (models := made.models, made.limit_ms(models, made.given)),
             profile=made.profile.name,
             left_out=made.left_out,
             run=made.path,
@@ -332,6 +343,9 @@ def _check_train(made: Wiring) -> None:
     check_size(space, made.plan)
     check_training(space, made.data, made.run.recipe.train)
     _ = made.device
+    if space.slots and measured_for(space, made.path / "measure"):
+        models = made.models_of(space)
+        reachable(space, list(models.values()), made.limit_ms(models, space))
 
 
 WORK: dict[str, Callable[[Wiring], object]] = {

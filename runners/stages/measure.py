@@ -145,6 +145,13 @@ def fitted(space: SearchSpace, plan: MeasurePlan, folder: Path, forms: Sequence[
     }
 
 
+def measured_for(space: SearchSpace, folder: Path) -> bool:
+    """Whether the tables in ``folder`` are there and of this space."""
+    file = folder / "table.parquet"
+    table = imported_table(folder) or (load_table(file) if file.exists() else None)
+    return table is not None and table.header.space_fingerprint == space.fingerprint
+
+
 def _fitted(
     table: LatencyTable, space: SearchSpace, layers: LayerSums, plan: MeasurePlan, folder: Path
 ) -> Measured:

@@ -48,8 +48,7 @@ def by_macs() -> LatencyModel:
 def fixed(tmp_path: Path, limit_ms: float, space: SearchSpace = SPACE, **models: Any) -> SpaceRecord:
     return fix_space(
         space,
-        models or {"fp32": by_macs()},
-        limit_ms,
+        lambda: (models or {"fp32": by_macs()}, limit_ms),
         profile="board",
         left_out=("attention",),
         run=tmp_path,
@@ -105,8 +104,15 @@ def test_a_limit_that_nothing_meets_is_told_before_anything_is_trained(tmp_path:
 
 def test_a_space_that_only_builds_is_left_as_it_is(tmp_path: Path) -> None:
     mine = SearchSpace("mine", [Choice("width", (8, 16))], build=lambda arch: None)  # type: ignore[arg-type, return-value]
-    record = fixed(tmp_path, 1e-9, mine)
+
+    def asked() -> Any:
+        raise AssertionError("the layers of its networks were looked for")
+
+    record = fix_space(mine, asked, profile="board", left_out=(), run=tmp_path, console=Console())
+    assert record.limit_ms is None
+    assert fixed_space(tmp_path) == record
     assert trained_space(mine, record) is mine
+    assert narrowed_warning(record, 9.0, "other", tmp_path) == ""
 
 
 @pytest.mark.parametrize(
