@@ -14,6 +14,8 @@ import torch
 
 from results.files import append_line
 from results.records import Card, read_record
+from runners.cli.app import app
+from runners.reading.load import load_recipe
 from tests.benchmarks.by_hand import __main__ as program
 from tests.benchmarks.by_hand import judge
 from tests.benchmarks.by_hand.candidates import Measured, candidates
@@ -241,6 +243,16 @@ def test_quarry_run_is_called_with_limit_minutes_and_seed(tmp_path):
     assert after[after.index("--seed") + 1] == "2"
     keys = [after[place + 1] for place, word in enumerate(after) if word == "--set"]
     assert keys == ["data.source=digits", "search.latency_ms=0.1", "search.workers=2", "search.ranking=alone"]
+
+
+def test_the_call_is_one_that_quarry_takes(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("runners.run.sequence.start", lambda *given, **more: seen.append(given))
+    words = command(SETTING, 0.1, 5.0, 2, ["search.ranking=alone"], tmp_path)
+    app(words[words.index("run") :], standalone_mode=False)
+    ((name, out, overrides, seed),) = seen
+    recipe = load_recipe(name, overrides, seed)
+    assert (recipe.search.latency_ms, recipe.minutes, recipe.seed, out) == (0.1, 5, 2, tmp_path)
 
 
 def test_macs_of_networks_trained_alone_are_summed(tmp_path):
