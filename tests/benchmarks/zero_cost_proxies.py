@@ -39,7 +39,7 @@ from search_spaces.spaces.presets import preset
 
 NETWORKS = 12  # of the band, and of the spread
 DRAWN = 100
-TWICE = 4  # of each, trained from a second seed: how far two trainings of one network are apart
+TWICE = 3  # of each, trained from a second seed: how far two trainings of one network are apart
 IMAGES = 10_000
 BATCH = 64
 SEVERAL = ("synflow", "naswot", "zen")  # the sieve by more than one
@@ -136,10 +136,10 @@ def work(space: SearchSpace, chosen: list[dict[str, Any]], images: Images, out: 
     """Scores and trains what is not there yet."""
     log = out / "networks.jsonl"
     done = {(line["set"], tuple(line["row"]), line["seed"]) for line in read_lines(log)}
-    plan = [(one, 0) for one in chosen]
+    plan = []
     for name in ("band", "spread"):
         own = [one for one in chosen if one["set"] == name]
-        plan += [(one, 1) for one in own[:: NETWORKS // TWICE]]
+        plan += [(one, 0) for one in own] + [(one, 1) for one in own[:: NETWORKS // TWICE]]
     for one, seed in plan:
         if (one["set"], tuple(one["row"]), seed) in done:
             continue
@@ -183,17 +183,17 @@ def table(out: Path) -> str:
         for proxy, values in told.items():
             tau = bootstrap(kendall, values, accuracy, seed=0)
             taus.setdefault(proxy, []).append(f"{tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})")
-        noise = np.sqrt(np.mean(np.square(gaps)) / 2) if gaps else float("nan")
+        noise = f"{100 * np.sqrt(np.mean(np.square(gaps)) / 2):.1f}" if gaps else "not measured"
         latency = [line["latency_ms"] for line in own]
         notes.append(
             f"{name}: {len(own)} networks of {min(latency):.3f} to {max(latency):.3f} ms, "
             f"accuracy {accuracy.min():.1%} to {accuracy.max():.1%}, standard deviation "
-            f"{100 * accuracy.std():.1f} points; of one network from seed to seed {100 * noise:.1f} "
+            f"{100 * accuracy.std():.1f} points; of one network from seed to seed {noise} "
             f"({len(gaps)} pairs); a training {np.mean([line['cpu_s'] for line in own]):.0f} s of one core"
         )
     first = [line for line in lines if line["seed"] == 0]
     seconds = {
-        name: np.mean([line["proxies"][name]["cpu_s"] for line in first]) for name in first[0]["proxies"]
+        name: np.median([line["proxies"][name]["cpu_s"] for line in first]) for name in first[0]["proxies"]
     }
     rows = ["| proxy | tau, band | tau, spread | s a network |", "|---|---|---|---|"]
     rows += [
