@@ -8,6 +8,7 @@ from typing import Any
 from results.names import unknown
 from runners.recipe.keys import holds_part, holds_parts, standing
 from runners.recipe.part import KIND
+from runners.recipe.schema import with_own_steps
 
 # Keys of which a recipe gives one: setting it takes the place of the other.
 _EITHER = {
@@ -36,6 +37,8 @@ def override(values: dict[str, Any], text: str) -> None:
     except tomllib.TOMLDecodeError:
         value = given.strip()  # a bare word, a path
     *sections, last = key.split(".")
+    if sections[:2] == ["compress", "steps"]:
+        values.update(with_own_steps(values))
     here: Any = values
     for depth, section in enumerate(sections, 1):
         here = _inside(here, section, tuple(sections[:depth]), text)

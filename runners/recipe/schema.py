@@ -309,13 +309,7 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _own_steps_for_networks_trained_alone(cls, given: Any) -> Any:
-        """What makes up for shared weights is of no use without them; other defaults take its place."""
-        if not isinstance(given, dict) or _at(given, "search", "ranking") != "alone":
-            return given
-        compress = given.get("compress", {})
-        if not isinstance(compress, dict) or "steps" in compress:
-            return given
-        return {**given, "compress": {**compress, "steps": list(ALONE_STEPS)}}
+        return with_own_steps(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _what_ranking_alone_is_for(self) -> Recipe:
@@ -333,10 +327,17 @@ class Recipe(Section):
         return self
 
 
-def _at(values: dict[str, Any], section: str, key: str) -> Any:
-    inner = values.get(section)
-    return inner.get(key) if isinstance(inner, dict) else None
-
-
 ALONE_STEPS = ("quantize", "quantize_aware", "prune")
 """Compression steps of networks that were trained alone, where a recipe names none."""
+
+
+def with_own_steps(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's values with the compression steps that ``search.ranking`` has where they name none.
+
+    Steps that make up for shared weights are of no use without these.
+    """
+    search, compress = values.get("search"), values.get("compress", {})
+    alone = isinstance(search, dict) and search.get("ranking") == "alone"
+    if not alone or not isinstance(compress, dict) or "steps" in compress:
+        return values
+    return {**values, "compress": {**compress, "steps": list(ALONE_STEPS)}}

@@ -366,9 +366,8 @@ def test_a_key_of_an_earlier_version_is_told_where_it_is_now(key: str) -> None:
 
 def test_settings_of_parts_are_set_by_name() -> None:
     recipe = load_recipe(
-        "cifar10",
+        "digits",
         [
-            "data.source=digits",
             "train.rule.random_subnets=4",
             "compress.steps.prune.keep=[0.5, 0.25]",
             "search.searchers.nsga2.population=40",
@@ -380,6 +379,16 @@ def test_settings_of_parts_are_set_by_name() -> None:
     assert validate(json.loads(json.dumps(recipe.model_dump(mode="json"))), "a copy") == recipe
     assert load_recipe("digits", ["train.rule=delayed"]).train.rule == part("delayed")
     assert revise(recipe, ["compress.steps.prune=quantize"]).compress.steps[2] == part("quantize")
+
+
+def test_networks_ranked_alone_have_compression_steps_of_their_own() -> None:
+    recipe = load_recipe("cifar10", ["data.source=digits"])
+    assert [step.kind for step in recipe.compress.steps] == ["quantize", "quantize_aware", "prune"]
+    changed = load_recipe("cifar10", ["data.source=digits", "compress.steps.prune.keep=[0.5]"])
+    assert changed.compress.steps[2] == part("prune", keep=[0.5])
+    assert load_recipe("digits").compress.steps[0].kind == "finetune"
+    with pytest.raises(ValueError, match="finetune and retrain make up for shared weights"):
+        load_recipe("cifar10", ["data.source=digits", 'compress.steps=["finetune", "retrain"]'])
 
 
 def test_paths_in_a_file_are_seen_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
