@@ -200,7 +200,7 @@ def _wired(run: RunDirectory, console: Console, *, load: bool = True) -> Wiring:
 
 def _check(made: Wiring, name: str) -> None:
     """What is known to be impossible before a stage begins; nothing is put aside for it."""
-    from runners.run.wiring import CHECKS
+    from runners.run.work import CHECKS
 
     if name in CHECKS:
         CHECKS[name](made)
@@ -212,7 +212,7 @@ def _kept(console: Console, place: Path | None) -> None:
 
 
 def _do(made: Wiring, name: str) -> None:
-    from runners.run.wiring import WORK
+    from runners.run.work import WORK
 
     made.console.stage(BY_NAME[name].title)
     with made.run.stage(name):

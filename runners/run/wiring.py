@@ -1,9 +1,10 @@
-"""What the stages of a run are handed, and the one place where it is handed to them."""
+"""What the stages of a run are handed: each thing made when first asked for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
@@ -11,36 +12,31 @@ import torch
 from compress.target import Target
 from nas.costs.model.fit import MeasurePlan
 from nas.costs.model.latency import LatencyModel
-from nas.costs.model.reach import reachable
 from nas.supernet import Supernet
 from results.records import CardProvenance, Provenance, SearchSummary, read_record
-from results.report import write_report
 from runners.console import Console
 from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
 from runners.run.directory import RunDirectory
-from runners.run.narrowing import fix_space, fixed_space, narrowed_warning, trained_space
-from runners.run.spaces import check_size, make_space, measure_plan, rules_out
+from runners.run.narrowing import fixed_space, trained_space
+from runners.run.spaces import make_space, measure_plan, rules_out
 from runners.scoring.networks import Inherited, Networks, Own
-from runners.stages.audit import Auditing, audit_supernet, check_audit
+from runners.stages.audit import Auditing
 from runners.stages.candidates import latency_limit
-from runners.stages.clock import Clock, check_minutes
-from runners.stages.compress import Compressing, compress_front
-from runners.stages.export import Exporting, export_files
+from runners.stages.clock import Clock
+from runners.stages.compress import Compressing
+from runners.stages.export import Exporting
 from runners.stages.measure import (
     fitted,
     forms_of,
     imported_table,
-    measure,
-    measured_for,
-    record_target,
     watts_of,
 )
-from runners.stages.race import MOST_RACED, Racing, race, trained
-from runners.stages.scout import Scouting, scout_limit, scout_sizes, scouted, scouted_limit
-from runners.stages.search import Searching, candidates_of, check_search, search_supernet
-from runners.stages.train import SUPERNET, check_training, train
+from runners.stages.race import MOST_RACED, Racing, trained
+from runners.stages.scout import Scouting, scout_limit, scouted, scouted_limit
+from runners.stages.search import Searching, candidates_of
+from runners.stages.train import SUPERNET
 from runners.targets.hardware import HardwareProfile
 from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile
@@ -60,6 +56,7 @@ class Wiring:
 
     def __init__(self, run: RunDirectory, console: Console) -> None:
         self.run, self.console, self.path = run, console, run.path
+        self._began = time.monotonic()
 
     @cached_property
     def data(self) -> RunData:
@@ -162,7 +159,7 @@ class Wiring:
     @cached_property
     def clock(self) -> Clock | None:
         """The time that is left of the run's minutes; None where it was given none."""
-        return Clock.of(self.run.recipe.minutes, self.run.finished)
+        return Clock.of(self.run.recipe.minutes, self.run.finished, began=self._began)
 
     @property
     def alone(self) -> bool:
@@ -282,105 +279,3 @@ class Wiring:
             run=self.path,
             console=self.console,
         )
-
-
-def _measure(made: Wiring) -> None:
-    if made.alone:
-        record_target(
-            made.target,
-            made.profile,
-            forms=made.forms,
-            left_out=made.left_out,
-            folder=made.path / "measure",
-        )
-        scout_sizes(made.scouting)
-        return
-    measure(
-        made.given,
-        made.target,
-        made.profile,
-        made.plan,
-        forms=made.forms,
-        left_out=made.left_out,
-        folder=made.path / "measure",
-        console=made.console,
-    )
-
-
-def _train(made: Wiring) -> None:
-    recipe = made.run.recipe
-    check_training(made.given, made.data, recipe.train)
-    if fixed_space(made.path) is None:
-        fix_space(
-            made.given,
-            lambda: (models := made.models, made.limit_ms(models, made.given)),
-            profile=made.profile.name,
-            left_out=made.left_out,
-            run=made.path,
-            console=made.console,
-        )
-    train(
-        made.space,
-        made.data,
-        recipe.train,
-        seed=recipe.seed,
-        device=made.device,
-        folder=made.path / "train",
-        console=made.console,
-    )
-
-
-def _search(made: Wiring) -> None:
-    work, fixed = made.searching, fixed_space(made.path)
-    if fixed and (words := narrowed_warning(fixed, work.limit_ms, made.profile.name, made.path)):
-        made.console.warn(words)
-    search_supernet(work)
-
-
-def _check_train(made: Wiring) -> None:
-    """The space as it will be: what is there is still the one that was trained before."""
-    space = made._space(rules_out(made.run.recipe.space, made.profile))
-    check_size(space, made.plan)
-    check_training(space, made.data, made.run.recipe.train)
-    _ = made.device
-    if space.slots and measured_for(space, made.path / "measure"):
-        models = made.models_of(space)
-        reachable(space, list(models.values()), made.limit_ms(models, space))
-
-
-WORK: dict[str, Callable[[Wiring], object]] = {
-    "measure": _measure,
-    "train": _train,
-    "search": lambda made: race(made.racing) if made.alone else _search(made),
-    "compress": lambda made: compress_front(made.compressing, made.summary),
-    "export": lambda made: export_files(made.exporting),
-    "report": lambda made: made.console.say(f"report: {write_report(made.path)}"),
-    "audit": lambda made: audit_supernet(made.auditing),
-}
-"""The work of each stage."""
-
-CHECKS: dict[str, Callable[[Wiring], None]] = {
-    "measure": lambda made: check_whole(made),
-    "train": _check_train,
-    "search": lambda made: None if made.alone else check_search(made.searching),
-    "audit": lambda made: check_audit(made.space, made.run.recipe),
-}
-"""What is known to be impossible before a stage is done again; nothing is put aside for it."""
-
-
-def check_whole(made: Wiring) -> None:
-    """Whether a run can go through all stages: known before it begins, not an hour into it.
-
-    Raises:
-        ValueError: the target or the device to train on is not there, the space has fewer networks than are
-            to be measured, or it cannot be trained on the data.
-    """
-    _ = made.target, made.device
-    if made.alone:
-        check_minutes(made.run.recipe.minutes)
-    else:
-        check_size(made.given, made.plan)
-    wanted, given = made.profile.input_shape, made.data.input_shape
-    if wanted and tuple(wanted) != tuple(given):
-        raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")
-    check_training(made.given, made.data, made.run.recipe.train)

@@ -106,7 +106,9 @@ def race(work: Racing) -> SearchSummary:
     file = work.folder / RACE
     plan = _planned(work)
     until = math.inf if work.clock is None else time.monotonic() + _SLACK * RANKING * work.clock.training_s
+    begun = _done(file, plan.rungs[0], 0)
     field = starters(work.candidates, plan.rungs[0].networks)
+    field += [one for one in work.candidates if _key(one) in begun and one not in field]  # timed for the plan
     for place, rung in enumerate(plan.rungs):
         last = place == len(plan.rungs) - 1
         if last:
@@ -160,27 +162,15 @@ def _planned(work: Racing) -> RacePlan:
     file, recipe = work.folder / PLAN, work.recipe
     if file.exists():
         return RacePlan.from_json(read_json(file))
-    settings, own = train_settings(recipe.train), recipe.race
-    middle = work.candidates[len(work.candidates) // 2]
-    last = Rung(networks=work.finalists, epochs=settings.epochs)
-    threads = work.threads(work.workers)
-    pace = 0.0
+    own, last = recipe.race, Rung(networks=work.finalists, epochs=recipe.train.epochs)
+    steps = {"first_epochs": own.epochs, "keep": own.keep, "last": work.finalists}
+    threads, pace = work.threads(work.workers), 0.0
     if work.clock is None:
-        first = rungs(
-            networks=min(own.networks, len(work.candidates)),
-            first_epochs=own.epochs,
-            keep=own.keep,
-            last=work.finalists,
-        )
+        first = rungs(networks=min(own.networks, len(work.candidates)), **steps)
     else:
-        pace = _pace(work, middle, threads)
-        first = affordable(
-            RANKING * work.clock.training_s * work.workers / pace,
-            first_epochs=own.epochs,
-            keep=own.keep,
-            last=work.finalists,
-            most=len(work.candidates),
-        )
+        choosing_s = RANKING * work.clock.training_s
+        pace = _first_pace(work, own.epochs, threads)
+        first = affordable(choosing_s * work.workers / pace, most=len(work.candidates), **steps)
     whole = (*first, last)
     plan = RacePlan(
         rungs=tuple(RungRecord(networks=one.networks, epochs=one.epochs) for one in whole),
@@ -190,6 +180,18 @@ def _planned(work: Racing) -> RacePlan:
     )
     write_json(file, plan.to_json())
     return plan
+
+
+def _first_pace(work: Racing, epochs: int, threads: int) -> float:
+    """Seconds of an epoch: of the first networks of the race, trained as the first rung trains."""
+    rung = RungRecord(networks=work.workers, epochs=epochs)
+    field = work.candidates[: work.workers]
+    before = _done(work.folder / RACE, rung, 0)
+    _train(work, [one for one in field if _key(one) not in before], rung, 0, threads, math.inf)
+    done = _done(work.folder / RACE, rung, 0).values()
+    return max((one.seconds / epochs for one in done if not one.error), default=0.0) or _pace(
+        work, work.candidates[-1], threads
+    )
 
 
 def _pace(work: Racing, one: Scouted, threads: int) -> float:

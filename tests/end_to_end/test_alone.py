@@ -104,7 +104,7 @@ def test_what_needs_shared_weights_is_refused(run: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (("minutes=1",), "leave no time to train"),
+        (("minutes=0.5",), "are too few: an epoch of the smallest network takes"),
         (('compress.steps=["finetune"]',), "make up for shared weights"),
         (('search.ranking="shared"', "minutes=10"), 'minutes are for search.ranking = "alone"'),
         (("search.latency_ms=0.000001",), "no network of space"),

@@ -1,0 +1,142 @@
+"""The work of each stage and what is checked before it: where stages are handed what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nas.costs.model.reach import reachable
+from nas.supernet import Supernet
+from results.report import write_report
+from runners.run.narrowing import fix_space, fixed_space, narrowed_warning
+from runners.run.spaces import check_size, rules_out
+from runners.run.wiring import Wiring
+from runners.stages.audit import audit_supernet, check_audit
+from runners.stages.clock import check_minutes
+from runners.stages.compress import compress_front
+from runners.stages.export import export_files
+from runners.stages.measure import (
+    measure,
+    measured_for,
+    record_target,
+)
+from runners.stages.race import race
+from runners.stages.scout import scout_sizes
+from runners.stages.search import check_search, search_supernet
+from runners.stages.train import check_training, train, train_settings, training_data
+from runners.training.pace import seconds_per_epoch
+
+
+def _measure(made: Wiring) -> None:
+    if made.alone:
+        record_target(
+            made.target,
+            made.profile,
+            forms=made.forms,
+            left_out=made.left_out,
+            folder=made.path / "measure",
+        )
+        scout_sizes(made.scouting)
+        return
+    measure(
+        made.given,
+        made.target,
+        made.profile,
+        made.plan,
+        forms=made.forms,
+        left_out=made.left_out,
+        folder=made.path / "measure",
+        console=made.console,
+    )
+
+
+def _train(made: Wiring) -> None:
+    recipe = made.run.recipe
+    check_training(made.given, made.data, recipe.train)
+    if fixed_space(made.path) is None:
+        fix_space(
+            made.given,
+            lambda: (models := made.models, made.limit_ms(models, made.given)),
+            profile=made.profile.name,
+            left_out=made.left_out,
+            run=made.path,
+            console=made.console,
+        )
+    train(
+        made.space,
+        made.data,
+        recipe.train,
+        seed=recipe.seed,
+        device=made.device,
+        folder=made.path / "train",
+        console=made.console,
+    )
+
+
+def _search(made: Wiring) -> None:
+    work, fixed = made.searching, fixed_space(made.path)
+    if fixed and (words := narrowed_warning(fixed, work.limit_ms, made.profile.name, made.path)):
+        made.console.warn(words)
+    search_supernet(work)
+
+
+def _check_train(made: Wiring) -> None:
+    """The space as it will be: what is there is still the one that was trained before."""
+    space = made._space(rules_out(made.run.recipe.space, made.profile))
+    check_size(space, made.plan)
+    check_training(space, made.data, made.run.recipe.train)
+    _ = made.device
+    if space.slots and measured_for(space, made.path / "measure"):
+        models = made.models_of(space)
+        reachable(space, list(models.values()), made.limit_ms(models, space))
+
+
+WORK: dict[str, Callable[[Wiring], object]] = {
+    "measure": _measure,
+    "train": _train,
+    "search": lambda made: race(made.racing) if made.alone else _search(made),
+    "compress": lambda made: compress_front(made.compressing, made.summary),
+    "export": lambda made: export_files(made.exporting),
+    "report": lambda made: made.console.say(f"report: {write_report(made.path)}"),
+    "audit": lambda made: audit_supernet(made.auditing),
+}
+"""The work of each stage."""
+
+CHECKS: dict[str, Callable[[Wiring], None]] = {
+    "measure": lambda made: check_whole(made),
+    "train": _check_train,
+    "search": lambda made: None if made.alone else check_search(made.searching),
+    "audit": lambda made: check_audit(made.space, made.run.recipe),
+}
+"""What is known to be impossible before a stage is done again; nothing is put aside for it."""
+
+
+def check_whole(made: Wiring) -> None:
+    """Whether a run can go through all stages: known before it begins, not an hour into it.
+
+    Raises:
+        ValueError: the target or the device to train on is not there, the space has fewer networks than are
+            to be measured, or it cannot be trained on the data.
+    """
+    _ = made.target, made.device
+    if not made.alone:
+        check_size(made.given, made.plan)
+    wanted, given = made.profile.input_shape, made.data.input_shape
+    if wanted and tuple(wanted) != tuple(given):
+        raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")
+    check_training(made.given, made.data, made.run.recipe.train)
+    if made.alone:
+        check_time(made)
+
+
+def check_time(made: Wiring) -> None:
+    """Whether the minutes of a run suffice; what an epoch takes is known from a few steps.
+
+    Raises:
+        ValueError: they do not.
+    """
+    recipe, space = made.run.recipe, made.space
+    if recipe.minutes is None:
+        return
+    network = Supernet(space.only(space.smallest()), seed=recipe.seed, device=made.device)
+    data = training_data(made.data, recipe.train, made.device)
+    check_minutes(recipe.minutes, seconds_per_epoch(network, data, train_settings(recipe.train)))
