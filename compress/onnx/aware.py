@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from compress.plain import faithful_copy
 
@@ -38,12 +39,30 @@ class AwareTraining:
     input_ranges: dict[str, Range]
 
 
+class _InFloat32(nn.Module):
+    """A network that computes in its own number format under autocast too.
+
+    The mantissa of bf16 has 8 bits, no more than what is simulated, and a moving average that is kept in it
+    stands still: the ranges would be several percent off.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            outputs: Tensor = self.network(images)
+        return outputs
+
+
 def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> AwareTraining:
     """Trains a copy of a network with 8-bit weights and layer inputs simulated.
 
     Args:
         network: any module with convolutions or linear layers; it is left untouched.
-        train: trains the module it is given **in place** and returns it. A low learning rate suits.
+        train: trains the module it is given **in place** and returns it: one around the copy, which computes
+            in float32 under autocast too. A low learning rate suits.
 
     Raises:
         ValueError: there is nothing to quantize, or ``train`` returned another module or ran no image.
@@ -67,7 +86,8 @@ def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> 
         ],
         None,  # NNI's evaluator would bring a training loop; ours is passed in
     )
-    if train(simulated) is not simulated:
+    exact = _InFloat32(simulated)
+    if train(exact) is not exact:
         raise ValueError(
             "quantization-aware training needs a training function that trains the module it is given in "
             "place and returns it"

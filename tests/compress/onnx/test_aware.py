@@ -37,13 +37,15 @@ def _small() -> nn.Module:
         )
 
 
-def _run(steps: int, learning_rate: float):
+def _run(steps: int, learning_rate: float, *, bf16: bool = False):
     def train(module: nn.Module) -> nn.Module:
         module.train()
         optimizer = torch.optim.SGD(module.parameters(), learning_rate)
         for step in range(steps):
             optimizer.zero_grad()
-            module(torch.from_numpy(images(16, seed=step))).square().mean().backward()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                outputs = module(torch.from_numpy(images(16, seed=step)))
+            outputs.square().mean().backward()
             optimizer.step()
         return module.eval()
 
@@ -89,6 +91,13 @@ def test_the_rounding_is_simulated_while_it_trains():
     plain = aware.network.eval()(torch.from_numpy(images(64))).detach()
     difference = (outputs["simulated"] - plain).abs().max() / plain.abs().max()
     assert 1e-5 < difference < 0.1
+
+
+def test_ranges_and_weights_are_those_of_float32_under_autocast_too():
+    """In bf16 a moving average stands still, and a value has as few bits as the rounding leaves."""
+    exact, cast = (train_aware(_small(), _run(40, 0.05, bf16=bf16)) for bf16 in (False, True))
+    assert cast.input_ranges == exact.input_ranges
+    assert torch.equal(cast.network[3].weight, exact.network[3].weight)
 
 
 def test_the_learned_ranges_are_in_the_file(trained, tmp_path):
