@@ -33,9 +33,9 @@ def resolve(precision: str, trainable: Trainable[Any], data: TrainingData) -> st
     """``fp32`` or ``bf16``: what is asked for, and for ``auto`` what is fast here.
 
     That is bf16 where the processor has it, down to networks of 0.1 M multiply-accumulates on 8x8 images, for
-    which it costs nothing; unless the largest network does not run in it (what a user's module does by itself
-    may take one format only). It follows from device and networks alone, so that it is the same after a
-    kill. The random state and the network are left as they are.
+    which it costs nothing; unless the largest network, or one with another value of a category, does not run
+    in it (what a user's module does by itself may take one format only). It follows from device and networks
+    alone, so that it is the same after a kill. The random state and the network are left as they are.
 
     Args:
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -48,13 +48,20 @@ def resolve(precision: str, trainable: Trainable[Any], data: TrainingData) -> st
 
 
 def _runs_in_bf16(trainable: Trainable[Any], data: TrainingData) -> bool:
-    network = trainable.subnet(trainable.space.largest())
-    if network is trainable.model:  # running it would change its statistics
-        network = faithful_copy(network)
+    """Whether the largest network does, and each that differs from it in a category: another mixer, say."""
+    space = trainable.space
+    largest = space.to_row(space.largest())
+    others = space.neighbours(largest)
+    rows = [largest, *others[(others != largest)[:, space.categorical].any(axis=1)]]
     devices = [trainable.device] if trainable.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.no_grad(), autocast(trainable.device, "bf16"):
+        images = data.prepare(data.images[:2], None).to(trainable.device)
         try:
-            network(data.prepare(data.images[:2], None).to(trainable.device))
+            for row in rows:
+                network = trainable.subnet(space.to_arch(row))
+                if network is trainable.model:  # running it would change its statistics
+                    network = faithful_copy(network)
+                network(images)
         except Exception:  # whatever a strange module raises; if it does so in float32 too, the training will
             return False
     return True

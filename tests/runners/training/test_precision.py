@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from nas.supernet.supernet import Supernet
 from runners.training import precision as module
 from runners.training.precision import has_bf16, resolve
 from runners.training.trainable import OneNetwork, SharedWeights
+from search_spaces.choice import Choice
+from search_spaces.space import Arch, SearchSpace
 from tests.runners.training.test_loop import SETTINGS, Killed, data, run, tiny_space
 
 
@@ -61,6 +65,21 @@ def test_the_processor_decides(
 def test_a_network_that_does_not_run_in_bf16_is_trained_in_float32() -> None:
     assert resolve("auto", OneNetwork(OnlyFloat32()), data(64)) == "fp32"
     assert resolve("auto", OneNetwork(norm_and_dropout()), data(64)) == "bf16"
+
+
+@pytest.mark.usefixtures("bf16_here")
+@pytest.mark.parametrize(("small", "expected"), [(OnlyFloat32, "fp32"), (norm_and_dropout, "bf16")])
+def test_every_value_of_a_category_is_tried(small: Callable[[], nn.Module], expected: str) -> None:
+    """It is not in the largest network, and would end the training where it is first drawn."""
+
+    def build(arch: Arch) -> nn.Module:
+        wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 256), nn.Linear(256, 10))
+        inner = wide if arch["kind"] == "wide" else small()
+        return nn.Sequential(OrderedDict({str(arch["kind"]): inner}))
+
+    space = SearchSpace("two", [Choice("kind", ("wide", "small"))], build, input_shape=(1, 8, 8))
+    assert space.largest() == {"kind": "wide"}
+    assert resolve("auto", SharedWeights(Supernet(space)), data(64)) == expected
 
 
 @pytest.mark.usefixtures("bf16_here")
