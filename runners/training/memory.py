@@ -10,7 +10,9 @@ from functools import cache
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_LARGEST = 64 * 2**20  # bytes of a block that comes out of kept memory; activations of a batch are smaller
+# Bytes of a block that comes out of kept memory; activations of a batch are smaller. The second is the most
+# that glibc takes before 2.35.
+_LARGEST = (64 * 2**20, 32 * 2**20)
 _KEPT = 512 * 2**20  # bytes
 
 
@@ -26,6 +28,6 @@ def keep_freed_memory() -> None:
     if not sys.platform.startswith("linux") or told or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+    # The second alone would leave blocks of 128 kB and more to the kernel for good.
+    if mallopt is not None and any(mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST):
         mallopt(_M_TRIM_THRESHOLD, _KEPT)

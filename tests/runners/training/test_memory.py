@@ -6,8 +6,11 @@ import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from runners.training import memory
 
 FAULTS = """
 import ctypes, resource
@@ -46,3 +49,23 @@ def test_pages_are_not_handed_out_again_and_again() -> None:
 
 def test_what_the_environment_says_is_left() -> None:
     assert faults(MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072") > PAGES / 2
+
+
+@pytest.mark.parametrize(("most", "set_to"), [(2**40, {-3: 64 << 20}), (32 << 20, {-3: 32 << 20}), (0, {})])
+def test_an_older_library_is_asked_for_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, most: int, set_to: dict[int, int]
+) -> None:
+    """It refuses large blocks; the threshold of trimming without them would be worse than nothing."""
+    done: dict[int, int] = {}
+
+    def mallopt(key: int, value: int) -> int:
+        if key == -3 and value > most:
+            return 0
+        done[key] = value
+        return 1
+
+    for name in [one for one in os.environ if one.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    memory.keep_freed_memory.__wrapped__()
+    assert done == ({**set_to, -1: 512 << 20} if set_to else {})
