@@ -74,6 +74,7 @@ class Raced(Record):
         latency_ms: measured latency in that format, before the training.
         macs: multiply-accumulates for one input.
         accuracy: score on the validation images in [0, 1]; None where the training failed.
+        train_loss: mean loss on labels in the last epoch, None where the training failed.
         seconds: time of the training.
         error: reason of a failure; empty where there was none.
     """
@@ -85,5 +86,6 @@ class Raced(Record):
     latency_ms: float
     macs: int
     accuracy: float | None
+    train_loss: float | None
     seconds: float
     error: str = ""

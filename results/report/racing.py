@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from results.numbers import count, duration, milliseconds, percent
+from results.numbers import count, duration, milliseconds, percent, significant
 from results.records import Raced
 from results.report.chart import Chart, axis, plain, plain_percent
 from results.report.markup import Html, Piece, absent, join, paragraph, table, tag
@@ -28,9 +28,9 @@ def racing(run: Sources) -> Html:
             _chart(run.raced).draw(),
             _table(run.raced),
             paragraph(
-                "Each round trains anew, on all training images; accuracy is on validation images. Half of "
-                "the first round are the networks with the most multiply-accumulates, the others are spread "
-                "below.",
+                "Each round trains anew, on all training images; accuracy is on validation images. All "
+                "rounds but the last choose by the loss of the last epoch. Half of the first round are the "
+                "networks with the most multiply-accumulates and parameters, the others are spread below.",
                 kind="note",
             ),
         ]
@@ -51,13 +51,14 @@ def _chart(raced: list[Raced]) -> Chart:
 
 
 def _table(raced: list[Raced]) -> Html:
-    head = ["network", "epochs", "accuracy", "measured before", "format", "MACs", "time"]
+    head = ["network", "epochs", "accuracy", "training loss", "measured before", "format", "MACs", "time"]
     ordered = sorted(raced, key=lambda one: (-one.rung, -(one.accuracy or 0.0)))
     rows: list[list[Piece]] = [
         [
             tag("small", ", ".join(f"{name}={value}" for name, value in one.arch.items())),
             str(one.epochs),
             one.error if one.accuracy is None else percent(one.accuracy),
+            "" if one.train_loss is None else significant(one.train_loss, 3),
             milliseconds(one.latency_ms),
             one.precision,
             count(one.macs),

@@ -88,7 +88,10 @@ class AloneTrainer:
     val_labels: Tensor
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """The network's ``accuracy`` on the validation images; its weights are left in the plan's folder."""
+        """The network's ``accuracy`` on the validation images, and ``train_loss``, that of the last epoch.
+
+        Its weights are left in the plan's folder.
+        """
         plan = self.plan
         if plan.threads:
             torch.set_num_threads(plan.threads)
@@ -96,6 +99,7 @@ class AloneTrainer:
             images=self.images, labels=self.labels, prepare=plan.prepare, mix=plan.mix, task=plan.task
         )
         checkpoint = plan.checkpoint(arch)
+        losses: list[float] = []
         trained = train_alone(
             plan.space,
             arch,
@@ -103,14 +107,14 @@ class AloneTrainer:
             plan.settings,
             seed=plan.seed,
             checkpoint=checkpoint,
-            watch=Watch(step=_Teller(plan.progress(arch))),
+            watch=Watch(step=_Teller(plan.progress(arch)), epoch=lambda told, _: losses.append(told.loss)),
         )
         network = recalibrate(trained.subnet(arch), self.calibration)
         found = score(network, self.val_images, self.val_labels, plan.task)
         trained.save(plan.weights(arch))
         checkpoint.unlink(missing_ok=True)
         plan.progress(arch).unlink(missing_ok=True)
-        return {"accuracy": found}
+        return {"accuracy": found, "train_loss": losses[-1]}
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything large, as ``worker_trainer`` takes it."""

@@ -8,6 +8,7 @@ puts near the limit, until enough of them are known to use it.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ SCOUTED = "scouted.jsonl"
 _DRAWN, _DRAWN_BUILT = 20_000, 300  # archs to choose from; those of a space that only builds take longer
 _AT_ONCE = 16  # networks measured side by side
 _ROUNDS = 12
+_LEAST_ROUNDS = 3  # in each the regression knows better which of the largest still meet the limit
 _HOPELESS = 3  # rounds after which a limit that nothing met will not be met
 _SECONDS_EACH = 0.12
 _MARGIN = 0.97  # of the limit: what is measured again later varies by a few percent
 _LEAST_SHARE = 0.7  # of the limit, that a network worth training uses
 _RIDGE = 1e-2
 _LEANING = 1.5
+_IRREGULAR = 0.25
 _SEED = 21
 
 
@@ -96,13 +99,14 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
         ValueError: no network that was measured is under the limit.
     """
     found, drawn = scouted(work.folder), _Drawn(work)
-    began = time.monotonic()
+    fresh, began = len(using_limit(found, limit_ms)) < work.networks, time.monotonic()
     with work.console.progress("measuring networks near the limit") as bar:
         for turn in range(_ROUNDS):
             near = using_limit(found, limit_ms)
             bar.update(len(near), work.networks)
             hopeless = not near and turn == _HOPELESS
-            if len(near) >= work.networks or hopeless or time.monotonic() - began > work.seconds:
+            enough = len(near) >= work.networks and turn >= (_LEAST_ROUNDS if fresh else 0)
+            if enough or hopeless or time.monotonic() - began > work.seconds:
                 break
             rows = drawn.near(found, limit_ms)
             if not len(rows):
@@ -155,8 +159,8 @@ def scouted_limit(search: Search, limits: Limits, space: SearchSpace, found: Seq
 def using_limit(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
     """Networks that meet the limit with a margin and use most of it, each in its fastest format.
 
-    Those with the most multiply-accumulates come first. Where none uses most of the limit, the whole space
-    being faster, all that meet it.
+    Those with the most multiply-accumulates and parameters, by the mean of both ranks, come first. Where none
+    uses most of the limit, the whole space being faster, all that meet it.
     """
     fastest: dict[str, Scouted] = {}
     for one in found:
@@ -165,7 +169,13 @@ def using_limit(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
             fastest[key] = one
     met = [one for one in fastest.values() if (one.high_ms or math.inf) <= _MARGIN * limit_ms]
     near = [one for one in met if _ms(one) >= _LEAST_SHARE * limit_ms]
-    return sorted(near or met, key=lambda one: -one.macs)
+    return _largest_first(near or met)
+
+
+def _largest_first(found: Sequence[Scouted]) -> list[Scouted]:
+    macs, params = (np.array([getattr(one, name) for one in found]) for name in ("macs", "params"))
+    ranks = np.argsort(np.argsort(-macs, kind="stable")) + np.argsort(np.argsort(-params, kind="stable"))
+    return [found[place] for place in np.argsort(ranks, kind="stable")]
 
 
 def _ms(one: Scouted) -> float:
@@ -182,7 +192,8 @@ class _Drawn:
     def __init__(self, work: Scouting) -> None:
         space = self.space = work.space
         self._rng = np.random.default_rng([work.seed, _SEED])
-        drawn = _of_all_sizes(space, _DRAWN if space.slots else _DRAWN_BUILT, self._rng)
+        n = _DRAWN if space.slots else _DRAWN_BUILT
+        drawn = np.vstack([_of_all_sizes(space, n // 2, self._rng), _regular(space, n // 2, self._rng)])
         rows = np.unique(np.vstack([drawn, space.to_row(space.largest())[None], space.ends]), axis=0)
         costs = _counts(work, rows)
         fits = np.ones(len(rows), dtype=bool)
@@ -221,7 +232,8 @@ class _Drawn:
         if not len(wanted):
             away = np.abs(np.log(predicted[free] / (0.9 * limit_ms)))
             return self._take(free[np.argsort(away, kind="stable")[:_AT_ONCE]].tolist())
-        largest = wanted[np.argsort(-self.macs[wanted], kind="stable")[: _AT_ONCE // 2]]
+        sizes = [np.argsort(np.argsort(-size[wanted], kind="stable")) for size in (self.macs, self.params)]
+        largest = wanted[np.argsort(sizes[0] + sizes[1], kind="stable")[: _AT_ONCE // 2]]
         others = np.setdiff1d(wanted, largest)
         drawn = self._rng.permutation(others)[: _AT_ONCE - len(largest)]
         return self._take([*largest.tolist(), *drawn.tolist()])
@@ -260,6 +272,23 @@ def _of_all_sizes(space: SearchSpace, n: int, rng: np.random.Generator) -> Rows:
     even = rng.random((n, len(space.choices)))
     share = np.where(space.categorical, even, places)  # categories have no order to lean along
     return space.canonical((share * space.n_values).astype(np.int64))
+
+
+def _regular(space: SearchSpace, n: int, rng: np.random.Generator) -> Rows:
+    """Archs whose stages are alike but for a step here and there, (n, n choices).
+
+    Choices of one name in different places (``stage0.width``, ``stage1.width``) take the same place among
+    their values, and one in four a neighbouring one. Networks that are good for their cost are regular
+    ("Designing Network Design Spaces", Radosavovic et al., CVPR 2020, section 3.3), and of those drawn choice
+    by choice hardly any is.
+    """
+    names = [re.sub(r"\d+", "", choice.name) for choice in space.choices]
+    groups = np.unique(names, return_inverse=True)[1]
+    share = rng.random((n, int(groups.max()) + 1))[:, groups]
+    places = (share * space.n_values).astype(np.int64)
+    moved = rng.random(places.shape) < _IRREGULAR
+    places = places + np.where(moved, rng.choice([-1, 1], size=places.shape), 0)
+    return space.canonical(np.clip(places, 0, space.n_values - 1))
 
 
 def _counts(work: Scouting, rows: Rows) -> dict[str, NDArray[np.float64]]:
