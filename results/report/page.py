@@ -20,7 +20,8 @@ from results.report.sources import Sources, read_run
 from results.report.tradeoff import tradeoff
 from results.report.training import training
 
-SECTIONS: tuple[tuple[str, str, Callable[[Sources], Html]], ...] = (
+Section = tuple[str, str, Callable[[Sources], Html]]
+SECTIONS: tuple[Section, ...] = (
     ("result", "Result", headline),
     ("front", "Accuracy against latency", tradeoff),
     ("search", "Search", searching),
@@ -31,12 +32,6 @@ SECTIONS: tuple[tuple[str, str, Callable[[Sources], Html]], ...] = (
     ("audit", "Ranking", auditing),
     ("origin", "Provenance", origin),
 )
-ALONE = tuple(
-    ("race", "The race", racing) if anchor == "search" else (anchor, heading, show)
-    for anchor, heading, show in SECTIONS
-    if anchor not in ("training", "audit")
-)
-"""The sections of a run whose networks were trained alone."""
 STAGES = ("measure", "train", "search", "compress", "export")
 
 
@@ -55,10 +50,21 @@ def write_report(folder: Path) -> Path:
     return path
 
 
+def sections_of(run: Sources) -> list[Section]:
+    """The sections that a run has: a race in place of a search, nothing of a supernet that it did without."""
+    found: list[Section] = []
+    for anchor, heading, show in SECTIONS:
+        if anchor == "search" and run.scouted:
+            found.append(("race", "The race", racing))
+        elif not (run.alone and anchor in ("training", "audit")):
+            found.append((anchor, heading, show))
+    return found
+
+
 def page(run: Sources) -> str:
     """The page of a run as HTML."""
     name = f"{title(run)} \u00b7 Quarry"
-    shown = ALONE if run.alone else SECTIONS
+    shown = sections_of(run)
     sections = [
         tag("section", tag("h2", heading), _section(show, run, heading), id=anchor)
         for anchor, heading, show in shown

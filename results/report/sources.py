@@ -73,7 +73,7 @@ class Sources:
     @property
     def alone(self) -> bool:
         """Whether networks were ranked by training them alone, without a supernet."""
-        return bool(self.scouted)
+        return bool(self.scouted) and not self.epochs
 
     @property
     def computed(self) -> bool:

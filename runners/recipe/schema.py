@@ -198,6 +198,16 @@ class Search(Section):
     """Weights that networks are ranked with: ``shared`` (a supernet, trained once for many limits and
     devices) or ``alone`` (their own, by successive halving near one limit; see ``race``)."""
 
+    gate: float | None = Field(default=None, ge=-1, le=1)
+    """Kendall's tau that the order by shared weights has to reach on validation images in a small audit
+    (``audit``) before a search; below it networks are ranked alone. Without it there is no audit."""
+
+    @model_validator(mode="after")
+    def _a_gate_is_for_shared_weights(self) -> Search:
+        if self.gate is not None and self.ranking == "alone":
+            raise ValueError('gate is for search.ranking = "shared": networks ranked alone share no weights')
+        return self
+
     @model_validator(mode="after")
     def _one_limit(self) -> Search:
         if (self.latency_ms is None) == (self.speedup is None):
@@ -314,7 +324,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _what_ranking_alone_is_for(self) -> Recipe:
         alone = self.search.ranking == "alone"
-        undone = [step.kind for step in self.compress.steps if step.kind in ("finetune", "retrain")]
+        undone = [step.kind for step in self.compress.steps if step.kind in _FOR_SHARED_WEIGHTS]
         if alone and undone:
             raise ValueError(
                 f"compress.steps: {' and '.join(undone)} make up for shared weights; networks ranked alone "
@@ -327,6 +337,7 @@ class Recipe(Section):
         return self
 
 
+_FOR_SHARED_WEIGHTS = ("finetune", "retrain")
 ALONE_STEPS = ("quantize", "quantize_aware", "prune")
 """Compression steps of networks that were trained alone, where a recipe names none."""
 
@@ -341,3 +352,9 @@ def with_own_steps(values: dict[str, Any]) -> dict[str, Any]:
     if not alone or not isinstance(compress, dict) or "steps" in compress:
         return values
     return {**values, "compress": {**compress, "steps": list(ALONE_STEPS)}}
+
+
+def for_networks_trained_alone(recipe: Recipe) -> Recipe:
+    """The recipe without the compression steps that make up for shared weights."""
+    steps = tuple(step for step in recipe.compress.steps if step.kind not in _FOR_SHARED_WEIGHTS)
+    return recipe.model_copy(update={"compress": recipe.compress.model_copy(update={"steps": steps})})

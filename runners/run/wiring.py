@@ -18,6 +18,7 @@ from runners.console import Console
 from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
+from runners.recipe.schema import for_networks_trained_alone
 from runners.run.directory import RunDirectory
 from runners.run.narrowing import fixed_space, trained_space
 from runners.run.spaces import make_space, measure_plan, rules_out
@@ -33,8 +34,8 @@ from runners.stages.measure import (
     imported_table,
     watts_of,
 )
-from runners.stages.race import MOST_RACED, Racing, trained
-from runners.stages.scout import Scouting, scout_limit, scouted, scouted_limit
+from runners.stages.race import MOST_RACED, RACE, Racing, trained
+from runners.stages.scout import Scouting, scout_limit, scout_sizes, scouted, scouted_limit
 from runners.stages.search import Searching, candidates_of
 from runners.stages.train import SUPERNET
 from runners.targets.hardware import HardwareProfile
@@ -163,8 +164,8 @@ class Wiring:
 
     @property
     def alone(self) -> bool:
-        """Whether networks are trained alone and share no weights."""
-        return self.run.recipe.search.ranking == "alone"
+        """Whether networks are trained alone: the recipe says so, or shared weights failed its gate."""
+        return self.run.recipe.search.ranking == "alone" or (self.path / "search" / RACE).exists()
 
     @property
     def networks(self) -> Networks:
@@ -194,6 +195,7 @@ class Wiring:
     def racing(self) -> Racing:
         """What a race works with; networks near the limit are measured for it."""
         recipe, scouting = self.run.recipe, self.scouting
+        scout_sizes(scouting)
         limit_ms = scouted_limit(recipe.search, self.profile.limits, self.space, scouted(scouting.folder))
         return Racing(
             space=self.space,
@@ -247,7 +249,7 @@ class Wiring:
             networks=self.networks,
             data=self.data,
             target=self.target,
-            recipe=self.run.recipe,
+            recipe=for_networks_trained_alone(self.run.recipe) if self.alone else self.run.recipe,
             device=self.device,
             folder=self.path / "compress",
             console=self.console,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scipy.stats import kendalltau
+
 from nas.costs.model.reach import reachable
 from nas.supernet import Supernet
+from results.records import AuditSummary, read_record
 from results.report import write_report
 from runners.run.narrowing import fix_space, fixed_space, narrowed_warning
 from runners.run.spaces import check_size, rules_out
@@ -72,7 +75,27 @@ def _train(made: Wiring) -> None:
     )
 
 
+def _trusted(made: Wiring, gate: float) -> bool:
+    """Whether shared weights rank some networks as well as is asked for; they are trained alone to see."""
+    audit_supernet(made.auditing)
+    summary = read_record(AuditSummary, made.path / "audit" / "audit.json")
+    networks = summary.networks
+    tau = kendalltau([n.inherited_val for n in networks], [n.alone_val for n in networks]).statistic
+    words = (
+        f"of {len(networks)} networks trained alone, shared weights have the order with a tau of {tau:.2f}"
+    )
+    if tau >= gate:
+        made.console.say(f"{words}; {gate:g} is asked for (search.gate)")
+        return True
+    made.console.warn(f"{words}, under the {gate:g} of search.gate: networks are ranked alone instead")
+    return False
+
+
 def _search(made: Wiring) -> None:
+    gate = made.run.recipe.search.gate
+    if made.alone or (gate is not None and not _trusted(made, gate)):
+        race(made.racing)
+        return
     work, fixed = made.searching, fixed_space(made.path)
     if fixed and (words := narrowed_warning(fixed, work.limit_ms, made.profile.name, made.path)):
         made.console.warn(words)
@@ -93,7 +116,7 @@ def _check_train(made: Wiring) -> None:
 WORK: dict[str, Callable[[Wiring], object]] = {
     "measure": _measure,
     "train": _train,
-    "search": lambda made: race(made.racing) if made.alone else _search(made),
+    "search": _search,
     "compress": lambda made: compress_front(made.compressing, made.summary),
     "export": lambda made: export_files(made.exporting),
     "report": lambda made: made.console.say(f"report: {write_report(made.path)}"),

@@ -94,6 +94,20 @@ def test_a_lost_front_is_made_again_without_another_training(run: Path) -> None:
     assert raced(run) == before
 
 
+def test_shared_weights_that_rank_wrongly_are_not_searched_with(tmp_path: Path) -> None:
+    gated = [one for one in ALONE if "ranking" not in one and "train.epochs" not in one]
+    gated += ["search.gate=1", "train.epochs=1", "measure.fit_networks=5", "measure.check_networks=3"]
+    gated += ["audit.networks=8", "audit.workers=1", "audit.finetune_epochs=0", "measure.seconds_each=0.02"]
+    done = quarry("run", "digits", "--out", "run", *settings(*gated), folder=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "under the 1 of search.gate: networks are ranked alone instead" in done.stdout
+    steps = [StepRecord.from_json(line) for line in read_lines(tmp_path / "run" / "compress" / "steps.jsonl")]
+    assert not {step.step for step in steps} & {"finetune", "retrain"}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The race" in page
+    assert "Training" in page
+
+
 def test_what_needs_shared_weights_is_refused(run: Path) -> None:
     for command in (["train"], ["audit"]):
         done = quarry(*command, "--out", "run", folder=run.parent, timeout=120)
@@ -108,6 +122,7 @@ def test_what_needs_shared_weights_is_refused(run: Path) -> None:
         (('compress.steps=["finetune"]',), "make up for shared weights"),
         (('search.ranking="shared"', "minutes=10"), 'minutes are for search.ranking = "alone"'),
         (("search.latency_ms=0.000001",), "no network of space"),
+        (("search.gate=0.5",), 'gate is for search.ranking = "shared"'),
     ],
 )
 def test_what_cannot_be_done_is_said(tmp_path: Path, changed: tuple[str, ...], said: str) -> None:
