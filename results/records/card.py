@@ -160,6 +160,9 @@ class Preprocessing(Record):
         width: width of the input in pixels.
         mean: mean of each channel, of values in [0, 1].
         std: standard deviation of each channel, of values in [0, 1].
+        white: value of full intensity in images of more than 8 bits a channel, as Pillow reads them; they
+            become round(value * 255 / white). None where they are refused.
+        decode: way from a file to 8-bit pixels, in words.
         resize: treatment of images of another size than the input's, in words.
         scale: way from pixels to the values that mean and deviation are of, in words.
     """
@@ -169,8 +172,13 @@ class Preprocessing(Record):
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    white: float | None = None
+    decode: str = (
+        "first frame, a JPEG in full and not at a reduced size; turned upright as EXIF says; more than 8 "
+        "bits rounded to 8 (see white, refused without); transparency laid over white; then to grey or RGB"
+    )
     resize: str = "bilinear to cover the input, aspect kept, then a centre crop"
-    scale: str = "8-bit pixels / 255, then (value - mean) / std"
+    scale: str = "8-bit pixels / 255, then (value - mean) / std, in float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +243,7 @@ class Card(Record):
     reference: Reference | None
     provenance: CardProvenance
     weights: CardWeights | None = None
-    schema: int = 2
+    schema: int = 3
 
     @property
     def share_of_limit(self) -> float:

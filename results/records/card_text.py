@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from results.records.card import Card
+from results.records.card import Card, Preprocessing
 
 NOT_MEASURED = " (computed from constants of the profile, not measured)"
 
@@ -79,10 +79,50 @@ def _weights(card: Card) -> list[tuple[str, str]]:
 
 def _preparation(card: Card) -> str:
     shape = " x ".join(str(size) for size in card.input.shape)
-    lines = [f"- {name}: {_words(value)}" for name, value in card.preprocessing.to_json().items()]
+    known = {name: value for name, value in card.preprocessing.to_json().items() if value is not None}
+    lines = [f"- {name}: {_words(value)}" for name, value in known.items()]
     intro = f"Input `{card.input.name}`: {card.input.dtype}, {shape}."
     classes = "Classes, in the order of the outputs: " + ", ".join(card.classes) + "."
-    return "\n".join(["## Input and output", "", intro, "", *lines, "", classes])
+    code = f"```python\n{_prepare(card.preprocessing)}```"
+    return "\n".join(["## Input and output", "", intro, "", *lines, "", code, "", classes])
+
+
+# What `runners.data.images` and `runners.data.splits` do, for those who have neither; a test compares bits.
+_PREPARE = """import numpy as np
+from PIL import Image, ImageOps
+
+def prepare(file):
+    \"\"\"An image file as input of the model, float32 (1, {channels}, {height}, {width}).\"\"\"
+    image = Image.open(file)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I") or image.mode == "F":
+        {deep}
+    if image.mode == "LAB":
+        image = image.convert("RGB")
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    image = ImageOps.fit(image.convert("{mode}"), ({width}, {height}), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.float32).reshape({height}, {width}, {channels}) / np.float32(255)
+    mean, std = np.float32({mean}), np.float32({std})
+    return ((pixels - mean) / std).transpose(2, 0, 1)[None]
+"""
+_DEEP = """values = np.asarray(image, dtype=np.float64) * 255 / {white}
+        image = Image.fromarray(values.round().astype(np.uint8))"""
+
+
+def _prepare(given: Preprocessing) -> str:
+    """Code from an image file to the input, with plain Pillow and NumPy."""
+    refused = 'raise ValueError("more than 8 bits a channel: no value of full intensity is known")'
+    return _PREPARE.format(
+        channels=given.channels,
+        height=given.height,
+        width=given.width,
+        mode="L" if given.channels == 1 else "RGB",
+        mean=list(given.mean),
+        std=list(given.std),
+        deep=refused if given.white is None else _DEEP.format(white=given.white),
+    )
 
 
 _USAGE = {

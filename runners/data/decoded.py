@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from results.files import replace_atomic
 from runners.data.raw import Raw, RawSplit, View
 
-_VERSION = 1  # of the file and of how images are decoded: a change of `to_pixels` counts it up
+_VERSION = 2  # of the file and of how images are decoded: a change of `to_pixels` counts it up
 
 
 def kept(view: View, source: Path, read: Callable[[], Raw], **settings: str) -> Raw:
@@ -51,8 +51,8 @@ def _key(source: Path, view: View, settings: dict[str, str]) -> str:
     for path in files:
         state = path.stat()
         digest.update(f"{path.relative_to(source)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    wanted = {"height": view.height, "width": view.width, "channels": view.channels, **settings}
-    return json.dumps([_VERSION, str(source.resolve()), digest.hexdigest(), wanted])
+    wanted = {"height": view.height, "width": view.width, "channels": view.channels, "white": view.white}
+    return json.dumps([_VERSION, str(source.resolve()), digest.hexdigest(), wanted | settings])
 
 
 def _load(file: Path, key: str) -> Raw | None:

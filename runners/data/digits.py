@@ -22,5 +22,6 @@ def read_digits(view: View) -> Raw:
         height=view.height,
         width=view.width,
         channels=view.channels,
+        white=view.white,
     )
     return Raw({"train": RawSplit(pixels, data.target.astype(np.int64))}, tuple("0123456789"))

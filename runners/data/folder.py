@@ -62,6 +62,7 @@ def _read(view: View, path: Path) -> Raw:
                 height=view.height,
                 width=view.width,
                 channels=view.channels,
+                white=view.white,
             )
             splits[split] = RawSplit(pixels, np.array(labels, dtype=np.int64))
     return Raw(splits, tuple(classes))

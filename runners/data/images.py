@@ -15,28 +15,42 @@ Pixels = NDArray[np.uint8]
 
 _CHUNK = 64  # images a thread takes at a time
 _NAMED = 5  # unreadable images that a message lists
+_WHOLE = 65535  # full intensity where all 16 bits are used
+_BITS = 258  # the tag of TIFF files that holds the bits of each channel
 
 
-def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> Pixels:
+class RangeUnknown(ValueError):
+    """An image of more than 8 bits a channel, of which nothing says what its values mean."""
+
+
+def to_pixels(
+    image: Image.Image, *, height: int, width: int, channels: int, white: float | None = None
+) -> Pixels:
     """An image as uint8 (C, H, W).
 
-    Camera rotation is applied, transparency laid over white, 16-bit and floating point brought to 8 bits.
-    The image is scaled (bilinear) to cover the input with its aspect kept, then cropped at the centre. Of
-    an animation the first frame counts.
+    Camera rotation is applied, values of more than 8 bits brought to 8, transparency laid over white. The
+    image is scaled (bilinear) to cover the input with its aspect kept, then cropped at the centre. Of an
+    animation the first frame counts; a JPEG is decoded in full, as whoever runs the exported file will.
+    Whatever changes here changes the code of ``results.records.card_text`` too, and is tested against it.
 
     Args:
-        image: just opened, so that a large JPEG can be decoded at a fraction of its size.
+        image: just opened, so that the bits of its file are known.
         height: pixels of the result.
         width: pixels of the result.
         channels: 1 (grey) or 3 (RGB).
+        white: value that means full intensity in images of more than 8 bits a channel.
 
     Raises:
+        RangeUnknown: more than 8 bits, and no ``white``, or one that cannot be heeded.
         ValueError: NaN, infinity, or values that are no pixels.
     """
-    if image.format == "JPEG" and min(image.size) > 4 * max(height, width):
-        image.draft(None, (2 * max(height, width), 2 * max(height, width)))
+    if _is_deep_colour(image) and white != _WHOLE:
+        raise RangeUnknown(
+            "colour of 16 bits a channel, of which the upper 8 are read; right are data.white = 65535 (all "
+            "16 bits are used) or files of 8 bits"
+        )
     ImageOps.exif_transpose(image, in_place=True)
-    image = image.convert("RGB") if image.mode == "LAB" else _eight_bits(image)
+    image = image.convert("RGB") if image.mode == "LAB" else _eight_bits(image, white)
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
@@ -47,25 +61,37 @@ def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> 
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Modes of more than 8 bits a channel as L; others as they are.
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether the file has 16 bits a channel in a mode of which Pillow gives 8 without a word."""
+    if image.mode.startswith("I"):
+        return False
+    for tile in getattr(image, "tile", ()):
+        args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        if str(args[0] if args else "").endswith((";16B", ";16L", ";16N")):
+            return True
+        if image.format == "PPM" and isinstance(args[-1], int) and args[-1] > 255:
+            return True
+        if image.format == "TIFF" and args[0] == "R" and max(image.getexif().get(_BITS, (8,))) > 8:
+            raise ValueError("colour of 16 bits in separate planes, which Pillow misreads; save it as one")
+    return False
 
-    16-bit files use their whole range; where the file does not say (32-bit and floating point), values
-    up to 1, to 255 or to 65535 tell which range is meant.
-    """
+
+def _eight_bits(image: Image.Image, white: float | None) -> Image.Image:
+    """Modes of more than 8 bits a channel as L, rounded; others as they are."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError("NaN or infinity among the pixels")
     low, high = values.min(), values.max()
-    if low < 0 or high > 65535:
-        raise ValueError(f"values from {low:g} to {high:g}; right are 0 to 1, to 255 or to 65535")
-    if image.mode.startswith("I;16") or high > 255:
-        values = values / 257  # 65535 becomes 255
-    elif image.mode == "F" and high <= 1:
-        values = values * 255
-    return Image.fromarray(values.round().astype(np.uint8))
+    if white is None:
+        raise RangeUnknown(
+            f"more than 8 bits a channel (values up to {high:g}); set data.white to the value of full "
+            "intensity, such as 4095 (12 bits), 65535 (16 bits) or 1"
+        )
+    if low < 0 or high > white:
+        raise ValueError(f"values from {low:g} to {high:g}; right are 0 to {white:g} (data.white)")
+    return Image.fromarray((values * 255 / white).round().astype(np.uint8))
 
 
 def decode_all(
@@ -76,6 +102,7 @@ def decode_all(
     height: int,
     width: int,
     channels: int,
+    white: float | None = None,
 ) -> Pixels:
     """All images of a split, (N, C, H, W), decoded on every core.
 
@@ -86,6 +113,7 @@ def decode_all(
         height: pixels of the network's input.
         width: pixels of the network's input.
         channels: 1 (grey) or 3 (RGB).
+        white: value that means full intensity in images of more than 8 bits a channel.
 
     Raises:
         ValueError: images that cannot be read, each with its name and why; or more than memory holds.
@@ -93,14 +121,16 @@ def decode_all(
     _check_memory(n * channels * height * width, height, width)
     pixels = np.empty((n, channels, height, width), dtype=np.uint8)
 
-    def work(start: int) -> list[str]:
-        problems = []
+    def work(start: int) -> list[tuple[str, bool]]:
+        problems = []  # what is wrong, and whether the file is whole
         for index in range(start, min(start + _CHUNK, n)):
             try:
                 with read(index) as image:
-                    pixels[index] = to_pixels(image, height=height, width=width, channels=channels)
+                    pixels[index] = to_pixels(
+                        image, height=height, width=width, channels=channels, white=white
+                    )
             except Exception as error:  # PIL's plug-ins raise nearly anything for damaged files
-                problems.append(f"{name(index)}: {_reason(error)}")
+                problems.append((f"{name(index)}: {_reason(error)}", isinstance(error, RangeUnknown)))
         return problems
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -108,8 +138,9 @@ def decode_all(
     if problems:
         count = "one image" if len(problems) == 1 else f"{len(problems)} images"
         more = [f"  and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
-        listed = [f"  {problem}" for problem in problems[:_NAMED]]
-        raise ValueError("\n".join([f"{count} cannot be read; repair or remove:", *listed, *more]))
+        listed = [f"  {problem}" for problem, _ in problems[:_NAMED]]
+        advice = "" if all(whole for _, whole in problems) else "; repair or remove"
+        raise ValueError("\n".join([f"{count} cannot be read{advice}:", *listed, *more]))
     return pixels
 
 

@@ -25,7 +25,13 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
     Raises:
         ValueError: anything about the data that would spoil a run; the message names the file or image.
     """
-    view = View(channels=recipe.channels, height=recipe.height, width=recipe.width, decoded=decoded)
+    view = View(
+        channels=recipe.channels,
+        height=recipe.height,
+        width=recipe.width,
+        white=recipe.white,
+        decoded=decoded,
+    )
     source = resolved(recipe.source)
     raw = SOURCES.configured(source.kind, source.settings)(view)
     _check(raw, recipe.source.kind)
@@ -43,7 +49,12 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
         test=_split(splits["test"]),
         classes=raw.classes,
         preprocessing=Preprocessing(
-            channels=recipe.channels, height=recipe.height, width=recipe.width, mean=mean, std=std
+            channels=recipe.channels,
+            height=recipe.height,
+            width=recipe.width,
+            mean=mean,
+            std=std,
+            white=recipe.white,
         ),
     )
 

@@ -17,12 +17,14 @@ class View:
         channels: 1 (grey) or 3 (RGB).
         height: pixels of the network's input.
         width: pixels of the network's input.
+        white: value that means full intensity in images of more than 8 bits a channel; None refuses them.
         decoded: file for ``runners.data.decoded.kept`` to keep decoded images in; None keeps nothing.
     """
 
     channels: int
     height: int
     width: int
+    white: float | None = None
     decoded: Path | None = None
 
 

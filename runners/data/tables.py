@@ -127,6 +127,7 @@ def read_tables(
             height=view.height,
             width=view.width,
             channels=view.channels,
+            white=view.white,
         )
         splits[split] = RawSplit(pixels, numbers[split])
     return Raw(splits, names)

@@ -53,6 +53,10 @@ class Data(Section):
     """Width of the network's input, in pixels."""
     channels: Literal[1, 3] = 3
     """Channels of the network's input: 1 (grey) or 3 (RGB)."""
+    white: float | None = Field(default=None, gt=0)
+    """Value of full intensity in images of more than 8 bits a channel, as Pillow reads them: 4095 where 12
+    bits of a 16-bit file are used, 65535 where all are. They become round(value * 255 / white), and are
+    refused without it; images of 8 bits are as they are. Colour of 16 bits is read with 65535 alone."""
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images that the search scores on, where the data bring no validation split."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)

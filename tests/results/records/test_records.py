@@ -328,7 +328,7 @@ def test_card_as_text_says_what_matters():
 def test_card_shows_how_its_file_is_run(file, words):
     text = readme(replace(CARD, file=file))
     assert words in text
-    code = re.search(r"```python\n(.*?)```", text, flags=re.S)
+    code = re.search(r"```python\n(.*?)```", text.partition("## Use")[2], flags=re.S)
     assert (code is None) == (file == "model.other")
     if code:
         compile(code[1], file, "exec")

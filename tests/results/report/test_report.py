@@ -262,7 +262,7 @@ def test_older_records_are_refused_as_such(run):
     path = run / "artifacts" / "n5" / "card.json"
     write_json(path, read_json(path) | {"schema": 1})
     _, text = read(write_report(run))
-    assert "artifacts/n5/card.json: Card is of schema 1, but this version of Quarry reads schema 2" in text
+    assert "artifacts/n5/card.json: Card is of schema 1, but this version of Quarry reads schema 3" in text
     assert "profile/: written by an older version of Quarry" in text
 
 

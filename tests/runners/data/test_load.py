@@ -180,6 +180,17 @@ def test_nan_in_an_image_is_named_by_its_path(tmp_path: Path) -> None:
     assert f"{source}/train/ant/nan.tif: NaN or infinity among the pixels" in refused(source)
 
 
+def test_deep_images_are_read_with_the_range_that_the_recipe_states(tmp_path: Path) -> None:
+    source, kept = folder(tmp_path / "data", train=3), tmp_path / "decoded.safetensors"
+    for file in source.rglob("*.png"):
+        Image.fromarray(np.full((8, 8), 2048, dtype=np.uint16)).save(file)
+    assert "set data.white to the value of full intensity" in refused(source)
+    for white, wanted in ((4095, 128), (65535, 8), (2048, 255)):  # what is kept is of another range
+        splits = load_data(recipe(source, white=white), 0, kept)
+        assert set(reds(splits, "train")) == {wanted}
+        assert splits.preprocessing.white == white
+
+
 def test_fewer_images_than_the_splits_need_are_named(tmp_path: Path) -> None:
     source = folder(tmp_path, train=5)
     for index in range(2, 5):

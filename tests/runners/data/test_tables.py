@@ -90,8 +90,10 @@ def test_what_the_datasets_library_wrote_keeps_its_class_names(tmp_path: Path) -
 
 def test_images_as_lists_of_numbers(tmp_path: Path) -> None:
     arrays = [np.full((9, 8), index / 255).tolist() for index in range(N)]
-    splits = load_data(recipe(write(tmp_path / "x.parquet", image=arrays, label=LABELS)), seed=0)
+    file = write(tmp_path / "x.parquet", image=arrays, label=LABELS)
+    splits = load_data(recipe(file, white=1), seed=0)
     assert everything(splits) == {index: str(index % 3) for index in range(N)}
+    assert "set data.white to the value of full intensity" in refused(file)
 
 
 @pytest.mark.parametrize(
