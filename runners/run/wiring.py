@@ -24,7 +24,7 @@ from runners.run.narrowing import fixed_space, trained_space
 from runners.run.spaces import make_space, measure_plan, rules_out
 from runners.scoring.networks import Inherited, Networks, Own
 from runners.stages.audit import Auditing
-from runners.stages.candidates import latency_limit
+from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.clock import Clock
 from runners.stages.compress import Compressing
 from runners.stages.export import Exporting
@@ -221,19 +221,22 @@ class Wiring:
         recorded = read_record(Provenance, self.path / "provenance.json")
         return CardProvenance.of(recorded, self.run.recipe.model_dump(mode="json"))
 
+    def costs(self, models: Mapping[str, LatencyModel]) -> Candidates:
+        """What is known of the archs of the space without scoring them."""
+        watts = watts_of(self.path / "measure", self.profile)
+        return candidates_of(self.space, self.given, models, self.profile, watts)
+
     @property
     def searching(self) -> Searching:
         """What a search works with; its predictions follow from the table alone."""
-        recipe, folder = self.run.recipe, self.path / "measure"
-        models = self.models
-        watts = watts_of(folder, self.profile)
+        recipe, models = self.run.recipe, self.models
         return Searching(
             name=recipe.name,
             supernet=self.supernet,
             data=self.data,
             target=self.target,
             limits=self.profile.limits,
-            costs=candidates_of(self.space, self.given, models, self.profile, watts),
+            costs=self.costs(models),
             limit_ms=self.limit_ms(models, self.given),
             recipe=recipe.search,
             seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,

@@ -10,7 +10,7 @@ from nas.costs.model.reach import reachable
 from nas.supernet import Supernet
 from results.records import AuditSummary, read_record
 from results.report import write_report
-from runners.run.narrowing import fix_space, fixed_space, narrowed_warning
+from runners.run.narrowing import FILE, fix_space, fixed_space, narrowed_warning
 from runners.run.spaces import check_size, rules_out
 from runners.run.wiring import Wiring
 from runners.stages.audit import audit_supernet, check_audit
@@ -24,7 +24,7 @@ from runners.stages.measure import (
 )
 from runners.stages.race import race
 from runners.stages.scout import scout_sizes
-from runners.stages.search import check_search, search_supernet
+from runners.stages.search import check_limits, check_search, constraints_of, search_supernet
 from runners.stages.train import check_training, train, train_settings, training_data
 from runners.training.pace import seconds_per_epoch
 
@@ -64,6 +64,7 @@ def _train(made: Wiring) -> None:
             run=made.path,
             console=made.console,
         )
+        _check_limits(made)
     train(
         made.space,
         made.data,
@@ -89,6 +90,24 @@ def _trusted(made: Wiring, gate: float) -> bool:
         return True
     made.console.warn(f"{words}, under the {gate:g} of search.gate: networks are ranked alone instead")
     return False
+
+
+def _check_limits(made: Wiring) -> None:
+    """Whether a search will find anything: known before the training, not after it.
+
+    Raises:
+        ValueError: no network meets the limits; what was written down of the space is taken back.
+    """
+    if not made.given.slots:  # whose layers take a while to find
+        return
+    models = made.models
+    limits = constraints_of(made.profile.limits, made.limit_ms(models, made.given))
+    try:
+        check_limits(made.space, made.costs(models), limits)
+    except ValueError as error:
+        (made.path / FILE).unlink(missing_ok=True)
+        again = f"quarry train --out {made.path} --set search.latency_ms=..."
+        raise ValueError(f"{error}\nAnother limit: {again}") from None
 
 
 def _search(made: Wiring) -> None:

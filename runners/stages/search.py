@@ -17,6 +17,7 @@ from compress.target import Target
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.model.latency import LatencyModel
 from nas.search import Pool, Problem, SearchResult, SerialPool, search
+from nas.search.feasible import Feasible
 from nas.search.searchers import SearcherChoice, label, named
 from nas.search.searchers.nsga2 import survivors
 from nas.supernet import Supernet
@@ -85,12 +86,7 @@ class Searching:
     @property
     def constraints(self) -> dict[str, float]:
         """Limits by the name of the cost: the latency's, and what the profile sets."""
-        constraints = {"latency_ms": self.limit_ms}
-        for cost in ("params", "peak_memory_bytes", "size_bytes"):
-            bound = getattr(self.limits, cost)
-            if bound is not None:
-                constraints[cost] = bound
-        return constraints
+        return constraints_of(self.limits, self.limit_ms)
 
     @property
     def problem(self) -> Problem:
@@ -149,6 +145,25 @@ def search_supernet(work: Searching) -> SearchSummary:
     tell_front(summary, console, computed=work.target.facts.computed)
     write_json(work.run / "search" / "front.json", summary.to_json())
     return summary
+
+
+def constraints_of(limits: Limits, limit_ms: float) -> dict[str, float]:
+    """Limits by the name of the cost: the latency's, and what a profile sets."""
+    constraints = {"latency_ms": limit_ms}
+    for cost in ("params", "peak_memory_bytes", "size_bytes"):
+        bound = getattr(limits, cost)
+        if bound is not None:
+            constraints[cost] = bound
+    return constraints
+
+
+def check_limits(space: SearchSpace, costs: Candidates, constraints: Mapping[str, float]) -> None:
+    """Whether any network of the space meets the limits, which is known before it is trained.
+
+    Raises:
+        ValueError: none does, with a diagnosis.
+    """
+    Feasible(Problem(space, OBJECTIVES, constraints, costs))
 
 
 def check_search(work: Searching) -> None:

@@ -59,3 +59,17 @@ def test_a_supernet_of_a_narrowed_space_outlives_its_limit_and_its_device(call: 
     assert call("search", "--out", "run", *settings("search.latency_ms=1")).code == 0
     assert "some may take 1 ms or less on faster" in log.read_text()
     assert supernet.stat().st_mtime_ns == trained
+
+
+def test_limits_that_nothing_meets_are_told_before_the_training(call: Call, tmp_path: Path) -> None:
+    """Not of the latency alone: a search would say so, hours later."""
+    small = (SHIPPED / "mcu.toml").read_text().replace('name = "mcu"', 'name = "small"')
+    (tmp_path / "small.toml").write_text(
+        small.replace("peak_memory_bytes = 1_000_000", "peak_memory_bytes = 9")
+    )
+    refused = call("train", "digits", "--out", "run", *settings(*SMALL, "measure.profile=small.toml"))
+    assert refused.code == 1
+    assert "peak_memory_bytes" in refused.error
+    assert "quarry train --out run --set search.latency_ms" in refused.error
+    assert not (tmp_path / "run" / "train" / "space.json").exists()
+    assert not (tmp_path / "run" / "train" / "checkpoint.safetensors").exists()
