@@ -15,11 +15,11 @@ def racing(run: Sources) -> Html:
     """Accuracy after every round, and a table of all trainings."""
     if not run.raced:
         return absent("No network has been trained yet.")
-    rounds = [(rung, list(group)) for rung, group in groupby(run.raced, key=lambda one: one.rung)]
+    rounds = [list(group) for _, group in groupby(run.raced, key=lambda one: (one.rung, one.epochs))]
     words = "; then ".join(
         f"{len(group)} network{'s' if len(group) > 1 else ''} for {group[0].epochs} "
         f"epoch{'s' if group[0].epochs > 1 else ''}"
-        for _, group in rounds
+        for group in rounds
     )
     seconds = sum(one.seconds for one in run.raced)
     return join(

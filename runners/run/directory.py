@@ -177,6 +177,11 @@ class RunDirectory:
         changed = _differences(self.recipe, recipe)
         if not changed:
             return place
+        if "search.ranking" in changed:
+            raise ValueError(
+                "search.ranking decides what a run measures and trains from the beginning; start another run "
+                "with another --out"
+            )
         for key in changed:
             whose = readers(key)[-1].name  # that of a key of several is the training
             if whose not in {stage, *onward(stage)} and key != "parts":  # a later stage may have its own

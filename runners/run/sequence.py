@@ -94,11 +94,12 @@ def take_table(out: Path, source: Path) -> None:
     The table is fitted and checked; what was measured, searched and exported before is put aside.
 
     Raises:
-        ValueError: the table is not of the run's space.
+        ValueError: the table is not of the run's space, or the run has no use for one.
     """
     from runners.tables.commands import import_table
 
     with _locked(out, None) as (run, console):
+        _refuse_table(run.recipe)
         made = _wired(run, console)
         with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
             taken = Path(folder) / "table.parquet"
@@ -115,6 +116,7 @@ def start_kit(
 ) -> None:
     """Starts a run of a recipe, and writes what a device without PyTorch needs to measure its space."""
     recipe = load_recipe(recipe_name, overrides, seed)
+    _refuse_table(recipe)
     out = out or Path("runs") / recipe.name
     with _locked(out, recipe):
         pass  # the run is there from now on
@@ -141,6 +143,7 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
     if others:
         raise ValueError(f"a kit takes settings of [{section}] alone, which {', '.join(others)} is not")
     with _locked(out, None) as (run, console):
+        _refuse_table(run.recipe)
         made = _wired(run, console)
         recipe = revise(run.recipe, [*overrides, *([] if seed is None else [f"{section}.seed={seed}"])])
         make_kit(
@@ -149,6 +152,16 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
             profile=recipe.measure.profile,
             plan=measure_plan(recipe),
             say=console.say,
+        )
+
+
+def _refuse_table(recipe: Recipe) -> None:
+    """Refuses a table of layers where nothing would read it."""
+    if recipe.search.ranking == "alone":
+        raise ValueError(
+            'with search.ranking = "alone" whole networks are measured while the run goes on, so a table of '
+            'layers from elsewhere is of no use; rank with "shared", or reach the device by '
+            'measure.ray_address or a profile with the runtime "remote"'
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -28,14 +29,23 @@ from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.clock import Clock
 from runners.stages.compress import Compressing
 from runners.stages.export import Exporting
+from runners.stages.finalists import trained
 from runners.stages.measure import (
     fitted,
     forms_of,
     imported_table,
     watts_of,
 )
-from runners.stages.race import MOST_RACED, RACE, Racing, trained
-from runners.stages.scout import Scouting, scout_limit, scout_sizes, scouted, scouted_limit
+from runners.stages.race import MOST_RACED, PLAN, RACE, Racing
+from runners.stages.scout import (
+    Scouting,
+    known,
+    scout_limit,
+    scout_sizes,
+    scouted,
+    scouted_limit,
+    using_limit,
+)
 from runners.stages.search import Searching, candidates_of
 from runners.stages.train import SUPERNET
 from runners.targets.hardware import HardwareProfile
@@ -177,31 +187,45 @@ class Wiring:
 
     @property
     def scouting(self) -> Scouting:
-        """What networks near the limit are looked for with."""
+        """What networks near the limit are looked for with, in the time that the run has for it."""
+        if self.clock is None:
+            return self.untimed_scouting
+        return replace(self.untimed_scouting, networks=MOST_RACED, seconds=self.clock.measuring_s)
+
+    @property
+    def untimed_scouting(self) -> Scouting:
+        """The same without a clock, which starts when it is first asked for."""
         recipe = self.run.recipe
         return Scouting(
             space=self.space,
             target=self.target,
             precisions=self.forms,
             limits=self.profile.limits,
-            networks=recipe.race.networks if self.clock is None else MOST_RACED,
-            seconds=math.inf if self.clock is None else self.clock.measuring_s,
+            networks=recipe.race.networks,
+            seconds=math.inf,
             seed=recipe.seed if recipe.measure.seed is None else recipe.measure.seed,
             folder=self.path / "measure",
             console=self.console,
         )
 
     @property
+    def scouted_limit_ms(self) -> float:
+        """The limit on the latency of networks that are measured one by one."""
+        found = [one for one in scouted(self.path / "measure") if one.precision in self.forms]
+        return scouted_limit(self.run.recipe.search, self.profile.limits, self.space, found)
+
+    @property
     def racing(self) -> Racing:
         """What a race works with; networks near the limit are measured for it."""
         recipe, scouting = self.run.recipe, self.scouting
         scout_sizes(scouting)
-        limit_ms = scouted_limit(recipe.search, self.profile.limits, self.space, scouted(scouting.folder))
+        limit_ms = self.scouted_limit_ms
+        begun = (self.path / "search" / PLAN).exists()  # with the networks that were known then
         return Racing(
             space=self.space,
             data=self.data,
             target=self.target,
-            candidates=scout_limit(scouting, limit_ms),
+            candidates=using_limit(known(scouting), limit_ms) if begun else scout_limit(scouting, limit_ms),
             limit_ms=limit_ms,
             recipe=recipe,
             device=self.device,

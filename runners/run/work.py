@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from scipy.stats import kendalltau
 
@@ -23,7 +24,7 @@ from runners.stages.measure import (
     record_target,
 )
 from runners.stages.race import race
-from runners.stages.scout import scout_sizes
+from runners.stages.scout import scout_limit, scout_sizes
 from runners.stages.search import check_limits, check_search, constraints_of, search_supernet
 from runners.stages.train import check_training, train, train_settings, training_data
 from runners.training.pace import seconds_per_epoch
@@ -132,6 +133,11 @@ def _check_train(made: Wiring) -> None:
         reachable(space, list(models.values()), made.limit_ms(models, space))
 
 
+def _check_scouted(made: Wiring) -> None:
+    """Whether networks that are trained alone can meet the limit; what is measured for that is kept."""
+    scout_limit(replace(made.untimed_scouting, networks=1), made.scouted_limit_ms)
+
+
 WORK: dict[str, Callable[[Wiring], object]] = {
     "measure": _measure,
     "train": _train,
@@ -146,7 +152,7 @@ WORK: dict[str, Callable[[Wiring], object]] = {
 CHECKS: dict[str, Callable[[Wiring], None]] = {
     "measure": lambda made: check_whole(made),
     "train": _check_train,
-    "search": lambda made: None if made.alone else check_search(made.searching),
+    "search": lambda made: _check_scouted(made) if made.alone else check_search(made.searching),
     "audit": lambda made: check_audit(made.space, made.run.recipe),
 }
 """What is known to be impossible before a stage is done again; nothing is put aside for it."""

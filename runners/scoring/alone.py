@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.supernet.calibration import recalibrate
-from results.files import write_json
+from results.files import read_json, write_json
 from runners.scoring.score import score
 from runners.scoring.subnets import readonly
 from runners.tasks import CLASSIFICATION, Task
@@ -20,7 +21,7 @@ from runners.training.batches import Prepare, TrainingData
 from runners.training.mixing import Mix
 from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
-from runners.training.watch import Watch
+from runners.training.watch import EpochSummary, Watch
 from search_spaces.space import Arch, SearchSpace
 
 _TELL_SECONDS = 2.0  # between two lines about a training under way
@@ -90,7 +91,8 @@ class AloneTrainer:
     def __call__(self, arch: Arch) -> dict[str, float]:
         """The network's ``accuracy`` on the validation images, and ``train_loss``, that of the last epoch.
 
-        Its weights are left in the plan's folder.
+        Its weights are left in the plan's folder. ``earlier_s`` are seconds of the training in processes that
+        were killed.
         """
         plan = self.plan
         if plan.threads:
@@ -98,8 +100,10 @@ class AloneTrainer:
         data = TrainingData(
             images=self.images, labels=self.labels, prepare=plan.prepare, mix=plan.mix, task=plan.task
         )
+        if not plan.checkpoint(arch).exists():  # begun anew
+            plan.progress(arch).unlink(missing_ok=True)
+        teller = _Teller(plan.progress(arch))
         checkpoint = plan.checkpoint(arch)
-        losses: list[float] = []
         trained = train_alone(
             plan.space,
             arch,
@@ -107,14 +111,14 @@ class AloneTrainer:
             plan.settings,
             seed=plan.seed,
             checkpoint=checkpoint,
-            watch=Watch(step=_Teller(plan.progress(arch)), epoch=lambda told, _: losses.append(told.loss)),
+            watch=Watch(step=teller, epoch=teller.epoch),
         )
         network = recalibrate(trained.subnet(arch), self.calibration)
         found = score(network, self.val_images, self.val_labels, plan.task)
         trained.save(plan.weights(arch))
         checkpoint.unlink(missing_ok=True)
         plan.progress(arch).unlink(missing_ok=True)
-        return {"accuracy": found, "train_loss": losses[-1]}
+        return {"accuracy": found, "train_loss": teller.loss, "earlier_s": teller.earlier_s}
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything large, as ``worker_trainer`` takes it."""
@@ -128,13 +132,26 @@ def worker_trainer(plan: AlonePlan, arrays: dict[str, NDArray[np.generic]]) -> A
 
 
 class _Teller:
-    """Writes down how far a training is, every few seconds."""
+    """Writes down how far a training is, every few seconds; seconds and loss go on where a kill cut it."""
 
     def __init__(self, file: Path) -> None:
-        self._file, self._told = file, -_TELL_SECONDS
+        self._file, self._told, self._began = file, -_TELL_SECONDS, time.monotonic()
+        earlier = read_json(file) if file.exists() else {}
+        self.earlier_s = float(earlier.get("seconds", 0.0))
+        self.loss = float(earlier.get("loss", math.nan))
+        self._steps = {"done": 0, "total": 1}
 
     def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._told >= _TELL_SECONDS:
-            self._told = now
-            write_json(self._file, {"done": done, "total": total})
+        self._steps = {"done": done, "total": total}
+        if time.monotonic() - self._told >= _TELL_SECONDS:
+            self._write()
+
+    def epoch(self, summary: EpochSummary, _: object) -> None:
+        """Keeps the loss of an epoch, before the checkpoint that counts it as done."""
+        self.loss = summary.loss
+        self._write()
+
+    def _write(self) -> None:
+        self._told = time.monotonic()
+        told = {**self._steps, "seconds": round(self.earlier_s + self._told - self._began, 1)}
+        write_json(self._file, told if math.isnan(self.loss) else {**told, "loss": self.loss})

@@ -180,8 +180,13 @@ def spare(summary: SearchSummary, chosen: Sequence[FrontEntry]) -> list[FrontEnt
 
 
 def _meeting(summary: SearchSummary) -> list[FrontEntry]:
-    """The entries that meet the limit as measured, the most accurate first."""
+    """The entries that meet the limit as measured, the most accurate first.
+
+    Networks that were trained alone met it before, and there are no others: where none does now, all of them.
+    """
     meeting = [entry for entry in summary.front if entry.meets_limit]
+    if not meeting and summary.largest is None:
+        meeting = list(summary.front)
     return sorted(meeting, key=lambda entry: (-summary.validation_accuracy(entry), entry.measured_ms))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -21,9 +19,10 @@ from nas.search.pool import Outcome, Pool, SerialPool
 from nas.supernet import Supernet
 from results.files import append_line, read_json, read_lines, write_json
 from results.numbers import count as in_units
-from results.records import FrontEntry, LayerRecord, Raced, RacePlan, RungRecord, Scouted, SearchSummary
+from results.records import Raced, RacePlan, RungRecord, Scouted, SearchSummary
 from runners.console import Console
 from runners.data.prepared import RunData
+from runners.measuring.machine import cores
 from runners.pools.evaluate_all import evaluate_all
 from runners.pools.ray_pool import RayPool
 from runners.recipe.schema import Recipe
@@ -31,16 +30,18 @@ from runners.scoring.alone import AlonePlan, AloneTrainer, worker_trainer
 from runners.scoring.following import following
 from runners.scoring.networks import own_calibration
 from runners.stages.clock import RANKING, Clock
+from runners.stages.finalists import WEIGHTS, Finalists
 from runners.stages.train import mix_of, train_settings, training_data
+from runners.training.loop import DivergedError
 from runners.training.pace import seconds_per_epoch
 from search_spaces.space import Arch, SearchSpace
 
-RACE, PLAN, WEIGHTS = "race.jsonl", "plan.json", "networks"
+RACE, PLAN = "race.jsonl", "plan.json"
 MOST_RACED = 24
 """Networks near the limit that are looked for where a run was given minutes."""
 _LEAST_EPOCHS = 1
 _SLACK = 1.3  # times the time for choosing, before no further network is begun
-_MEASURE_SECONDS = 2.0  # for each finalist
+DIVERGED = DivergedError.__name__  # begins the reason of a training whose numbers were not finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ class Racing:
 
     def threads(self, networks: int) -> int:
         """Threads of each of so many networks that are trained at once."""
-        return max(1, len(os.sched_getaffinity(0)) // max(1, min(networks, self.workers)))
+        return max(1, len(cores()) // max(1, min(networks, self.workers)))
 
 
 def race(work: Racing) -> SearchSummary:
@@ -113,14 +114,17 @@ def race(work: Racing) -> SearchSummary:
         last = place == len(plan.rungs) - 1
         if last:
             rung = _final(work, rung, field)
-        field = field[: rung.networks]
         _tell_rung(work, rung, last=last)
-        before = _done(file, rung, place)
-        waiting = [one for one in field if _key(one) not in before]
-        _train(work, waiting, rung, place, plan.threads[place], math.inf if last else until)
-        done = _done(file, rung, place)
-        scores = {key: one.accuracy if last else _by_loss(one) for key, one in done.items()}
-        ranked = promoted(field, [scores.get(_key(one)) for one in field])
+        ranked: list[Scouted] = []
+        n = len(field) if place == 0 and not last else rung.networks
+        while field and not ranked:  # where none of them could be trained, the next ones
+            running, field = field[:n], field[n:]
+            before = _settled(file, rung, place)
+            waiting = [one for one in running if _key(one) not in before]
+            _train(work, waiting, rung, place, plan.threads[place], math.inf if last else until)
+            done = _done(file, rung, place)
+            scores = {key: one.accuracy if last else _by_loss(one) for key, one in done.items()}
+            ranked = promoted(running, [scores.get(_key(one)) for one in running])
         if not ranked:
             reasons = [one.error for one in done.values() if one.error]
             raise ValueError(
@@ -128,7 +132,7 @@ def race(work: Racing) -> SearchSummary:
             )
         _tell_result(work, ranked, done)
         field = ranked
-    summary = _summary(work, field, {_key(one): done[_key(one)].accuracy or 0.0 for one in field})
+    summary = _summary(work, field, [done[_key(one)].accuracy or 0.0 for one in field])
     write_json(work.folder / "front.json", summary.to_json())
     shutil.rmtree(work.folder / WEIGHTS / "under_way", ignore_errors=True)
     return summary
@@ -154,17 +158,6 @@ def starters(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
     wanted = n - len(first)
     places = [round((place + 0.5) * len(rest) / wanted - 0.5) for place in range(wanted)] if rest else []
     return [*first, *(rest[place] for place in dict.fromkeys(places))]
-
-
-def trained(space: SearchSpace, arch: Arch, run: Path) -> Supernet:
-    """The supernet of one network that a race trained to the end.
-
-    Raises:
-        FileNotFoundError: it was not among the finalists.
-        ValueError: its file is damaged.
-    """
-    only = space.only(arch)
-    return Supernet.load(run / "search" / WEIGHTS / f"{only.fingerprint}.safetensors", only)
 
 
 def _planned(work: Racing) -> RacePlan:
@@ -252,8 +245,8 @@ def _train(
         closing(_pool(work, plan, len(field))) as pool,
     ):
 
-        def on_done(outcome: Outcome) -> None:
-            one = field[outcome.ticket]
+        def on_done(told: Outcome) -> None:
+            outcome, one = _usable(told), field[told.ticket]
             entry = Raced(
                 rung=place,
                 epochs=rung.epochs,
@@ -263,7 +256,7 @@ def _train(
                 macs=one.macs,
                 accuracy=None if outcome.scores is None else outcome.scores["accuracy"],
                 train_loss=None if outcome.scores is None else outcome.scores["train_loss"],
-                seconds=round(outcome.seconds, 1),
+                seconds=round(outcome.seconds + (outcome.scores or {}).get("earlier_s", 0.0), 1),
                 error=outcome.error,
             )
             append_line(work.folder / RACE, entry.to_json())
@@ -271,6 +264,13 @@ def _train(
                 work.console.warn(f"a network could not be trained: {outcome.error}")
 
         evaluate_all(pool, _in_time(work, field, until), on_done)
+
+
+def _usable(outcome: Outcome) -> Outcome:
+    """An outcome of numbers; a score that is none is a failure."""
+    if outcome.scores is None or all(map(math.isfinite, outcome.scores.values())):
+        return outcome
+    return replace(outcome, scores=None, error=f"{DIVERGED}: the trained network's score is not a number")
 
 
 def _in_time(work: Racing, field: Sequence[Scouted], until: float) -> Iterator[tuple[int, Arch]]:
@@ -311,7 +311,7 @@ def _pool(work: Racing, plan: AlonePlan, networks: int) -> Pool:
         val_labels=val.labels.to(device),
     )
     workers = min(work.workers, networks)
-    if workers == 1 and not work.recipe.search.ray_address:
+    if device.type != "cpu" or (workers == 1 and not work.recipe.search.ray_address):
         return SerialPool(trainer)
     return RayPool(
         partial(worker_trainer, plan),
@@ -349,52 +349,23 @@ def _done(file: Path, rung: RungRecord, place: int) -> dict[str, Raced]:
     return {_key(one): one for one in lines if (one.rung, one.epochs) == (place, rung.epochs)}
 
 
-def _summary(work: Racing, field: Sequence[Scouted], accuracy: dict[str, float]) -> SearchSummary:
-    """The finalists, exported with their weights and measured again, fastest first."""
-    target, name = work.target, work.recipe.name
-    with TemporaryDirectory(prefix="quarry-") as folder:
-        files = [Path(folder) / f"{place}.{target.facts.format}" for place in range(len(field))]
-        for one, file in zip(field, files, strict=True):
-            network = trained(work.space, one.arch, work.run).extract(one.arch).eval()
-            target.export(network, work.space.input_shape(one.arch), file, precision=one.precision)
-        timings = target.measure(files, budget_s=_MEASURE_SECONDS * len(files))
-    entries = []
-    for one, timing in zip(field, timings, strict=True):
-        if timing.status != "measured":
-            raise ValueError(f"a finalist does not run on the target any more: {timing.reason}")
-        entries.append(
-            FrontEntry(
-                name="",
-                arch=one.arch,
-                searcher="halving",
-                accuracy=accuracy[_key(one)],
-                predicted_ms=one.latency_ms or timing.median_ms,
-                upper_ms=one.high_ms or timing.high_ms,
-                measured_ms=timing.median_ms,
-                low_ms=timing.low_ms,
-                high_ms=timing.high_ms,
-                macs=one.macs,
-                params=one.params,
-                meets_limit=timing.median_ms <= work.limit_ms,
-                layers=_layers(work.space, one.arch),
-                precision=one.precision,
-            )
-        )
-    entries.sort(key=lambda entry: entry.measured_ms)
+def _settled(file: Path, rung: RungRecord, place: int) -> dict[str, Raced]:
+    """Those that are not done again: what failed for other reasons than its numbers (a full disk, a worker
+    that was killed) may succeed in another process."""
+    done = _done(file, rung, place)
+    return {key: one for key, one in done.items() if not one.error or DIVERGED in one.error}
+
+
+def _summary(work: Racing, field: Sequence[Scouted], accuracies: Sequence[float]) -> SearchSummary:
+    """The finalists, measured with their weights."""
+    finalists = Finalists(
+        space=work.space, target=work.target, limit_ms=work.limit_ms, run=work.run, console=work.console
+    )
     return SearchSummary(
         limit_ms=work.limit_ms,
         confidence=work.recipe.search.confidence,
         reference=(0.0, work.limit_ms),
-        front=tuple(replace(entry, name=f"{name}-{place}") for place, entry in enumerate(entries, 1)),
+        front=tuple(finalists.entries(work.recipe.name, field, accuracies)),
         largest=None,
         scored_images=len(work.data.splits.val),
-    )
-
-
-def _layers(space: SearchSpace, arch: Arch) -> tuple[LayerRecord, ...]:
-    if not space.slots:
-        return ()
-    return tuple(
-        LayerRecord(name=one.name, kind=one.kind, sizes=dict(one.sizes), output_shape=one.output_shape)
-        for one in space.lower(arch)
     )

@@ -25,7 +25,7 @@ from results.records import Scouted
 from runners.console import Console
 from runners.recipe.schema import Search
 from runners.targets.hardware import Limits
-from search_spaces.space import Rows, SearchSpace
+from search_spaces.space import Arch, Rows, SearchSpace
 
 SCOUTED = "scouted.jsonl"
 _DRAWN, _DRAWN_BUILT = 20_000, 300  # archs to choose from; those of a space that only builds take longer
@@ -75,9 +75,7 @@ def scout_sizes(work: Scouting) -> None:
     Raises:
         ValueError: none of them runs on the target.
     """
-    found = scouted(work.folder)
-    if not found:
-        found = _measure(work, _Drawn(work).spread())
+    found = _with_sizes(work, _Drawn(work))
     if not any(one.latency_ms is not None for one in found):
         raise ValueError(f"no network of the space runs on {work.target.facts.profile}: {found[0].reason}")
     ran = [_ms(one) for one in found if one.latency_ms is not None]
@@ -98,12 +96,13 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
     Raises:
         ValueError: no network that was measured is under the limit.
     """
-    found, drawn = scouted(work.folder), _Drawn(work)
+    drawn = _Drawn(work)
+    found = _with_sizes(work, drawn)
     fresh, began = len(using_limit(found, limit_ms)) < work.networks, time.monotonic()
     with work.console.progress("measuring networks near the limit") as bar:
         for turn in range(_ROUNDS):
             near = using_limit(found, limit_ms)
-            bar.update(len(near), work.networks)
+            bar.update(min(len(near), work.networks), work.networks)
             hopeless = not near and turn == _HOPELESS
             enough = len(near) >= work.networks and turn >= (_LEAST_ROUNDS if fresh else 0)
             if enough or hopeless or time.monotonic() - began > work.seconds:
@@ -120,13 +119,35 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
             f"{len({_key(one) for one in found})} that were measured the fastest takes {fastest:.4g} ms. "
             f"Raise search.latency_ms, or take a space with smaller networks"
         )
-    work.console.say(
-        f"{len(near)} networks known that use {_LEAST_SHARE:.0%} or more of the limit of {limit_ms:.4g} ms"
-        if _ms(near[0]) >= _LEAST_SHARE * limit_ms
-        else f"all networks of the space are far under the limit of {limit_ms:.4g} ms; a space with larger "
-        f"ones could use it"
-    )
+    if _ms(near[0]) >= _LEAST_SHARE * limit_ms:
+        said = f"{len(near)} networks known that use {_LEAST_SHARE:.0%} or more of the limit"
+    elif any(_ms(one) > limit_ms for one in found):
+        said = f"no network was found that uses {_LEAST_SHARE:.0%} or more of the limit; {len(near)} use less"
+    else:
+        said = "all networks of the space are far under the limit; a space with larger ones could use it"
+    work.console.say(f"{said} (limit: {limit_ms:.4g} ms)")
     return near
+
+
+def _with_sizes(work: Scouting, drawn: _Drawn) -> list[Scouted]:
+    """What is known of the drawn networks, with what is missing from the smallest to the largest."""
+    found = [one for one in known(work) if drawn.has(one.arch)]
+    there = {_key(one) for one in found}
+    missing = [row for row in drawn.spread() if _key_of(work.space.to_arch(row)) not in there]
+    return [*found, *_measure(work, np.stack(missing))] if missing else found
+
+
+def known(work: Scouting) -> list[Scouted]:
+    """What was measured so far in all the formats of now.
+
+    A format that no step of the recipe makes any more cannot be handed over; a network without a line in one
+    of them was cut short by a kill, or measured when there were fewer.
+    """
+    found = [one for one in scouted(work.folder) if one.precision in work.precisions]
+    formats: dict[str, set[str]] = {}
+    for one in found:
+        formats.setdefault(_key(one), set()).add(one.precision)
+    return [one for one in found if len(formats[_key(one)]) == len(work.precisions)]
 
 
 def scouted(folder: Path) -> list[Scouted]:
@@ -183,7 +204,11 @@ def _ms(one: Scouted) -> float:
 
 
 def _key(one: Scouted) -> str:
-    return repr(sorted(one.arch.items()))
+    return _key_of(one.arch)
+
+
+def _key_of(arch: Arch) -> str:
+    return repr(sorted(arch.items()))
 
 
 class _Drawn:
@@ -210,6 +235,14 @@ class _Drawn:
             [np.ones(len(sizes)), (sizes - sizes.mean(axis=0)) / scale, space.one_hot(self.rows)]
         )
         self._taken = np.zeros(len(self.rows), dtype=bool)
+
+    def has(self, arch: Arch) -> bool:
+        """Whether an arch is among them: not one that was measured for a space narrowed otherwise."""
+        try:
+            row = self.space.to_row(arch)
+        except ValueError:
+            return False
+        return bool((self.rows == row).all(axis=1).any())
 
     def spread(self) -> Rows:
         """Networks from the smallest to the largest, evenly by the log of their multiply-accumulates."""

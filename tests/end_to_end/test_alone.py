@@ -94,6 +94,16 @@ def test_a_lost_front_is_made_again_without_another_training(run: Path) -> None:
     assert raced(run) == before
 
 
+def test_a_limit_that_nothing_meets_puts_no_race_aside(run: Path) -> None:
+    before = (run / "stages.json").read_text(), (run / "recipe.json").read_text()
+    changed = settings("search.latency_ms=0.000001")
+    done = quarry("search", "--out", "run", *changed, folder=run.parent, timeout=300)
+    assert done.returncode == 1
+    assert "no network of space" in done.stderr
+    assert ((run / "stages.json").read_text(), (run / "recipe.json").read_text()) == before
+    assert (run / "search" / "front.json").exists()
+
+
 def test_shared_weights_that_rank_wrongly_are_not_searched_with(tmp_path: Path) -> None:
     gated = [one for one in ALONE if "ranking" not in one and "train.epochs" not in one]
     gated += ["search.gate=1", "train.epochs=1", "measure.fit_networks=5", "measure.check_networks=3"]

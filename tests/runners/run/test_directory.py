@@ -19,6 +19,7 @@ from runners.reading.load import load_recipe, revise
 from runners.recipe.part import part
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory
+from runners.run.sequence import start_kit, take_table, write_kit
 from runners.run.stages import STAGES, WHOLE_RUN, before, onward, readers
 
 DIGITS = load_recipe("digits")
@@ -358,3 +359,24 @@ def test_places_of_what_is_put_aside_are_never_taken_twice(tmp_path: Path) -> No
         shutil.rmtree(tmp_path / "earlier" / "1")
         finish(run, "train")
         assert run.put_aside("train") == tmp_path / "earlier" / "3"
+
+
+def test_how_networks_are_ranked_is_decided_when_a_run_begins(tmp_path: Path) -> None:
+    alone = ['search.ranking="alone"', 'compress.steps=["quantize"]']
+    with opened(tmp_path) as run:
+        finish(run, *WHOLE_RUN)
+        with pytest.raises(ValueError, match="search.ranking decides .* start another run"):
+            run.revise(revise(DIGITS, alone), "search")
+        assert set(run.finished) == set(WHOLE_RUN)
+
+
+def test_a_table_is_refused_where_nothing_would_read_it(tmp_path: Path) -> None:
+    changed = ['search.ranking="alone"', 'compress.steps=["quantize"]']
+    with opened(tmp_path / "run", revise(DIGITS, changed)) as run:
+        finish(run, "measure")
+    for take in (take_table, write_kit):
+        with pytest.raises(ValueError, match="a table of layers from elsewhere is of no use"):
+            take(tmp_path / "run", tmp_path / "kit")
+    with pytest.raises(ValueError, match="is of no use"):
+        start_kit("digits", tmp_path / "other", tmp_path / "kit", changed, None)
+    assert (tmp_path / "run" / "measure" / "made.json").exists()

@@ -154,3 +154,35 @@ def test_files_of_the_scouting_are_read_whole(tmp_path: Path) -> None:
     (tmp_path / SCOUTED).write_text('{"arch": {"width": 3}}\n')
     with pytest.raises(ValueError, match="precision"):
         using_limit(scouted(tmp_path), 1.0)
+
+
+@pytest.mark.parametrize("kept", [1, 7, 16])
+def test_networks_that_a_kill_left_out_are_measured(tmp_path: Path, kept: int) -> None:
+    scout_sizes(scouting(Device(), tmp_path))
+    whole = {(width(one), one.precision) for one in scouted(tmp_path)}
+    lines = (tmp_path / SCOUTED).read_text().splitlines(keepends=True)
+    (tmp_path / SCOUTED).write_text("".join(lines[:kept]) + lines[kept][:9])
+    scout_sizes(scouting(Device(), tmp_path))
+    assert {(width(one), one.precision) for one in scouted(tmp_path)} == whole
+
+
+def test_a_format_that_no_step_makes_any_more_is_not_handed_on(tmp_path: Path) -> None:
+    scout_limit(scouting(Device(), tmp_path), 40.0)
+    near = scout_limit(scouting(Device(), tmp_path, precisions=("fp32",)), 40.0)
+    assert {one.precision for one in near} == {"fp32"}
+    assert all(width(one) <= 40 for one in near)
+    assert {one.precision for one in scout_limit(scouting(Device(), tmp_path), 40.0)} == {"int8"}
+
+
+def test_a_limit_between_two_networks_does_not_make_the_space_small(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    space = SearchSpace("gap", [Choice("width", (2, 200))], build=build, input_shape=(3, 8, 8))
+    scout_limit(scouting(Device(), tmp_path, space=space, console=Console(log)), 40.0)
+    assert "no network was found that uses 70% or more of the limit" in log.read_text()
+
+
+def test_networks_of_a_space_that_was_narrowed_since_are_passed_over(tmp_path: Path) -> None:
+    scout_sizes(scouting(Device(), tmp_path))
+    narrow = SearchSpace("narrow", [Choice("width", (2, 30, 90))], build=build, input_shape=(3, 8, 8))
+    near = scout_limit(scouting(Device(), tmp_path, space=narrow), 40.0)
+    assert {width(one) for one in near} == {90}
