@@ -130,7 +130,7 @@ def race(work: Racing) -> SearchSummary:
             raise ValueError(
                 f"no network of the race could be trained: {reasons[0] if reasons else 'no reason'}"
             )
-        _tell_result(work, ranked, done)
+        _tell_result(work, ranked, done, last=last)
         field = ranked
     summary = _summary(work, field, [done[_key(one)].accuracy or 0.0 for one in field])
     write_json(work.folder / "front.json", summary.to_json())
@@ -329,13 +329,16 @@ def _tell_rung(work: Racing, rung: RungRecord, *, last: bool) -> None:
     work.console.say(f"{what} {networks}, {epochs}{left}")
 
 
-def _tell_result(work: Racing, ranked: Sequence[Scouted], done: dict[str, Raced]) -> None:
-    best = ranked[0]
-    accuracy = done[_key(best)].accuracy or 0.0
+def _tell_result(work: Racing, ranked: Sequence[Scouted], done: dict[str, Raced], *, last: bool) -> None:
+    first, ended = ranked[0], done[_key(ranked[0])]
+    place = (
+        "best"
+        if last or len(ranked) == 1
+        else f"lowest training loss of {len(ranked)} ({ended.train_loss:.3f})"
+    )
     work.console.say(
-        f"  best: {accuracy:.1%} on validation, {in_units(best.macs)} MACs, {best.latency_ms:.4g} ms in "
-        f"{best.precision}"
-        + (f"; worst of {len(ranked)}: {done[_key(ranked[-1])].accuracy:.1%}" if len(ranked) > 1 else "")
+        f"  {place}: {ended.accuracy or 0.0:.1%} on validation, {in_units(first.macs)} MACs, "
+        f"{first.latency_ms:.4g} ms in {first.precision}"
     )
 
 

@@ -237,6 +237,24 @@ def test_the_choice_looks_at_all_validation_images(lucky: tuple[SearchSummary, s
     assert [entry.accuracy for entry in faster] == sorted((e.accuracy for e in faster), reverse=True)
 
 
+def test_a_limit_that_no_file_meets_is_told_with_what_would_help(
+    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> list[Any]:
+        return [SimpleNamespace(file=Path(entry.name)) for entry in entries]
+
+    monkeypatch.setattr(compress, "compressed_networks", compressed)
+    monkeypatch.setattr(compress, "measure_files", lambda _, files: [timing(25.0) for _ in files])
+    work: Any = SimpleNamespace(
+        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1, goal="limit")),
+        target=None,
+        folder=tmp_path,
+        console=Console(tmp_path / "log.txt"),
+    )
+    compress.compress_front(work, lucky[0])
+    assert "--set compress.tolerance=" in (tmp_path / "log.txt").read_text()
+
+
 def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
     lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
