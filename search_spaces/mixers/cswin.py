@@ -14,7 +14,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.choice import Choice, Value
 from search_spaces.mixers.registry import Mixer, register_mixer
@@ -80,6 +80,9 @@ class Stripes(nn.Module):
 def fitting(side: int, stripe: int) -> int:
     """The largest divisor of a map's side that is no wider than the stripe."""
     return next(rows for rows in range(min(stripe, side), 0, -1) if side % rows == 0)
+
+
+fx.wrap("fitting")  # whoever folds norms traces without sizes, and loops over none
 
 
 def acting(values: Mapping[str, Value], shape: tuple[int, ...]) -> Mapping[str, Value]:
