@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -34,6 +36,7 @@ from runners.stages.finalists import WEIGHTS, Finalists
 from runners.stages.train import mix_of, train_settings, training_data
 from runners.training.loop import DivergedError
 from runners.training.pace import seconds_per_epoch
+from search_spaces.choice import Value
 from search_spaces.space import Arch, SearchSpace
 
 RACE, PLAN = "race.jsonl", "plan.json"
@@ -149,15 +152,30 @@ def _by_loss(one: Raced) -> float | None:
 
 
 def starters(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
-    """The networks of the first rung: half of them the first candidates, half evenly from the others.
+    """The networks of the first rung: half of them the first of each family in turn, half evenly spread.
 
-    More multiply-accumulates at equal latency is the best that is known before training, and is wrong often
-    enough (a kind of block may be poor for its size) that others get their chance.
+    More multiply-accumulates at equal latency is the best that is known before training, within a family.
+    Between families it is wrong (depthwise networks do more with less), so the first of each gets its
+    chance, and then the second of each.
     """
-    first, rest = list(candidates[: -(-n // 2)]), list(candidates[-(-n // 2) :])
+    families: dict[Value | None, list[Scouted]] = {}
+    for one in candidates:
+        families.setdefault(family(one.arch), []).append(one)
+    in_turn = [one for turn in zip_longest(*families.values()) for one in turn if one is not None]
+    first = in_turn[: -(-n // 2)]
+    rest = [one for one in candidates if one not in first]
     wanted = n - len(first)
     places = [round((place + 0.5) * len(rest) / wanted - 0.5) for place in range(wanted)] if rest else []
     return [*first, *(rest[place] for place in dict.fromkeys(places))]
+
+
+def family(arch: Arch) -> Value | None:
+    """What a network is mostly made of: the word (block, mixer) that most of its choices took.
+
+    None where no choice is one of words.
+    """
+    words = Counter(value for value in arch.values() if isinstance(value, str))
+    return words.most_common(1)[0][0] if words else None
 
 
 def _planned(work: Racing) -> RacePlan:

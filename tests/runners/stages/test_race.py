@@ -27,7 +27,7 @@ from runners.stages import race as stage
 from runners.stages.clock import Clock, check_minutes
 from runners.stages.compress import chosen_from_front
 from runners.stages.finalists import Finalists
-from runners.stages.race import RACE, race, starters
+from runners.stages.race import RACE, family, race, starters
 from runners.training.loop import DivergedError
 from search_spaces.space import Arch
 from tests.runners.training.test_loop import SETTINGS, data, prepare, tiny_space
@@ -58,6 +58,21 @@ def test_half_of_the_starters_are_the_likeliest_and_the_others_are_spread() -> N
     assert places[3:] == sorted(places[3:])
     assert places[3] < 9
     assert places[-1] > 18
+
+
+def test_every_family_has_a_starter_before_one_has_two() -> None:
+    blocks = ["plain"] * 8 + ["residual"] * 3 + ["depthwise"]
+    common = {"precision": "int8", "latency_ms": 1.0, "low_ms": 1.0, "high_ms": 1.0, "params": 1}
+    known = [
+        Scouted(
+            arch={"width": place, "stage0.block": block, "stage1.block": block, "gate": "none"},
+            macs=99 - place,
+            **common,  # type: ignore[arg-type]
+        )
+        for place, block in enumerate(blocks)
+    ]
+    assert [family(one.arch) for one in starters(known, 6)[:3]] == ["plain", "residual", "depthwise"]
+    assert len({one.macs for one in starters(known, 6)}) == 6
 
 
 def test_what_is_left_counts_finished_stages_and_this_process() -> None:
