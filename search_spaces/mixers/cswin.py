@@ -1,29 +1,31 @@
 """Self-attention inside stripes: rows of the map for half of the heads, columns for the other half.
 
 "CSWin Transformer: A General Vision Transformer Backbone with Cross-Shaped Windows" (Dong et al., CVPR 2022),
-section 3.2. Left out is its locally enhanced positional encoding (section 3.3); queries, keys and values are
-normalised convolutions as in our plain attention. The paper joins all heads and projects them once; here rows
-and columns have a projection each, whose sum is the same map but for the norms. So each half is an attention
-of its own: its heads can be pruned whole, and the leading heads of a wider network are those of a narrower.
+section 3.2, and with ``local`` its locally enhanced positional encoding (section 3.3). Queries, keys and
+values are normalised convolutions as in our plain attention, and so is that encoding. The paper joins all
+heads and projects them once; here rows and columns have a projection each, whose sum is the same map but for
+the norms. So each half is an attention of its own: its heads can be pruned whole, and the leading heads of a
+wider network are those of a narrower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, fx, nn
 
 from search_spaces.choice import Choice, Value
+from search_spaces.mixers.attention.heads import HeadChannels
+from search_spaces.mixers.attention.partition import Partition, adjacent
+from search_spaces.mixers.attention.region import PartitionOf, Regional
 from search_spaces.mixers.registry import Mixer, register_mixer
-from search_spaces.parts import ConvNorm
 
 Positive = Annotated[int, Field(ge=1)]
 
 
-class CrossStripe(nn.Module):
+class CrossStripe(Regional):
     """Attention in stripes of rows plus attention in stripes of columns, (B, C, H, W) -> (B, C, H, W).
 
     Args:
@@ -31,50 +33,40 @@ class CrossStripe(nn.Module):
         stripe: rows, or columns, of a stripe. Where a map's side is no multiple of it, or is smaller, the
             largest divisor of the side below it takes its place.
         head_channels: channels of a head. Heads alternate: with an odd number of them, rows have one more.
+        local: whether a depthwise 3x3 convolution of the values inside their stripe is added.
 
     Raises:
         ValueError: a width that is no multiple of the head's.
     """
 
-    def __init__(self, channels: int, *, stripe: Positive, head_channels: Positive = 16) -> None:
-        super().__init__()
-        heads, rest = divmod(channels, head_channels)
-        if rest:
-            raise ValueError(f"cswin needs a width that is a multiple of {head_channels}, got {channels}")
-        self.rows = Stripes(channels, (heads + 1) // 2, head_channels, stripe)
-        self.columns = Stripes(channels, heads // 2, head_channels, stripe) if heads > 1 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.rows(x)
-        if self.columns is None:
-            return mixed
-        return mixed + self.columns(x.transpose(2, 3)).transpose(2, 3)
+    def __init__(
+        self, channels: int, *, stripe: Positive, head_channels: HeadChannels = 16, local: bool = False
+    ) -> None:
+        partitions: dict[str, PartitionOf] = {"rows": OfRows(stripe), "columns": OfColumns(stripe)}
+        super().__init__(channels, partitions, name="cswin", head_channels=head_channels, local=local)
+        self.stripe = stripe
 
 
-class Stripes(nn.Module):
-    """softmax(q k^T / sqrt(d)) v inside stripes of whole rows, projected; (B, C, H, W) -> (B, C, H, W)."""
+@dataclass(frozen=True, slots=True)
+class OfRows:
+    """Cuts maps into stripes of whole rows."""
 
-    def __init__(self, channels: int, heads: int, head_channels: int, stripe: int) -> None:
-        super().__init__()
-        self.head_channels, self.stripe = head_channels, stripe
-        inner = heads * head_channels
-        self.q = ConvNorm(channels, inner)
-        self.k = ConvNorm(channels, inner)
-        self.v = ConvNorm(channels, inner)
-        self.project = ConvNorm(inner, channels)
+    stripe: int
 
-    def forward(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
-        stripes = height // fitting(height, self.stripe)
-        positions = height // stripes * width  # N, of a stripe
-        split, heads = (batch, -1, stripes, positions), (batch * stripes, -1, self.head_channels, positions)
-        # A stripe is whole rows, so cutting the map is a reshape. The projections say how many heads there
-        # are: pruning takes whole heads, x stays as wide. q, k, v: (B stripes, heads, d, N).
-        q, k, v = (part(x).reshape(split).transpose(1, 2).reshape(heads) for part in (self.q, self.k, self.v))
-        weights = torch.softmax(q.transpose(-2, -1) @ k * self.head_channels**-0.5, dim=-1)
-        mixed = v @ weights.transpose(-2, -1)
-        mixed = mixed.reshape(batch, stripes, -1, positions).transpose(1, 2)  # (B, heads d, stripes, N)
-        return self.project(mixed.reshape(batch, -1, height, width))
+    def __call__(self, height: int, width: int) -> Partition:
+        """The partition of a map of that size."""
+        return Partition(adjacent(height, fitting(height, self.stripe)), adjacent(width, width))
+
+
+@dataclass(frozen=True, slots=True)
+class OfColumns:
+    """Cuts maps into stripes of whole columns."""
+
+    stripe: int
+
+    def __call__(self, height: int, width: int) -> Partition:
+        """The partition of a map of that size."""
+        return Partition(adjacent(height, height), adjacent(width, fitting(width, self.stripe)))
 
 
 def fitting(side: int, stripe: int) -> int:
@@ -82,11 +74,8 @@ def fitting(side: int, stripe: int) -> int:
     return next(rows for rows in range(min(stripe, side), 0, -1) if side % rows == 0)
 
 
-fx.wrap("fitting")  # whoever folds norms traces without sizes, and loops over none
-
-
 def acting(values: Mapping[str, Value], shape: tuple[int, ...]) -> Mapping[str, Value]:
-    """The narrowest stripe that cuts a map of that shape (C, H, W) as the given one does."""
+    """The narrowest stripe that partitions a map of that shape (C, H, W) as the given one does."""
     _, height, width = shape
     stripe = int(values["stripe"])
     return {**values, "stripe": max(fitting(height, stripe), fitting(width, stripe))}

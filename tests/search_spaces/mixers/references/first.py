@@ -50,8 +50,10 @@ def stripes(x: Tensor, weights: Weights, name: str, stripe: int) -> Tensor:
     mixed = torch.empty_like(v)
     for start in range(0, x.shape[2], rows):
         band = slice(start, start + rows)
-        inside = (one[:, :, band] for one in (q, k, v))
+        inside = [one[:, :, band] for one in (q, k, v)]
         mixed[:, :, band] = heads_over(*(one.flatten(2) for one in inside)).reshape(mixed[:, :, band].shape)
+        if basis.under(own, "local"):
+            mixed[:, :, band] += conv_norm(v[:, :, band], own, "local", groups=0)
     return conv_norm(mixed, own, "project")
 
 
@@ -59,6 +61,8 @@ def cswin(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
     stripe = int(values["stripe"])
     mixed = stripes(x, weights, "rows", stripe)
     if basis.under(weights, "columns"):
+        kernel = "columns.local.conv.weight"
+        weights = {key: one.transpose(2, 3) if key == kernel else one for key, one in weights.items()}
         mixed = mixed + stripes(x.transpose(2, 3), weights, "columns", stripe).transpose(2, 3)
     return mixed
 

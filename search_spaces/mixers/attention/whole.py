@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from search_spaces.mixers.attention.heads import HEAD_CHANNELS
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.parts import ConvNorm
-
-HEAD_CHANNELS = 16
 
 
 class Attention(nn.Module):
