@@ -129,8 +129,7 @@ def _union(first: Parameter, here: str, second: Parameter, there: str) -> Parame
     if len(first.shape) != len(second.shape) or not same_kind(first.owner, second.owner):
         raise ValueError(
             f"parameter {first.name!r} means different things: {first.owner} {first.shape} in {here}, but "
-            f"{second.owner} {second.shape} in {there}. Parameters are shared by name; give the two modules "
-            f"different names (for instance by the choice that picks between them)"
+            f"{second.owner} {second.shape} in {there}. {_way_out(first.owner, second.owner)}"
         )
     if first.trainable != second.trainable:
         frozen, trained = (there, here) if first.trainable else (here, there)
@@ -141,6 +140,19 @@ def _union(first: Parameter, here: str, second: Parameter, there: str) -> Parame
     owner = second.owner if first.owner.endswith(" (any)") else first.owner
     shape = tuple(max(sizes) for sizes in zip(first.shape, second.shape, strict=True))
     return replace(first, shape=shape, owner=owner)
+
+
+def _way_out(first: str, second: str) -> str:
+    groups = " (groups of "
+    if groups in first and groups in second:
+        return (
+            "A width can be shared where every group has the same number of channels: let the number of "
+            "groups follow the width, as in groups=width // 8"
+        )
+    return (
+        "Parameters are shared by name; give the two modules different names (for instance by the choice "
+        "that picks between them)"
+    )
 
 
 def initialise(known: Known, index: dict[str, Entry], flat: dict[str, Tensor], seed: int) -> None:

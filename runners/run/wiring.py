@@ -30,6 +30,7 @@ from runners.stages.clock import Clock
 from runners.stages.compress import Compressing
 from runners.stages.export import Exporting
 from runners.stages.finalists import trained
+from runners.stages.first_look import FirstLook
 from runners.stages.measure import (
     fitted,
     forms_of,
@@ -231,6 +232,19 @@ class Wiring:
             device=self.device,
             clock=self.clock,
             run=self.path,
+            console=self.console,
+        )
+
+    def first_look(self, space: SearchSpace) -> FirstLook:
+        """What a first look at a space works with."""
+        return FirstLook(
+            space=space,
+            data=self.data,
+            target=self.target,
+            forms=self.forms,
+            recipe=self.run.recipe,
+            shared=not self.alone,
+            device=self.device,
             console=self.console,
         )
 

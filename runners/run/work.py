@@ -18,6 +18,7 @@ from runners.stages.audit import audit_supernet, check_audit
 from runners.stages.clock import check_minutes
 from runners.stages.compress import compress_front
 from runners.stages.export import export_files
+from runners.stages.first_look import look_first
 from runners.stages.measure import (
     measure,
     measured_for,
@@ -128,6 +129,8 @@ def _check_train(made: Wiring) -> None:
     check_size(space, made.plan)
     check_training(space, made.data, made.run.recipe.train)
     _ = made.device
+    if not measured_for(space, made.path / "measure"):
+        look_first(made.first_look(space))
     if space.slots and measured_for(space, made.path / "measure"):
         models = made.models_of(space)
         reachable(space, list(models.values()), made.limit_ms(models, space))
@@ -163,7 +166,8 @@ def check_whole(made: Wiring) -> None:
 
     Raises:
         ValueError: the target or the device to train on is not there, the space has fewer networks than are
-            to be measured, or it cannot be trained on the data.
+            to be measured, it cannot be trained on the data, or one of its networks, taken through all that a
+            run does, fails.
     """
     _ = made.target, made.device
     if not made.alone:
@@ -172,6 +176,7 @@ def check_whole(made: Wiring) -> None:
     if wanted and tuple(wanted) != tuple(given):
         raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")
     check_training(made.given, made.data, made.run.recipe.train)
+    look_first(made.first_look(made.given))
     if made.alone:
         check_time(made)
 

@@ -89,7 +89,9 @@ class _Function(nn.Module):
         self, function: Callable[..., Any], leaves: list[Any], spec: TreeSpec, in_place: bool
     ) -> None:
         super().__init__()
-        self._function, self._leaves, self._spec, self._in_place = function, leaves, spec, in_place
+        self._function, self._leaves, self._in_place = function, leaves, in_place
+        # As a function, which a copy of the module shares: torch warns of copies of the spec itself.
+        self._unflatten = lambda given: tree_unflatten(given, spec)
         places = [index for index, leaf in enumerate(leaves) if isinstance(leaf, _Like)]
         self._first = places[0]
         for index in places[1:]:
@@ -98,7 +100,7 @@ class _Function(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         leaves = [self._buffers.get(f"constant{index}", leaf) for index, leaf in enumerate(self._leaves)]
         leaves[self._first] = x.clone() if self._in_place else x
-        arguments, options = tree_unflatten(leaves, self._spec)
+        arguments, options = self._unflatten(leaves)
         output: Tensor = self._function(*arguments, **options)
         return output
 
@@ -174,7 +176,7 @@ class _Watch(TorchFunctionMode):
     ) -> None:
         leaves, spec = tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        if not tensors or tensors[0].dim() < 2 or tensors[0].shape[0] != 1 or output.shape[0] != 1:
+        if not tensors or tensors[0].dim() < 2 or tensors[0].shape[0] != 1 or output.shape[:1] != (1,):
             return  # a constant, or something without a batch: not one of the network's inputs at work
         words = [
             "x".join(map(str, leaf.shape)) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves
