@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
@@ -19,33 +20,72 @@ def _odd(size: int) -> int:
 OddSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 """Side of a kernel in pixels."""
 
+Positive = Annotated[int, Field(ge=1)]
+"""A number of channels, pixels or parts."""
+
 PositiveRatio = Annotated[int | float, Field(gt=0)]
 """Channels over channels."""
 
 KERNEL = Choice("kernel", (3, 5, 7), role="kernel")
 """Side of a window in pixels, as a choice of mixers; those of one block share it."""
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+class StarReLU(nn.Module):
+    """scale * relu(x)^2 + shift, with one learned number each.
+
+    "MetaFormer Baselines for Vision" (Yu et al., TPAMI 2024), section 3: the first values make the variance
+    of a normal input one and its mean zero.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.8944]))
+        self.shift = nn.Parameter(torch.tensor([-0.4472]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * torch.relu(x) ** 2 + self.shift
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "starrelu": StarReLU,
+}
 
 
 class ConvNorm(nn.Sequential):
     """Convolution without bias, BatchNorm, and an activation where one is named.
 
     The norm follows the convolution so that it folds into it: deployed, this is one convolution.
+
+    Args:
+        inputs: channels of the input.
+        outputs: channels of the output.
+        kernel: side of the kernel in pixels, or height and width; odd ones keep the size of the map.
+        stride: stride both ways.
+        groups: groups of channels.
+        dilation: pixels between taps.
+        activation: name of the activation after the norm; empty for none.
     """
 
     def __init__(
         self,
         inputs: int,
         outputs: int,
-        kernel: int = 1,
+        kernel: int | tuple[int, int] = 1,
         *,
         stride: int = 1,
         groups: int = 1,
+        dilation: int = 1,
         activation: str = "",
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = (dilation * (height // 2), dilation * (width // 2))
+        self.conv = nn.Conv2d(
+            inputs, outputs, (height, width), stride, padding, dilation, groups=groups, bias=False
+        )
         self.norm = nn.BatchNorm2d(outputs)
         if activation:
             self.act = ACTIVATIONS[activation]()

@@ -1,5 +1,6 @@
 """Token mixers: the half of a block that moves information between positions, one small file each."""
 
+from search_spaces.mixers import static as static
 from search_spaces.mixers.attention import Attention as Attention
 from search_spaces.mixers.cswin import CrossStripe as CrossStripe
 from search_spaces.mixers.depthwise import Depthwise as Depthwise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import warnings
@@ -21,6 +22,7 @@ _UNCOUNTED = (
     "instance_norm",
     "adaptive_avg_pool2d",
     "upsample_nearest2d",
+    "upsample_bilinear2d",
 )
 
 
@@ -74,7 +76,7 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     from fvcore.nn import FlopCountAnalysis
 
     device = next((parameter.device for parameter in module.parameters()), None)
-    analysis = FlopCountAnalysis(module.eval(), (torch.zeros(1, *input_shape, device=device),))
+    analysis = FlopCountAnalysis(_deployed(module.eval()), (torch.zeros(1, *input_shape, device=device),))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.set_op_handle(**{f"aten::{name}": _nothing for name in _UNCOUNTED})
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
@@ -92,6 +94,22 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
             return int(analysis.total())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _deployed(module: nn.Module) -> nn.Module:
+    """It as files have it: a copy in which modules that fold themselves (``folded()``) have done so."""
+    if not any(hasattr(type(part), "folded") for part in module.modules()):
+        return module
+    return _folded(copy.deepcopy(module))
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    if hasattr(type(module), "folded"):
+        replacement: nn.Module = module.folded()  # type: ignore[operator]
+        return replacement.eval()
+    for name, child in list(module.named_children()):
+        module.set_submodule(name, _folded(child))
+    return module
 
 
 def macs_of_layers(layers: Sequence[Layer]) -> list[int]:

@@ -134,7 +134,10 @@ def test_all_of_its_weights_are_trained(name: str) -> None:
     one = mixer(name)
     for values in every_value(one):
         module = made(one, values).train()
-        module(images(width_of(one), SIZES[0], batch=4)).square().sum().backward()
+        x = images(width_of(one), SIZES[0], batch=4).requires_grad_()
+        module(x).square().sum().backward()
+        assert x.grad is not None
+        assert x.grad.abs().sum() > 0
         trained = [(key, weight) for key, weight in module.named_parameters() if weight.requires_grad]
         still = [key for key, weight in trained if weight.grad is None or not weight.grad.abs().sum() > 0]
         assert still == [], values
@@ -155,12 +158,12 @@ def test_its_file_computes_the_same_at_any_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_COUNTED])
 def test_its_multiply_accumulates_are_counted(name: str) -> None:
-    """fvcore, which traces, and torch, which sees what is dispatched, count alike."""
+    """fvcore, which traces, and torch, which sees what is dispatched, count alike: of what is deployed."""
     one = mixer(name)
     for values in every_value(one):
         module, channels = made(one, values), width_of(one)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            module(images(channels, SIZES[0], batch=1))
+            fuse(module)(images(channels, SIZES[0], batch=1))
         assert count_macs(module, (channels, *SIZES[0])) == counter.get_total_flops() // 2, values
 
 
