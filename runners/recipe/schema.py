@@ -120,6 +120,8 @@ class Train(Section):
     """Alpha of mixup: a batch's images are blended in pairs; 0 does not."""
     cutmix: float = Field(default=0.0, ge=0)
     """Alpha of cutmix: a box of each image is replaced by its partner's; 0 does not."""
+    mixed_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the batches that mixup or cutmix changes. Rounds of a race but the last mix none."""
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, per step; 0 keeps none."""
     rule: Part = part("sandwich")

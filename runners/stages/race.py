@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -33,10 +31,10 @@ from runners.scoring.following import following
 from runners.scoring.networks import own_calibration
 from runners.stages.clock import RANKING, Clock
 from runners.stages.finalists import WEIGHTS, Finalists
+from runners.stages.starters import starters
 from runners.stages.train import mix_of, train_settings, training_data
 from runners.training.loop import DivergedError
 from runners.training.pace import seconds_per_epoch
-from search_spaces.choice import Value
 from search_spaces.space import Arch, SearchSpace
 
 RACE, PLAN = "race.jsonl", "plan.json"
@@ -124,7 +122,8 @@ def race(work: Racing) -> SearchSummary:
             running, field = field[:n], field[n:]
             before = _settled(file, rung, place)
             waiting = [one for one in running if _key(one) not in before]
-            _train(work, waiting, rung, place, plan.threads[place], math.inf if last else until)
+            time_limit = math.inf if last else until
+            _train(work, waiting, rung, place, plan.threads[place], time_limit, mixed=last)
             done = _done(file, rung, place)
             scores = {key: one.accuracy if last else _by_loss(one) for key, one in done.items()}
             ranked = promoted(running, [scores.get(_key(one)) for one in running])
@@ -149,33 +148,6 @@ def _by_loss(one: Raced) -> float | None:
     for Neural Architecture Search", Ru et al., NeurIPS 2021, section 3).
     """
     return None if one.train_loss is None else -one.train_loss
-
-
-def starters(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
-    """The networks of the first rung: half of them the first of each family in turn, half evenly spread.
-
-    More multiply-accumulates at equal latency is the best that is known before training, within a family.
-    Between families it is wrong (depthwise networks do more with less), so the first of each gets its
-    chance, and then the second of each.
-    """
-    families: dict[Value | None, list[Scouted]] = {}
-    for one in candidates:
-        families.setdefault(family(one.arch), []).append(one)
-    in_turn = [one for turn in zip_longest(*families.values()) for one in turn if one is not None]
-    first = in_turn[: -(-n // 2)]
-    rest = [one for one in candidates if one not in first]
-    wanted = n - len(first)
-    places = [round((place + 0.5) * len(rest) / wanted - 0.5) for place in range(wanted)] if rest else []
-    return [*first, *(rest[place] for place in dict.fromkeys(places))]
-
-
-def family(arch: Arch) -> Value | None:
-    """What a network is mostly made of: the word (block, mixer) that most of its choices took.
-
-    None where no choice is one of words.
-    """
-    words = Counter(value for value in arch.values() if isinstance(value, str))
-    return words.most_common(1)[0][0] if words else None
 
 
 def _planned(work: Racing) -> RacePlan:
@@ -251,12 +223,23 @@ def _finished(work: Racing, field: Sequence[Scouted]) -> list[Raced]:
 
 
 def _train(
-    work: Racing, field: Sequence[Scouted], rung: RungRecord, place: int, threads: int, until: float
+    work: Racing,
+    field: Sequence[Scouted],
+    rung: RungRecord,
+    place: int,
+    threads: int,
+    until: float,
+    *,
+    mixed: bool = False,
 ) -> None:
-    """Trains the networks of a rung, a line for each as it is done; none is begun after a time."""
+    """Trains the networks of a rung, a line for each as it is done; none is begun after a time.
+
+    Images are mixed in the final training alone, as the recipe has it: that keeps long trainings from
+    learning by heart, and only blurs short ones.
+    """
     if not field:
         return
-    plan = _alone(work, rung.epochs, threads)
+    plan = _alone(work, rung.epochs, threads, mixed=mixed)
     with (
         work.console.progress(f"training {len(field)} networks") as bar,
         following(plan, [one.arch for one in field], bar.update),
@@ -302,13 +285,13 @@ def _in_time(work: Racing, field: Sequence[Scouted], until: float) -> Iterator[t
         yield ticket, one.arch
 
 
-def _alone(work: Racing, epochs: int, threads: int) -> AlonePlan:
+def _alone(work: Racing, epochs: int, threads: int, *, mixed: bool) -> AlonePlan:
     recipe, data = work.recipe, work.data
     return AlonePlan(
         space=work.space,
         settings=replace(train_settings(recipe.train), epochs=epochs),
         prepare=data.prepare,
-        mix=mix_of(recipe.train, len(data.classes)),
+        mix=mix_of(recipe.train, len(data.classes)) if mixed else None,
         task=data.task,
         seed=work.seed,
         folder=(work.folder / WEIGHTS).resolve(),

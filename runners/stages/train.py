@@ -151,7 +151,7 @@ def mix_of(recipe: Train, classes: int) -> Mix | None:
     """How the images of a batch are mixed; None where the recipe mixes none."""
     if not (recipe.mixup or recipe.cutmix):
         return None
-    return Mix(classes=classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
+    return Mix(classes=classes, mixup=recipe.mixup, cutmix=recipe.cutmix, share=recipe.mixed_share)
 
 
 class _Watch:

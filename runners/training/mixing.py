@@ -21,16 +21,18 @@ class Mix:
         classes: Number of classes of the labels.
         mixup: Alpha of the Beta distribution of a blend's share; 0 blends nothing.
         cutmix: Alpha of the Beta distribution of what is left of the image; 0 pastes nothing.
+        share: Share of the batches that are mixed.
     """
 
     classes: int
     mixup: float = 0.0
     cutmix: float = 0.0
+    share: float = 1.0
 
     def __call__(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Mixed images (N, C, H, W) and the probabilities of their classes (N, classes), float32."""
         target = F.one_hot(labels, self.classes).float()
-        if not (self.mixup or self.cutmix):
+        if not (self.mixup or self.cutmix) or (self.share < 1 and rng.random() >= self.share):
             return images, target
         partner = images.flip(0)  # batches are shuffled: the order says nothing
         if rng.random() < self._share_of_mixup:

@@ -20,6 +20,7 @@ from torch import nn
 
 from results.files import write_json
 from results.records import Record, read_record
+from runners.stages.train import mix_of
 from runners.training.batches import TrainingData, batches_per_epoch
 from runners.training.finetuning import Taught, finetune
 from runners.training.settings import TrainSettings
@@ -128,7 +129,11 @@ def work(job: Job) -> Trained:
     bench = Bench(job.setting, job.seed, Path(job.folder))
     splits = bench.splits
     data = TrainingData(
-        images=splits.train.images, labels=splits.train.labels, prepare=bench.prepare, task=bench.task
+        images=splits.train.images,
+        labels=splits.train.labels,
+        prepare=bench.prepare,
+        mix=None if job.budget_s is None else mix_of(bench.recipe.train, len(splits.classes)),
+        task=bench.task,
     )
     member = next(one for one in members(splits.input_shape) if one.name == job.member.name)
     torch.manual_seed(job.seed)

@@ -27,7 +27,8 @@ from runners.stages import race as stage
 from runners.stages.clock import Clock, check_minutes
 from runners.stages.compress import chosen_from_front
 from runners.stages.finalists import Finalists
-from runners.stages.race import RACE, family, race, starters
+from runners.stages.race import RACE, race
+from runners.stages.starters import family, starters
 from runners.training.loop import DivergedError
 from search_spaces.space import Arch
 from tests.runners.training.test_loop import SETTINGS, data, prepare, tiny_space
@@ -106,7 +107,8 @@ class Field:
             workers=1,
             threads=lambda networks: 1,
         )
-        patch.setattr(stage, "_alone", lambda work, epochs, threads: self._plan(folder, epochs))
+        self.mixed: dict[int, bool] = {}
+        patch.setattr(stage, "_alone", lambda work, epochs, threads, mixed: self._plan(folder, epochs, mixed))
         patch.setattr(stage, "_pool", lambda work, plan, networks: SerialPool(self._evaluate(plan.epochs)))
         patch.setattr(stage, "_summary", self._summary)
 
@@ -119,7 +121,8 @@ class Field:
     def lines(self) -> list[Raced]:
         return [Raced.from_json(line) for line in read_lines(self.work.folder / RACE)]
 
-    def _plan(self, folder: Path, epochs: int) -> Any:
+    def _plan(self, folder: Path, epochs: int, mixed: bool) -> Any:
+        self.mixed[epochs] = mixed
         file = folder / "none"
         return SimpleNamespace(epochs=epochs, progress=lambda arch: file, weights=lambda arch: file)
 
@@ -139,6 +142,11 @@ class Field:
 @pytest.fixture
 def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Field:
     return Field(tmp_path, monkeypatch)
+
+
+def test_images_are_mixed_in_the_final_training_alone(field: Field) -> None:
+    field.run()
+    assert field.mixed == {1: False, 3: False, 5: True}
 
 
 def test_the_next_network_takes_the_place_of_one_that_diverges_at_the_end(field: Field) -> None:

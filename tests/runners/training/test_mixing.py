@@ -86,3 +86,13 @@ def test_mixed_batches_follow_from_seed_epoch_and_index_alone() -> None:
         assert torch.equal(x, u)
         assert torch.equal(y, v)
     assert not torch.equal(mixed(3, 0)[0][1], mixed(4, 0)[0][1])
+
+
+def test_a_share_of_the_batches_is_mixed() -> None:
+    images, labels = plain()
+    mix = Mix(classes=6, cutmix=1.0, share=0.25)
+    mixed = [
+        not torch.equal(mix(images, labels, np.random.default_rng(seed))[1].max(dim=1).values, torch.ones(6))
+        for seed in range(200)
+    ]
+    assert 0.12 < np.mean(mixed) < 0.35
