@@ -12,7 +12,7 @@ from nas.supernet.supernet import Supernet
 from search_spaces.mixers import Mixer, mixer
 from search_spaces.mixers.attention.partition import Partition, adjacent, grid
 from search_spaces.spaces.metaformer import Stage, metaformer
-from tests.search_spaces.mixers.references import attention, first
+from tests.search_spaces.mixers.references import attention, first, reduced
 from tests.search_spaces.mixers.test_every_mixer import images, made
 
 SETTINGS: list[dict[str, Any]] = [
@@ -46,6 +46,14 @@ def test_heads_may_be_of_any_size_and_depthwise_attention_has_one_a_channel(head
     module = made(mixer("window"), values, channels=24).double()
     x = images(24, (5, 4)).double()
     expected = attention.REFERENCES["window"](x, module.state_dict(), values)
+    torch.testing.assert_close(module(x), expected, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"encode": True}, {"logits": "cosine", "weights": "relu"}], ids=str)
+def test_every_setting_of_pooled_keys_computes_its_formula(settings: dict[str, Any]) -> None:
+    module = made(mixer("pooled_attention"), {"reduction": 2, **settings}, channels=32).double()
+    x = images(32, (5, 4)).double()
+    expected = reduced.REFERENCES["pooled_attention"](x, module.state_dict(), {"reduction": 2})
     torch.testing.assert_close(module(x), expected, atol=1e-9, rtol=1e-9)
 
 

@@ -36,7 +36,10 @@ NOT_FOLDED: dict[str, str] = {}
 NOT_COUNTED: dict[str, str] = {}
 """Mixers whose multiply-accumulates fvcore or torch cannot see: which, and why."""
 
-LARGEST = {"attention": 16.0, "cswin": 16.0}
+LARGEST = {
+    **dict.fromkeys(("attention", "pooled_attention", "conv_attention", "strip_attention"), 16.0),
+    "cswin": 16.0,
+}
 """Most elements of a tensor inside over those of the input, at 16 channels on 16x16; all others keep to 8."""
 
 
