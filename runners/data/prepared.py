@@ -47,9 +47,13 @@ class RunData:
 
     def training_images(self, n: int) -> Tensor:
         """n training images as network input, evenly spread over the split, whatever its order."""
-        images = self.splits.train.images
-        chosen = torch.linspace(0, len(images) - 1, min(n, len(images))).long()
-        return self.prepare(images[chosen], None)
+        return self.training_batch(n)[0]
+
+    def training_batch(self, n: int) -> tuple[Tensor, Tensor]:
+        """The same with their labels."""
+        train = self.splits.train
+        chosen = torch.linspace(0, len(train) - 1, min(n, len(train))).long()
+        return self.prepare(train.images[chosen], None), train.labels[chosen]
 
     def training_tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Training images (N, C, H, W) as stored and labels (N,), on a device."""

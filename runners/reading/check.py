@@ -128,6 +128,11 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
     rule = recipe.train.rule
     problems += rules.problems(rule.kind, rule.settings, "train.rule")
     problems += _searchers(recipe.search.searchers, recipe.search.budget)
+    problems += _listed("race.sieve", known["race.sieve"], recipe.race.sieve)
+    kinds = [one.kind for one in recipe.race.sieve]
+    problems += [
+        f"race.sieve: {kind!r} stands there twice" for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1
+    ]
     problems += _listed("compress.steps", known["compress.steps"], recipe.compress.steps)
     steps = [step.kind for step in recipe.compress.steps]
     if "prune" in steps and "retrain" in steps[steps.index("prune") :]:

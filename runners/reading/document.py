@@ -72,6 +72,7 @@ _TITLES = {
     "space.blocks": "Blocks (their settings are given as those of mixers, in `space.options`)",
     "train.rule": "Training rules",
     "search.searchers": "Searchers",
+    "race.sieve": "Zero-cost proxies",
     "compress.steps": "Compression steps",
     "compress.steps.prune.importance": "Criteria of pruning",
     "runtime": "Runtimes of hardware profiles",

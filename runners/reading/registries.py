@@ -12,6 +12,7 @@ def registries() -> dict[str, Registry[Any]]:
     # Imported here: they bring PyTorch, for which reading a recipe should not wait.
     from compress.pruning.importance import CRITERIA
     from compress.steps import STEPS
+    from nas.proxies import PROXIES
     from nas.rules import RULES
     from nas.search import SEARCHERS
     from runners.data.sources import SOURCES
@@ -27,6 +28,7 @@ def registries() -> dict[str, Registry[Any]]:
         "space.blocks": BLOCKS,
         "train.rule": RULES,
         "search.searchers": SEARCHERS,
+        "race.sieve": PROXIES,
         "compress.steps": STEPS,
         "compress.steps.prune.importance": CRITERIA,
         "runtime": RUNTIMES,

@@ -238,6 +238,9 @@ class Race(Section):
     """Networks of which one goes on to the next round."""
     finalists: int = Field(default=2, ge=1)
     """Networks that are trained to the end, at most as many as ``search.workers``."""
+    sieve: tuple[Part, ...] = ()
+    """Zero-cost proxies whose mean rank orders the networks of a family before the first round, such as
+    ``["synflow", "naswot"]``; empty takes those with most multiply-accumulates and parameters first."""
 
 
 class Recovery(Section):

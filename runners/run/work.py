@@ -27,6 +27,7 @@ from runners.stages.measure import (
 from runners.stages.race import race
 from runners.stages.scout import scout_limit, scout_sizes
 from runners.stages.search import check_limits, check_search, constraints_of, search_supernet
+from runners.stages.sieve import sieved
 from runners.stages.train import check_training, train, train_settings, training_data
 from runners.training.pace import seconds_per_epoch
 
@@ -115,7 +116,7 @@ def _check_limits(made: Wiring) -> None:
 def _search(made: Wiring) -> None:
     gate = made.run.recipe.search.gate
     if made.alone or (gate is not None and not _trusted(made, gate)):
-        race(made.racing)
+        race(sieved(made.racing))
         return
     work, fixed = made.searching, fixed_space(made.path)
     if fixed and (words := narrowed_warning(fixed, work.limit_ms, made.profile.name, made.path)):
