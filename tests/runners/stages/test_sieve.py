@@ -19,8 +19,9 @@ from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
 from runners.reading.load import load_recipe
-from runners.stages.race import Racing, family
+from runners.stages.race import Racing
 from runners.stages.sieve import sieved, within_families
+from runners.stages.starters import family
 from tests.runners.training.test_loop import tiny_space
 
 COMMON: dict[str, Any] = {"precision": "fp32", "latency_ms": 1.0, "low_ms": 1.0, "high_ms": 1.0, "params": 1}
