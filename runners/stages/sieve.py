@@ -1,4 +1,4 @@
-"""Which networks of a race come first, before any is trained: a sieve of zero-cost proxies."""
+"""The order in which a race takes its networks, before any is trained: a sieve of zero-cost proxies."""
 
 from __future__ import annotations
 
