@@ -1,5 +1,7 @@
 """Token mixers: the half of a block that moves information between positions, one small file each."""
 
+from search_spaces.mixers import positions as positions
+from search_spaces.mixers import spectral as spectral
 from search_spaces.mixers import static as static
 from search_spaces.mixers.attention import Attention as Attention
 from search_spaces.mixers.cswin import CrossStripe as CrossStripe

@@ -36,6 +36,11 @@ def _attention_macs(inputs: Any, _outputs: object) -> int:
     return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
+def _product_macs(inputs: Any, outputs: Any) -> int:
+    """Those of a matrix product, whichever of the two is broadcast (fvcore takes the first for the batch)."""
+    return int(math.prod(outputs[0].type().sizes()) * inputs[0].type().sizes()[-1])
+
+
 def _padded_convolution_macs(inputs: Any, outputs: Any) -> int:
     """Those of a convolution whose padding is a word, an operator of its own that fvcore passes over."""
     weight, (batch, _, *places) = inputs[1].type().sizes(), outputs[0].type().sizes()
@@ -80,6 +85,7 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.set_op_handle(**{f"aten::{name}": _nothing for name in _UNCOUNTED})
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+    analysis.set_op_handle("aten::matmul", _product_macs)
     analysis.set_op_handle("aten::_convolution_mode", _padded_convolution_macs)
     for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         analysis.set_op_handle(f"aten::{kind}", _recurrent_macs)
