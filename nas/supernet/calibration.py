@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 
 def recalibrate(network: nn.Module, images: Tensor, *, batch_size: int = 128) -> nn.Module:
@@ -35,7 +35,8 @@ def recalibrate(network: nn.Module, images: Tensor, *, batch_size: int = 128) ->
     with torch.no_grad():
         for index, batch in enumerate(images.tensor_split(-(-len(images) // batch_size))):
             for norm in norms:
-                norm.momentum = 1 / (index + 1)  # the cumulative average
+                # The cumulative average. A BatchNorm counts its calls: recursive blocks have several.
+                norm.momentum = None if isinstance(norm, _BatchNorm) else 1 / (index + 1)
             network(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -11,7 +11,7 @@ from results.names import unknown
 from results.registry import Registry
 from runners.reading.registries import registries
 from runners.recipe.part import Part
-from runners.recipe.schema import Recipe
+from runners.recipe.schema import Recipe, Space
 
 
 def load_parts(recipe: Recipe) -> list[str]:
@@ -48,7 +48,7 @@ def part_problems(recipe: Recipe, *, complete: bool = True) -> list[str]:
 def unless_replaced(problems: Iterable[str], replaced: Collection[str]) -> list[str]:
     """The problems of a recipe less those of keys at which another recipe's values stand (``mended``)."""
     keys = set(replaced)
-    if keys & {"space.preset", "space.mixers", "space.blocks"}:  # options are held against these
+    if keys & {f"space.{key}" for key in ("preset", *Space().named)}:  # options are held against these
         keys.add("space.options")
     begun = tuple(f"{key}{end}" for key in keys for end in (":", " ", "."))
     return [problem for problem in problems if not problem.startswith(begun)]
@@ -83,27 +83,35 @@ def _names(recipe: Recipe) -> list[str]:
     """Problems of what is named without settings."""
     # Imported here: presets bring PyTorch, and importing recipes should not.
     from search_spaces.blocks import block_names
+    from search_spaces.channel_mixers import CHANNEL_MIXERS
+    from search_spaces.entries import ENTRIES
     from search_spaces.mixers import MIXERS
+    from search_spaces.norms import norm_names
     from search_spaces.parts import ACTIVATIONS
+    from search_spaces.residuals import RESIDUALS
     from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options
 
     space = recipe.space
     if space.module:
         return [
             f"space.{key}: this is for presets; the function of space.module chooses its own"
-            for key in ("preset", "mixers", "blocks", "activation", "options")
+            for key in ("preset", *space.named, "recursions", "activation", "options")
             if key in space.model_fields_set
         ]
     problems = _unknown("space.preset", "preset", [space.preset], PRESETS)
     if not problems:
-        named = {"mixers": space.mixers, "blocks": space.blocks}
-        problems += [f"space.{key}: {problem}" for key, problem in naming_problems(space.preset, **named)]
-        wrong = problems_with_options(space.preset, space.options, **named)
+        wrong_names = naming_problems(space.preset, space.named, space.recursions)
+        problems += [f"space.{key}: {problem}" for key, problem in wrong_names]
+        wrong = problems_with_options(space.preset, space.options, space.named)
         problems += [f"space.options.{problem}" for problem in wrong]
     return [
         *problems,
         *_unknown("space.mixers", "mixer", space.mixers, MIXERS),
         *_unknown("space.blocks", "block", space.blocks, block_names()),
+        *_unknown("space.channel_mixers", "channel mixer", space.channel_mixers, CHANNEL_MIXERS),
+        *_unknown("space.norms", "norm", space.norms, norm_names()),
+        *_unknown("space.residuals", "residual form", space.residuals, RESIDUALS),
+        *_unknown("space.entries", "entry", space.entries, ENTRIES),
         *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
     ]
 

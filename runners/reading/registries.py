@@ -19,13 +19,23 @@ def registries() -> dict[str, Registry[Any]]:
     from runners.targets.profile import RUNTIMES
     from runners.tasks import TASKS
     from search_spaces.blocks import BLOCKS
+    from search_spaces.channel_mixers import CHANNEL_MIXERS
+    from search_spaces.entries import ENTRIES
+    from search_spaces.gates import GATES
     from search_spaces.mixers import MIXERS
+    from search_spaces.norms import NORMS
+    from search_spaces.residuals import RESIDUALS
 
     return {
         "task": TASKS,
         "data.source": SOURCES,
         "space.options": MIXERS,
         "space.blocks": BLOCKS,
+        "space.channel_mixers": CHANNEL_MIXERS,
+        "space.norms": NORMS,
+        "space.residuals": RESIDUALS,
+        "space.entries": ENTRIES,
+        "gate": GATES,
         "train.rule": RULES,
         "search.searchers": SEARCHERS,
         "race.sieve": PROXIES,

@@ -82,11 +82,33 @@ class Space(Section):
     blocks: tuple[str, ...] = ()
     """Blocks of every stage, instead of the preset's; in presets of convolutional networks. The name of a
     mixer stands for the MetaFormer block that has it."""
+    channel_mixers: tuple[str, ...] = ()
+    """Channel mixers of every stage, instead of the preset's, which is the MLP; in presets of MetaFormers.
+    Where there are several, each block chooses."""
+    norms: tuple[str, ...] = ()
+    """Norms of every stage, instead of the preset's, which is ``batch`` (after every convolution); in presets
+    of MetaFormers. Where there are several, each block chooses."""
+    residuals: tuple[str, ...] = ()
+    """Residual forms of every stage, instead of the preset's, which is ``plain``; in presets of MetaFormers.
+    Where there are several, each block chooses."""
+    entries: tuple[str, ...] = ()
+    """Entries of every stage, instead of the preset's, which is ``strided``: what changes resolution and
+    width. In presets of convolutional networks they stand before blocks that keep their shape. Where there
+    are several, each stage chooses."""
+    recursions: tuple[int, ...] = ()
+    """Runs of every block but a stage's first, on the same weights, as a choice of each stage: ``[1, 2]``; in
+    presets of convolutional networks."""
     activation: str = "relu"
     """Activation between convolutions."""
     options: dict[str, dict[str, Any]] = {}
-    """Settings of mixers and blocks, and values of the choices they bring:
+    """Settings of mixers, blocks and the other parts of a space, and values of the choices they bring:
     ``{ cswin = { stripe = [1, 2] } }``."""
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """The names that replace those of a preset, by key."""
+        keys = ("mixers", "blocks", "channel_mixers", "norms", "residuals", "entries")
+        return {key: getattr(self, key) for key in keys}
 
     @model_serializer(mode="wrap")
     def _without_what_a_module_leaves_out(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

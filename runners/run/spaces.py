@@ -28,8 +28,8 @@ def make_space(
         recipe.preset,
         classes=classes,
         input_shape=input_shape,
-        mixers=recipe.mixers,
-        blocks=recipe.blocks,
+        **recipe.named,
+        recursions=recipe.recursions,
         without=without,
         activation=recipe.activation,
         options=recipe.options,
@@ -63,7 +63,7 @@ def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
     """What a recipe's preset has and a profile cannot run, by name; a user's own space is taken as it is."""
     if recipe.module or recipe.preset not in PRESETS:
         return ()
-    names = operations(recipe.preset, mixers=recipe.mixers, blocks=recipe.blocks)
+    names = operations(recipe.preset, recipe.named)
     return tuple(name for name in names if name in profile.unsupported_mixers)
 
 

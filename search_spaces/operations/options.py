@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from results.names import unknown
-from results.registry import Registered
+from results.registry import Registered, Registry
 from search_spaces.operations.operation import Operation, Options
+
+Kind = TypeVar("Kind", bound=Operation)
 
 
 def problems_of_options(
@@ -39,3 +42,23 @@ def refuse(kind: str, problems: Sequence[str]) -> None:
     """Raises a ``ValueError`` that says all of them, if there are any."""
     if problems:
         raise ValueError(f"{kind} options: " + "; ".join(problems))
+
+
+def chosen(registry: Registry[Kind], names: Sequence[str], options: Options) -> tuple[Kind, ...]:
+    """The operations of these names with their options.
+
+    Args:
+        registry: all of their kind.
+        names: those wanted.
+        options: options by operation and key, perhaps of others too.
+
+    Raises:
+        ValueError: a name that the registry has not, none or one twice, or everything that is wrong with the
+            options.
+    """
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"a stage needs one {registry.kind} or more, none twice, got {tuple(names)}")
+    found = [registry[name] for name in names]
+    own = {name: options[name] for name in names if name in options}
+    refuse(registry.kind, problems_of_options(registry.kind, own, names, lambda name: registry[name].part))
+    return tuple(entry.part.configured(own.get(entry.name, {})) for entry in found)

@@ -14,13 +14,17 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from results.names import unknown
+from search_spaces.blocks.recursive import TIMES, Repeated
 from search_spaces.blocks.registry import Block, block, block_problems
 from search_spaces.choice import Choice, Value
+from search_spaces.entries import ENTRIES, Entry
+from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.operations.operation import Options
-from search_spaces.operations.options import refuse
+from search_spaces.operations.options import chosen, refuse
 from search_spaces.parts import ACTIVATIONS, ConvNorm, Head
 from search_spaces.space import Arch, SearchSpace, Shape
+from search_spaces.spaces.pick import Pick, part_choices
 
 STEM_STRIDE = "stem.stride"
 
@@ -34,24 +38,38 @@ class ConvStage:
         depths: block counts, ascending.
         blocks: names of blocks, or of mixers for the MetaFormer blocks that have them, in any order.
         stride: stride of the stage's first block.
-        options: values of the blocks' own choices, and their settings, by block and key.
+        entries: names of what stands before blocks that keep their shape, where it changes, in any order.
+        recursions: how often every block but the first runs, on the same weights, ascending.
+        options: values of the blocks' and entries' own choices, and their settings, by name and key.
 
     Raises:
-        ValueError: an unknown block, option or value; widths that a block cannot take; values out of order.
+        ValueError: an unknown block, option or value; widths that a block cannot take; values out of order;
+            recursions of a stage that has one block.
     """
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     blocks: tuple[str, ...]
     stride: int = 2
+    entries: tuple[str, ...] = (STRIDED,)
+    recursions: tuple[int, ...] = (1,)
     options: Options = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for one in self.configured:
             one.refuse_widths(self.widths)
-        for name, values in (("widths", self.widths), ("depths", self.depths)):
+        for name in ("widths", "depths", "recursions"):
+            values = getattr(self, name)
             if list(values) != sorted(set(values)) or not values or min(values) < 1:
                 raise ValueError(f"{name} must be 1 or more, ascending and without repeats, got {values}")
+        if max(self.recursions) > 1 and max(self.depths) == 1:
+            raise ValueError(
+                f"recursions {self.recursions} are of every block but the first; depths are {self.depths}: "
+                f"give larger depths"
+            )
+        if both := set(self.entries) & set(self.blocks):
+            raise ValueError(f"{sorted(both)[0]!r} is a block and an entry: name one of them otherwise")
+        _ = self.configured_entries  # their options are right
         if not self.blocks or len(set(self.blocks)) != len(self.blocks):
             raise ValueError(f"a stage needs one block or more, none twice, got {self.blocks}")
 
@@ -59,8 +77,14 @@ class ConvStage:
     def configured(self) -> tuple[Block, ...]:
         """The blocks with their options."""
         found = [block(name) for name in self.blocks]
-        refuse(Block.KIND, block_problems(self.options, self.blocks))
-        return tuple(one.configured(self.options.get(one.name, {})) for one in found)
+        own = {name: given for name, given in self.options.items() if name not in self.entries}
+        refuse(Block.KIND, block_problems(own, self.blocks))
+        return tuple(one.configured(own.get(one.name, {})) for one in found)
+
+    @property
+    def configured_entries(self) -> tuple[Entry, ...]:
+        """The entries with their options."""
+        return chosen(ENTRIES, self.entries, self.options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +193,8 @@ def _halved(size: tuple[int, int], *strides: int) -> tuple[int, int]:
 
 
 def _stage_choices(here: _Place) -> list[Choice]:
-    """Width, depth and block of a stage; then the blocks' own choices, active where the block is chosen.
+    """Width, depth and block of a stage; then the blocks' own choices, active where the block is chosen, the
+    entry where there are several, and how often blocks run.
 
     A choice of a block's with one value is no choice of the space.
     """
@@ -185,6 +210,13 @@ def _stage_choices(here: _Place) -> list[Choice]:
             for own in one.choices
             if len(own.values) > 1
         ]
+    entered = tuple(one.name for one in stage.configured if one.entered)
+    if entered:
+        choices += part_choices(here.name, "entry", stage.configured_entries, kind, entered)
+    if len(stage.recursions) > 1:
+        deep = tuple(depth for depth in stage.depths if depth > 1)
+        name = f"{here.name}.recursion"
+        choices.append(Choice(name, stage.recursions, f"{here.name}.depth", deep, "depth"))
     return choices
 
 
@@ -222,18 +254,26 @@ def _stem_slot(first: _Place) -> Slot:
 
 
 def _entry_slot(here: _Place) -> Slot:
-    """The convolution before a stage of blocks that keep their shape, where it changes."""
+    """What stands before a stage of blocks that keep their shape, where it changes."""
     width, kind = f"{here.name}.width", f"{here.name}.block"
     entered = {one.name for one in here.stage.configured if one.entered}
+    pick = Pick(here.name, "entry", {one.name: one for one in here.stage.configured_entries})
 
     def layer(arch: Arch) -> Layer | None:
         if arch[kind] not in entered or not here.changes(arch):
             return None
         before, after = here.maps(arch)
         shapes = ((int(arch[here.previous]), *before), (int(arch[width]), *after))
-        return _convolution(f"{here.name}_entry", *shapes, here.stage.stride, here.activation)
+        one = here.stage.configured_entries[list(pick.parts).index(pick.name(arch))]
+        stride, activation = here.stage.stride, here.activation
+        if one.name == STRIDED:
+            return _convolution(f"{here.name}_entry", *shapes, stride, activation)
+        sizes: dict[str, Value] = {"inputs": shapes[0][0], "outputs": shapes[1][0], "stride": stride}
+        own = one.values_at(pick.own(arch), shapes[0])
+        whole = {**sizes, "activation": activation, **one.fixed, **own}
+        return _layer(f"{here.name}_entry_{one.name}", one.name, one, *shapes, whole)
 
-    names = (STEM_STRIDE, here.previous, width, kind)
+    names = (STEM_STRIDE, here.previous, width, kind, *(pick.choices if entered else ()))
     return Slot(name=f"{here.name}.entry", choices=_once(names), layer=layer)
 
 
@@ -248,6 +288,8 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
         if choice.name not in settled
     }
     changes = number == 0 and not one.entered
+    recursions = here.stage.recursions if number else (1,)
+    recursion = f"{here.name}.recursion"
 
     def layer(arch: Arch) -> Layer | None:
         if arch[kind] != one.name or (number and int(arch[depth]) <= number):
@@ -264,18 +306,23 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
             "stride": stride,
             "activation": here.activation,
         }
+        if max(recursions) > 1:  # also where it runs once, for the names of its weights
+            given[TIMES] = arch[recursion] if len(recursions) > 1 else recursions[0]
         return _layer(
             f"{here.name}_block{number}_{one.name}",
             one.name,
-            one,
+            Repeated(one) if max(recursions) > 1 else one,
             (inputs, *(before if changes else after)),
             shape,
             {**given, **one.fixed, **values},
         )
 
     names = (STEM_STRIDE, *((here.previous,) if changes else ()), width, *((depth,) if number else ()), kind)
+    more = (recursion,) if len(recursions) > 1 else ()
     return Slot(
-        name=f"{here.name}.block{number}.{one.name}", choices=_once((*names, *own.values())), layer=layer
+        name=f"{here.name}.block{number}.{one.name}",
+        choices=_once((*names, *own.values(), *more)),
+        layer=layer,
     )
 
 

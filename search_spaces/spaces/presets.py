@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from results.names import unknown
+from results.registry import Registry
 from search_spaces.blocks.registry import Block, block_problems
+from search_spaces.channel_mixers import CHANNEL_MIXERS
+from search_spaces.entries import ENTRIES
 from search_spaces.mixers.registry import Mixer, option_problems, shared_out
-from search_spaces.operations.operation import Options
-from search_spaces.operations.options import refuse
+from search_spaces.operations.operation import Operation, Options
+from search_spaces.operations.options import problems_of_options, refuse
+from search_spaces.residuals import RESIDUALS
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.fast import CONVNETS
@@ -55,6 +61,11 @@ def preset(
     input_shape: Shape,
     mixers: Sequence[str] = (),
     blocks: Sequence[str] = (),
+    channel_mixers: Sequence[str] = (),
+    norms: Sequence[str] = (),
+    residuals: Sequence[str] = (),
+    entries: Sequence[str] = (),
+    recursions: Sequence[int] = (),
     without: Collection[str] = (),
     activation: str = "relu",
     options: Options | None = None,
@@ -68,25 +79,54 @@ def preset(
         mixers: names that replace the mixers of every stage, in a preset of MetaFormers; empty keeps the
             preset's.
         blocks: names that replace the blocks of every stage, in a preset of convolutional networks.
-        without: mixers or blocks that are left out of every stage: what a device cannot run.
+        channel_mixers: names that replace the channel mixers of every stage, in a preset of MetaFormers.
+        norms: names that replace the norms of every stage, in a preset of MetaFormers.
+        residuals: names that replace the residual forms of every stage, in a preset of MetaFormers.
+        entries: names that replace the entries of every stage.
+        recursions: how often the blocks of every stage but its first run, in a preset of convolutional
+            networks, where a stage has more than one.
+        without: parts that are left out of every stage: what a device cannot run.
         activation: name of the activation of the convolutions.
-        options: values of the mixers' or blocks' own choices, and their settings, by mixer or block and key,
-            for every stage that has it: ``{"depthwise": {"kernel": (3, 5)}}``.
+        options: values of the parts' own choices, and their settings, by part and key, for every stage that
+            has it: ``{"depthwise": {"kernel": (3, 5)}}``.
 
     Raises:
-        ValueError: an unknown preset, mixer, block, activation or option, a value that an option cannot take,
+        ValueError: an unknown preset, part, activation or option, a value that an option cannot take,
             mixers for a preset that has blocks or the reverse, or a stage that is left without any.
     """
-    if problems := naming_problems(name, mixers=mixers, blocks=blocks):
+    named: Named = {
+        "mixers": mixers,
+        "blocks": blocks,
+        "channel_mixers": channel_mixers,
+        "norms": norms,
+        "residuals": residuals,
+        "entries": entries,
+    }
+    if problems := naming_problems(name, named, recursions):
         raise ValueError("; ".join(f"{key}: {problem}" for key, problem in problems))
     known, options = PRESETS[name], options or {}
-    refuse(known_kind(name), problems_with_options(name, options, mixers=mixers, blocks=blocks))
+    refuse(known_kind(name), problems_with_options(name, options, named))
     if isinstance(known, ConvNet):
-        kept = [_with_blocks(stage, blocks, without, options) for stage in known.stages]
-        net = replace(known, stages=tuple(kept))
+        stages = [_conv_stage(one, named, without, options) for one in known.stages]
+        if recursions:
+            again = tuple(recursions)
+            stages = [replace(one, recursions=again) if max(one.depths) > 1 else one for one in stages]
+        net = replace(known, stages=tuple(stages))
         return convnet(name, net, classes=classes, input_shape=input_shape, activation=activation)
-    stages = [_with_mixers(stage, mixers, without, options) for stage in known]
-    return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
+    whole = [_metaformer_stage(stage, named, without, options) for stage in known]
+    return metaformer(name, whole, classes=classes, input_shape=input_shape, activation=activation)
+
+
+Named = Mapping[str, Sequence[str]]
+"""Names that replace those of a preset's stages, by key: ``mixers``, ``blocks``, and those of ``KINDS``."""
+
+KINDS: Mapping[str, str] = {
+    "channel_mixers": "channel mixer",
+    "norms": "norm",
+    "residuals": "residual form",
+    "entries": "entry",
+}
+"""What stages choose among beside mixers or blocks, and what one of them is called."""
 
 
 def known_kind(name: str) -> str:
@@ -94,70 +134,113 @@ def known_kind(name: str) -> str:
     return Block.KIND if isinstance(PRESETS[name], ConvNet) else Mixer.KIND
 
 
-def operations(name: str, *, mixers: Sequence[str] = (), blocks: Sequence[str] = ()) -> list[str]:
-    """The mixers or blocks of a preset's stages, without repeats.
+def operations(name: str, named: Named) -> list[str]:
+    """Whatever a preset's stages choose among, without repeats.
 
     Args:
         name: one of ``PRESETS``.
-        mixers: what replaces its mixers.
-        blocks: what replaces its blocks.
+        named: what replaces it.
     """
+    return [one for key in keys_of(name) for one in _of_kind(name, key, named)]
+
+
+def keys_of(name: str) -> tuple[str, ...]:
+    """The keys of what the stages of a preset choose among."""
+    if known_kind(name) == Block.KIND:
+        return ("blocks", "entries")
+    return ("mixers", *KINDS)
+
+
+def _of_kind(name: str, key: str, named: Named) -> list[str]:
+    """The names that the stages of a preset have of one kind, without repeats."""
+    return _once(named.get(key) or (one for stage in _stages(name) for one in getattr(stage, key)))
+
+
+def _stages(name: str) -> tuple[Stage, ...] | tuple[ConvStage, ...]:
     known = PRESETS[name]
-    if isinstance(known, ConvNet):
-        return _once(blocks or (one for stage in known.stages for one in stage.blocks))
-    return _once(mixers or (one for stage in known for one in stage.mixers))
+    return known.stages if isinstance(known, ConvNet) else known
 
 
-def naming_problems(
-    name: str, *, mixers: Sequence[str] = (), blocks: Sequence[str] = ()
-) -> list[tuple[str, str]]:
+def naming_problems(name: str, named: Named, recursions: Sequence[int] = ()) -> list[tuple[str, str]]:
     """What is wrong with a preset's name, or with replacing what it does not have; each with its key."""
     if name not in PRESETS:
         return [("preset", unknown("space", name, PRESETS))]
-    kind = known_kind(name)
-    return [
-        (f"{other}s", f"preset {name!r} chooses among {kind}s; give them as {kind}s")
-        for other, given in ((Mixer.KIND, mixers), (Block.KIND, blocks))
-        if given and other != kind
-    ]
+    kind, valid = known_kind(name), keys_of(name)
+    found = []
+    if recursions and kind == Mixer.KIND:
+        found.append(("recursions", f"preset {name!r} has no blocks that run again; those of fast-32 have"))
+    elif recursions and list(recursions) != sorted(set(recursions)):
+        found.append(("recursions", f"values have to ascend, none twice, got {list(recursions)}"))
+    for key in (key for key, given in named.items() if given and key not in valid):
+        if key in KINDS:
+            found.append((key, f"the stages of preset {name!r} have no choice of {KINDS[key]}s"))
+        else:
+            found.append((key, f"preset {name!r} chooses among {kind}s; give them as {kind}s"))
+    return found
 
 
-def problems_with_options(
-    name: str, options: Options, *, mixers: Sequence[str] = (), blocks: Sequence[str] = ()
-) -> list[str]:
-    """Everything that is wrong with a preset's options; lines begin with mixer or block, and key."""
-    present = operations(name, mixers=mixers, blocks=blocks)
-    check = block_problems if known_kind(name) == Block.KIND else option_problems
-    return check(options, present)
+def problems_with_options(name: str, options: Options, named: Named) -> list[str]:
+    """Everything that is wrong with a preset's options; lines begin with the part, and key."""
+    found = []
+    rest = dict(options)
+    for key, registry in (
+        ("channel_mixers", CHANNEL_MIXERS),
+        ("residuals", RESIDUALS),
+        ("entries", ENTRIES),
+    ):
+        own = {one: rest.pop(one) for one in registry if one in rest}
+        present = _of_kind(name, key, named) if key in keys_of(name) else []
+        found += problems_of_options(registry.kind, own, present, partial(_found, registry))
+    key = keys_of(name)[0]
+    check = block_problems if key == "blocks" else option_problems
+    return [*found, *check(rest, _of_kind(name, key, named))]
+
+
+def _found(registry: Registry[Any], name: str) -> Operation | None:
+    return registry[name].part if name in registry else None
 
 
 def _once(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _with_mixers(stage: Stage, mixers: Sequence[str], left_out: Collection[str], options: Options) -> Stage:
-    names = tuple(mixers) or stage.mixers
+def _metaformer_stage(stage: Stage, named: Named, left_out: Collection[str], options: Options) -> Stage:
+    names = tuple(named["mixers"]) or stage.mixers
     # Shared out before mixers are left out: what one was given for a shared choice stays with the others.
     whole = shared_out(names, {name: own for name, own in options.items() if name in names})
-    remaining = _remaining(Mixer.KIND, names, left_out, "['identity', 'pooling', 'depthwise']")
-    return replace(stage, mixers=remaining, options={name: whole[name] for name in remaining})
+    remaining = _remaining(Mixer.KIND, names, left_out, "space.mixers = ['identity', 'pooling', 'depthwise']")
+    others = _others(stage, named, left_out, KINDS)
+    own = {name: options[name] for names in others.values() for name in names if name in options}
+    return replace(
+        stage, mixers=remaining, options={**own, **{name: whole[name] for name in remaining}}, **others
+    )
 
 
-def _with_blocks(
-    stage: ConvStage, blocks: Sequence[str], left_out: Collection[str], options: Options
-) -> ConvStage:
+def _conv_stage(stage: ConvStage, named: Named, left_out: Collection[str], options: Options) -> ConvStage:
     """The stage with these blocks; values of their choices are the preset's where none are given."""
-    names = tuple(blocks) or stage.blocks
-    remaining = _remaining(Block.KIND, names, left_out, "['residual', 'mbconv']")
-    whole = {name: {**stage.options.get(name, {}), **options.get(name, {})} for name in remaining}
-    return replace(stage, blocks=remaining, options=whole)
+    names = tuple(named["blocks"]) or stage.blocks
+    remaining = _remaining(Block.KIND, names, left_out, "space.blocks = ['residual', 'mbconv']")
+    others = _others(stage, named, left_out, ("entries",))
+    kept = (*remaining, *others["entries"])
+    whole = {name: {**stage.options.get(name, {}), **options.get(name, {})} for name in kept}
+    return replace(stage, blocks=remaining, options=whole, **others)
+
+
+def _others(
+    stage: Stage | ConvStage, named: Named, left_out: Collection[str], keys: Iterable[str]
+) -> dict[str, Any]:
+    """What a stage chooses among beside its mixers, by key."""
+    found = {}
+    for key in keys:
+        names = tuple(named[key]) or getattr(stage, key)
+        found[key] = _remaining(KINDS[key], names, left_out, f"in space.{key}")
+    return found
 
 
 def _remaining(kind: str, names: tuple[str, ...], left_out: Collection[str], others: str) -> tuple[str, ...]:
     remaining = tuple(name for name in names if name not in left_out)
     if not remaining:
         raise ValueError(
-            f"without {', '.join(names)} no {kind} is left in the space; name others, such as "
-            f"space.{kind}s = {others}"
+            f"without {', '.join(names)} no {kind} is left in the space; name others, such as {others}"
         )
     return remaining

@@ -1,0 +1,217 @@
+"""The places of a MetaFormer and the layers that stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from search_spaces.channel_mixers import ChannelMixer
+from search_spaces.choice import Value
+from search_spaces.entries import Entry
+from search_spaces.entries.registry import STRIDED
+from search_spaces.layer import Layer, Slot
+from search_spaces.mixers.registry import Mixer
+from search_spaces.norms import Norm
+from search_spaces.norms.registry import norm
+from search_spaces.operations.operation import Operation
+from search_spaces.parts import ConvNorm, Head
+from search_spaces.residuals import ResidualForm
+from search_spaces.residuals.branch import Branch
+from search_spaces.space import Arch, Shape
+from search_spaces.spaces.pick import Pick
+from search_spaces.spaces.stage import Stage
+
+Kind = TypeVar("Kind", bound=Operation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One stage where it stands: name, choices, (height, width) of its maps, and its parts by name."""
+
+    name: str
+    stage: Stage
+    size: tuple[int, int]
+    activation: str
+    mixers: Mapping[str, Mixer]
+    channel_mixers: Mapping[str, ChannelMixer]
+    norms: Mapping[str, Norm | None]
+    residuals: Mapping[str, ResidualForm]
+    entries: Mapping[str, Entry]
+
+    @classmethod
+    def of(cls, name: str, stage: Stage, size: tuple[int, int], activation: str) -> Place:
+        """The place of a stage."""
+        return cls(
+            name=name,
+            stage=stage,
+            size=size,
+            activation=activation,
+            mixers=_by_name(stage.configured),
+            channel_mixers=_by_name(stage.configured_channel_mixers),
+            norms={one: norm(one) for one in stage.norms},
+            residuals=_by_name(stage.configured_residuals),
+            entries=_by_name(stage.configured_entries),
+        )
+
+
+def _by_name(found: Iterable[Kind]) -> dict[str, Kind]:
+    return {one.name: one for one in found}
+
+
+def _layer(
+    name: str,
+    kind: str,
+    make: Callable[..., nn.Module],
+    input_shape: Shape,
+    output_shape: Shape,
+    sizes: Mapping[str, Value],
+) -> Layer:
+    ordered = tuple(sorted(sizes.items()))
+    return Layer(
+        name=name, kind=kind, sizes=ordered, input_shape=input_shape, output_shape=output_shape, make=make
+    )
+
+
+def entry_slot(here: Place, previous: str, channels: int, before: tuple[int, int]) -> Slot:
+    """What starts a stage: the stem, or what downsamples between two widths.
+
+    Args:
+        here: the stage.
+        previous: choice of the width before it; empty where the image is.
+        channels: those of the image.
+        before: (height, width) of what it is given.
+    """
+    width, pick = f"{here.name}.width", Pick(here.name, "entry", here.entries)
+
+    def layer(arch: Arch) -> Layer:
+        inputs, outputs = int(arch[previous]) if previous else channels, int(arch[width])
+        shapes = (inputs, *before), (outputs, *here.size)
+        sizes: dict[str, Value] = {
+            "inputs": inputs,
+            "outputs": outputs,
+            "stride": here.stage.resolution_step,
+            "activation": here.activation,
+        }
+        one = here.entries[pick.name(arch)]
+        if one.name == STRIDED:
+            return _layer(f"{here.name}_entry", "entry", ConvNorm, *shapes, {**sizes, "kernel": 3})
+        own = one.values_at(pick.own(arch), shapes[0])
+        return _layer(f"{here.name}_entry_{one.name}", one.name, one, *shapes, {**sizes, **one.fixed, **own})
+
+    names = (previous, width) if previous else (width,)
+    return Slot(name=f"{here.name}.entry", choices=(*names, *pick.choices), layer=layer)
+
+
+def _branch(here: Place, prefix: str, one: Operation, arch: Arch) -> tuple[Branch, dict[str, Value]]:
+    """The half of a block that has this operation, and what its sizes are beside the operation's."""
+    pick = Pick(prefix, "residual", here.residuals)
+    named = str(arch[f"{prefix}.norm"]) if len(here.norms) > 1 else next(iter(here.norms))
+    form = here.residuals[pick.name(arch)]
+    branch = Branch(operation=one, norm=named, make_norm=here.norms[named], form=form)
+    return branch, branch.sizes(pick.own(arch))
+
+
+def _around(here: Place, prefix: str) -> tuple[str, ...]:
+    """The choices of what stands around both halves of a block."""
+    own = (f"{prefix}.norm",) if len(here.norms) > 1 else ()
+    return (*own, *Pick(prefix, "residual", here.residuals).choices)
+
+
+def mixer_slots(here: Place, block: int) -> list[Slot]:
+    """The first half of a block. Mixers that share choices, or have none, have one slot; others have their
+    own, as the table of a slot holds every combination of its choices."""
+    prefix = f"{here.name}.block{block}"
+    return [
+        _mixer_slot(here, block, group, f"{prefix}.mixer" if not at else f"{prefix}.mixer.{group[0].name}")
+        for at, group in enumerate(_groups(list(here.mixers.values())))
+    ]
+
+
+def _groups(mixers: Sequence[Mixer]) -> list[list[Mixer]]:
+    """Mixers by the choices that they share; those without any are in the first group."""
+    groups: list[list[Mixer]] = []
+    for one in mixers:
+        names = {choice.name for choice in one.choices}
+        together = [g for g in groups if any(names & {c.name for c in other.choices} for other in g)]
+        merged = [*(other for group in together for other in group), one]
+        groups = [group for group in groups if group not in together] + [merged]
+    free = [one for group in groups for one in group if not one.choices]
+    bound = [group for group in groups if group[0].choices]
+    if free:
+        bound = [[*free, *(bound[0] if bound else [])], *bound[1:]]
+    return bound
+
+
+def _mixer_slot(here: Place, block: int, group: Sequence[Mixer], name: str) -> Slot:
+    prefix = f"{here.name}.block{block}"
+    depth, width, which = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer"
+    names = {one.name for one in group}
+
+    def layer(arch: Arch) -> Layer | None:
+        if str(arch[which]) not in names:
+            return None
+        one, channels = here.mixers[str(arch[which])], int(arch[width])
+        if int(arch[depth]) <= block or one.make is None:
+            return None
+        shape = (channels, *here.size)
+        own = one.values_at({choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}, shape)
+        branch, around = _branch(here, prefix, one, arch)
+        sizes = {"channels": channels, "activation": here.activation, **one.fixed, **own, **around}
+        return _layer(
+            f"{here.name}_block{block}_{one.name}{branch.suffix}", one.name, branch, shape, shape, sizes
+        )
+
+    own = dict.fromkeys(f"{prefix}.{choice.name}" for one in group for choice in one.choices)
+    return Slot(name=name, choices=(depth, width, which, *own, *_around(here, prefix)), layer=layer)
+
+
+def channel_mixer_slots(here: Place, block: int) -> list[Slot]:
+    """The second half of a block: a slot for each channel mixer, whose choices differ."""
+    return [_channel_mixer_slot(here, block, one) for one in here.channel_mixers.values()]
+
+
+def _channel_mixer_slot(here: Place, block: int, one: ChannelMixer) -> Slot:
+    prefix = f"{here.name}.block{block}"
+    depth, width, ratio = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.ratio"
+    pick = Pick(prefix, "channel_mixer", here.channel_mixers)
+
+    def layer(arch: Arch) -> Layer | None:
+        if int(arch[depth]) <= block or pick.name(arch) != one.name:
+            return None
+        channels = int(arch[width])
+        shape = (channels, *here.size)
+        own = one.values_at(pick.own(arch), shape)
+        branch, around = _branch(here, prefix, one, arch)
+        sizes = {"channels": channels, "ratio": arch[ratio], "activation": here.activation}
+        sizes |= {**one.fixed, **own, **around}
+        return _layer(
+            f"{here.name}_block{block}_{one.name}{branch.suffix}", one.name, branch, shape, shape, sizes
+        )
+
+    own = tuple(f"{prefix}.{one.name}.{choice.name}" for choice in one.choices)
+    return Slot(
+        name=f"{prefix}.{one.name}",
+        choices=(depth, width, ratio, *pick.which, *own, *_around(here, prefix)),
+        layer=layer,
+    )
+
+
+def head_slot(previous: str, size: tuple[int, int], classes: int) -> Slot:
+    """The pooled linear classifier.
+
+    Args:
+        previous: choice of the last stage's width.
+        size: (height, width) of the last stage's maps.
+        classes: outputs.
+    """
+
+    def layer(arch: Arch) -> Layer:
+        width = int(arch[previous])
+        return _layer(
+            "head", "head", Head, (width, *size), (classes,), {"channels": width, "classes": classes}
+        )
+
+    return Slot(name="head", choices=(previous,), layer=layer)
