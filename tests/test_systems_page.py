@@ -12,9 +12,13 @@ import pytest
 from runners.reading.registries import registries
 from runners.recipe.keys import fields
 from search_spaces.blocks import block, block_names
+from search_spaces.channel_mixers import CHANNEL_MIXERS
+from search_spaces.entries import ENTRIES
 from search_spaces.gates import GATES
 from search_spaces.mixers import MIXERS, mixer
+from search_spaces.norms import norm_names
 from search_spaces.parts import ACTIVATIONS
+from search_spaces.residuals import RESIDUALS
 from search_spaces.spaces.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +43,10 @@ KINDS: dict[str, Container[str]] = {
     "mixer": MIXERS,
     "block": block_names(),
     "gate": GATES,
+    "channel_mixer": CHANNEL_MIXERS,
+    "norm": norm_names(),
+    "residual": RESIDUALS,
+    "entry": ENTRIES,
     "activation": ACTIVATIONS,
     "preset": PRESETS,
     "rule": KNOWN["train.rule"],
@@ -55,6 +63,9 @@ KINDS: dict[str, Container[str]] = {
 SETTINGS: dict[str, Callable[[str], Container[str]]] = {
     "mixer": lambda name: mixer(name).settings,
     "block": lambda name: block(name).settings,
+    "channel_mixer": lambda name: CHANNEL_MIXERS[name].part.settings,
+    "residual": lambda name: RESIDUALS[name].part.settings,
+    "entry": lambda name: ENTRIES[name].part.settings,
     "rule": lambda name: KNOWN["train.rule"][name].settings,
     "searcher": lambda name: KNOWN["search.searchers"][name].settings,
     "step": lambda name: KNOWN["compress.steps"][name].settings,

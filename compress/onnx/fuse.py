@@ -63,9 +63,9 @@ class _Tracer(fx.Tracer):
 def norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
     """Qualified names of (convolution, BatchNorm) where the norm can be folded into the convolution.
 
-    What the traced graph proves: each is called once, the norm alone reads the convolution's output, and
-    nothing but their own calls reads their weights and statistics. Hooks, shared weights, and a ``forward``
-    that cannot be traced rule a pair out.
+    What the traced graph proves: they are called together alone (several times in a recursive block), the
+    norm alone reads the convolution's outputs, and nothing but their own calls reads their weights and
+    statistics. Hooks, shared weights, and a ``forward`` that cannot be traced rule a pair out.
     """
     try:
         graph = _Tracer().trace(network)
@@ -74,16 +74,17 @@ def norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
     holders = Counter(id(tensor) for _, tensor in network.named_parameters(remove_duplicate=False))
-    pairs = []
+    together: Counter[tuple[str, str]] = Counter()
     for node in graph.nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
             continue
         source = node.args[0]
-        if source.op != "call_module" or len(source.users) != 1:
-            continue
-        names = str(source.target), str(node.target)
-        conv, norm = network.get_submodule(names[0]), network.get_submodule(names[1])
-        if not _foldable(conv, norm) or any(calls[name] != 1 or name in read for name in names):
+        if source.op == "call_module" and len(source.users) == 1:
+            together[str(source.target), str(node.target)] += 1
+    pairs = []
+    for names, times in together.items():
+        conv, norm = (network.get_submodule(name) for name in names)
+        if not _foldable(conv, norm) or any(calls[name] != times or name in read for name in names):
             continue
         if all(holders[id(tensor)] == 1 for module in (conv, norm) for tensor in module.parameters()):
             pairs.append(names)

@@ -100,6 +100,29 @@ def check_mixer(name: str, *, activation: str = "relu", seed: int = 0) -> int:
     return check_prefix_rule(space, seed=seed, networks=2)
 
 
+def check_part(key: str, name: str, *, activation: str = "relu", seed: int = 0) -> int:
+    """The same for what else the stages of MetaFormers choose among, in a small network of its own.
+
+    Args:
+        key: what it is, as stages call it: ``channel_mixers``, ``norms``, ``residuals``, ``entries``.
+        name: its name.
+        activation: name of the activation of the network.
+        seed: seed of weights and images.
+
+    Returns:
+        How many pairs of networks were compared.
+
+    Raises:
+        ValueError: there is no such part, or it breaks the rule.
+    """
+    stages = [
+        Stage(widths=widths, depths=(1,), mixers=("depthwise",), ratios=(1,), **{key: (name,)})  # type: ignore[arg-type]
+        for widths in ((16, 32, 48), (16, 64))
+    ]
+    space = metaformer(f"{key} {name}", stages, classes=4, input_shape=(3, 8, 8), activation=activation)
+    return check_prefix_rule(space, seed=seed, networks=2)
+
+
 def check_block(name: str, *, activation: str = "relu", seed: int = 0) -> int:
     """The same for a registered block, or the block of a mixer, in a network of two stages.
 

@@ -89,7 +89,7 @@ class Space(Section):
     """Norms of every stage, instead of the preset's, which is ``batch`` (after every convolution); in presets
     of MetaFormers. Where there are several, each block chooses."""
     residuals: tuple[str, ...] = ()
-    """Residual forms of every stage, instead of the preset's, which is ``plain``; in presets of MetaFormers.
+    """Residual forms of every stage, instead of the preset's, which is ``sum``; in presets of MetaFormers.
     Where there are several, each block chooses."""
     entries: tuple[str, ...] = ()
     """Entries of every stage, instead of the preset's, which is ``strided``: what changes resolution and

@@ -20,12 +20,13 @@ class Experts(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, experts: int) -> None:
         super().__init__()
+        self.sizes = (outputs, inputs)
         self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
         init.uniform_(self.weight, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
 
     def forward(self, x: Tensor, shares: Tensor) -> Tensor:
         mixed = shares @ self.weight.flatten(1)
-        return mixed.reshape(-1, *self.weight.shape[1:]) @ x
+        return mixed.reshape(-1, *self.sizes) @ x
 
 
 class MixedExperts(nn.Module):

@@ -4,6 +4,6 @@ from search_spaces.entries.multi_patch import MultiPatch as MultiPatch
 from search_spaces.entries.overlapping import Overlapping as Overlapping
 from search_spaces.entries.patch import PatchMerging as PatchMerging
 from search_spaces.entries.registry import ENTRIES as ENTRIES
-from search_spaces.entries.registry import Entry as Entry
+from search_spaces.entries.registry import StageEntry as StageEntry
 from search_spaces.entries.registry import register_entry as register_entry
 from search_spaces.entries.space_to_depth import SpaceToDepth as SpaceToDepth

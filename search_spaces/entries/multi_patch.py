@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice
-from search_spaces.entries.registry import Entry, register_entry
+from search_spaces.entries.registry import StageEntry, register_entry
 from search_spaces.operations.dealing import Deal
 from search_spaces.parts import ConvNorm
 
@@ -49,4 +49,4 @@ class MultiPatch(nn.Module):
         return self.deal.join([conv(x) for conv in self.convs.values()])
 
 
-register_entry(Entry(name="multi_patch", make=MultiPatch, choices=(Choice("scales", (2, 4)),)))
+register_entry(StageEntry(name="multi_patch", make=MultiPatch, choices=(Choice("scales", (2, 4)),)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_spaces.choice import Choice
-from search_spaces.entries.registry import Entry, register_entry
+from search_spaces.entries.registry import StageEntry, register_entry
 from search_spaces.parts import ConvNorm, OddSize
 
 
@@ -25,5 +25,5 @@ class Overlapping(ConvNorm):
 
 
 register_entry(
-    Entry(name="overlapping", make=Overlapping, choices=(Choice("kernel", (3, 5, 7), role="kernel"),))
+    StageEntry(name="overlapping", make=Overlapping, choices=(Choice("kernel", (3, 5, 7), role="kernel"),))
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from search_spaces.entries.registry import Entry, filled, register_entry
+from search_spaces.entries.registry import StageEntry, filled, register_entry
 from search_spaces.parts import ConvNorm
+
+fx.wrap("filled")  # whoever folds norms traces without sizes, and compares none
 
 
 class PatchMerging(nn.Module):
@@ -32,4 +34,4 @@ class PatchMerging(nn.Module):
         return result
 
 
-register_entry(Entry(name="patch", make=PatchMerging))
+register_entry(StageEntry(name="patch", make=PatchMerging))

@@ -14,7 +14,7 @@ from search_spaces.parts import ConvNorm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Operation):
+class StageEntry(Operation):
     """What starts a stage: turns (B, inputs, H, W) into (B, outputs, ceil(H / stride), ceil(W / stride)).
 
     Its ``make`` is given ``inputs`` and ``outputs`` and, by name, ``stride`` and ``activation``. The space
@@ -25,10 +25,10 @@ class Entry(Operation):
     GIVEN: ClassVar[tuple[str, ...]] = ("inputs", "outputs", "stride", "activation")
 
 
-ENTRIES: Registry[Entry] = Registry("entry")
+ENTRIES: Registry[StageEntry] = Registry("entry")
 
 
-def register_entry(entry: Entry) -> None:
+def register_entry(entry: StageEntry) -> None:
     """Adds an entry, which has to obey the prefix rule, as mixers have to.
 
     Raises:
@@ -50,4 +50,4 @@ def _strided(inputs: int, outputs: int, *, stride: int, activation: str) -> nn.M
 
 
 STRIDED = "strided"
-register_entry(Entry(name=STRIDED, make=_strided))
+register_entry(StageEntry(name=STRIDED, make=_strided))

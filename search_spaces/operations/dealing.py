@@ -44,9 +44,9 @@ class Deal:
     def split(self, x: Tensor) -> list[Tensor]:
         """The channels of each receiver that has any, from (B, channels, H, W)."""
         pieces = self.pieces
-        parts = x.split([size for _, size in pieces], dim=1)
+        hands = x.split([size for _, size in pieces], dim=1)
         return [
-            torch.cat([part for part, (who, _) in zip(parts, pieces, strict=True) if who == one], dim=1)
+            torch.cat([hands[at] for at, (who, _) in enumerate(pieces) if who == one], dim=1)
             for one, count in enumerate(self.counts)
             if count
         ]
@@ -54,8 +54,9 @@ class Deal:
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The reverse: (B, channels, H, W) from the parts of those who have any, in their order."""
         pieces = self.pieces
-        hands = [
-            iter(part.split([size for who, size in pieces if who == one], dim=1))
-            for one, part in enumerate(parts)
+        split = [
+            part.split([size for who, size in pieces if who == one], dim=1) for one, part in enumerate(parts)
         ]
-        return torch.cat([next(hands[who]) for who, _ in pieces], dim=1)
+        rounds = [sum(who == other for other, _ in pieces[:at]) for at, (who, _) in enumerate(pieces)]
+        # By index, as whoever folds norms traces without sizes, and takes apart nothing by a loop.
+        return torch.cat([split[who][at] for (who, _), at in zip(pieces, rounds, strict=True)], dim=1)

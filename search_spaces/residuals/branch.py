@@ -10,7 +10,7 @@ from torch import nn
 from search_spaces.choice import Value
 from search_spaces.norms.registry import FOLDED, Norm, normed
 from search_spaces.operations.operation import Operation
-from search_spaces.residuals.registry import PLAIN, ResidualForm
+from search_spaces.residuals.registry import SUM, ResidualForm
 
 OURS = "branch."
 """What the sizes of the branch itself begin with, among those of its operation."""
@@ -40,7 +40,7 @@ class Branch:
             values: those of the residual form's choices.
         """
         found: dict[str, Value] = {} if self.norm == FOLDED else {f"{OURS}norm": self.norm}
-        if self.form.name != PLAIN:
+        if self.form.name != SUM:
             whole = {**self.form.fixed, **values}
             found |= {f"{OURS}residual": self.form.name}
             found |= {f"{OURS}{name}": value for name, value in whole.items()}

@@ -35,10 +35,10 @@ def register_residual(entry: ResidualForm) -> None:
     RESIDUALS.add(entry.name, entry)
 
 
-def _plain(inner: nn.Module, channels: int) -> nn.Module:  # noqa: ARG001  the same at any width
+def _sum(inner: nn.Module, channels: int) -> nn.Module:  # noqa: ARG001  the same at any width
     """x + inner(x)."""
     return Residual(inner)
 
 
-PLAIN = "plain"
-register_residual(ResidualForm(name=PLAIN, make=_plain))
+SUM = "sum"
+register_residual(ResidualForm(name=SUM, make=_sum))

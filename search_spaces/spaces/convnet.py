@@ -17,7 +17,7 @@ from results.names import unknown
 from search_spaces.blocks.recursive import TIMES, Repeated
 from search_spaces.blocks.registry import Block, block, block_problems
 from search_spaces.choice import Choice, Value
-from search_spaces.entries import ENTRIES, Entry
+from search_spaces.entries import ENTRIES, StageEntry
 from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.operations.operation import Options
@@ -82,7 +82,7 @@ class ConvStage:
         return tuple(one.configured(own.get(one.name, {})) for one in found)
 
     @property
-    def configured_entries(self) -> tuple[Entry, ...]:
+    def configured_entries(self) -> tuple[StageEntry, ...]:
         """The entries with their options."""
         return chosen(ENTRIES, self.entries, self.options)
 

@@ -17,7 +17,7 @@ from search_spaces.mixers.registry import choices_of
 from search_spaces.parts import ACTIVATIONS
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.metaformer_slots import (
-    Place,
+    StagePlace,
     channel_mixer_slots,
     entry_slot,
     head_slot,
@@ -59,7 +59,7 @@ def metaformer(
         if min(before) < stage.resolution_step:
             raise ValueError(f"an input of {input_shape} has nothing left at stage {index}; use fewer stages")
         height, width = -(-height // stage.resolution_step), -(-width // stage.resolution_step)
-        here = Place.of(f"stage{index}", stage, (height, width), activation)
+        here = StagePlace.of(f"stage{index}", stage, (height, width), activation)
         choices += _stage_choices(here)
         slots.append(entry_slot(here, previous, channels, before))
         for block in range(max(stage.depths)):
@@ -69,7 +69,7 @@ def metaformer(
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
 
 
-def _stage_choices(here: Place) -> list[Choice]:
+def _stage_choices(here: StagePlace) -> list[Choice]:
     """Width, depth and entry of a stage; then those of each block it may have."""
     stage, depth = here.stage, f"{here.name}.depth"
     choices = [Choice(f"{here.name}.width", stage.widths), Choice(depth, stage.depths, role="depth")]
@@ -79,7 +79,7 @@ def _stage_choices(here: Place) -> list[Choice]:
     return choices
 
 
-def _block_choices(here: Place, block: int) -> list[Choice]:
+def _block_choices(here: StagePlace, block: int) -> list[Choice]:
     """Mixer, the mixers' own choices and ratio of a block; channel mixer, norm and residual form with theirs,
     where there is more than one of them."""
     stage, depth, prefix = here.stage, f"{here.name}.depth", f"{here.name}.block{block}"

@@ -10,7 +10,7 @@ from torch import nn
 
 from search_spaces.channel_mixers import ChannelMixer
 from search_spaces.choice import Value
-from search_spaces.entries import Entry
+from search_spaces.entries import StageEntry
 from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.mixers.registry import Mixer
@@ -28,7 +28,7 @@ Kind = TypeVar("Kind", bound=Operation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class StagePlace:
     """One stage where it stands: name, choices, (height, width) of its maps, and its parts by name."""
 
     name: str
@@ -39,10 +39,10 @@ class Place:
     channel_mixers: Mapping[str, ChannelMixer]
     norms: Mapping[str, Norm | None]
     residuals: Mapping[str, ResidualForm]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, StageEntry]
 
     @classmethod
-    def of(cls, name: str, stage: Stage, size: tuple[int, int], activation: str) -> Place:
+    def of(cls, name: str, stage: Stage, size: tuple[int, int], activation: str) -> StagePlace:
         """The place of a stage."""
         return cls(
             name=name,
@@ -75,7 +75,7 @@ def _layer(
     )
 
 
-def entry_slot(here: Place, previous: str, channels: int, before: tuple[int, int]) -> Slot:
+def entry_slot(here: StagePlace, previous: str, channels: int, before: tuple[int, int]) -> Slot:
     """What starts a stage: the stem, or what downsamples between two widths.
 
     Args:
@@ -105,7 +105,7 @@ def entry_slot(here: Place, previous: str, channels: int, before: tuple[int, int
     return Slot(name=f"{here.name}.entry", choices=(*names, *pick.choices), layer=layer)
 
 
-def _branch(here: Place, prefix: str, one: Operation, arch: Arch) -> tuple[Branch, dict[str, Value]]:
+def _branch(here: StagePlace, prefix: str, one: Operation, arch: Arch) -> tuple[Branch, dict[str, Value]]:
     """The half of a block that has this operation, and what its sizes are beside the operation's."""
     pick = Pick(prefix, "residual", here.residuals)
     named = str(arch[f"{prefix}.norm"]) if len(here.norms) > 1 else next(iter(here.norms))
@@ -114,13 +114,13 @@ def _branch(here: Place, prefix: str, one: Operation, arch: Arch) -> tuple[Branc
     return branch, branch.sizes(pick.own(arch))
 
 
-def _around(here: Place, prefix: str) -> tuple[str, ...]:
+def _around(here: StagePlace, prefix: str) -> tuple[str, ...]:
     """The choices of what stands around both halves of a block."""
     own = (f"{prefix}.norm",) if len(here.norms) > 1 else ()
     return (*own, *Pick(prefix, "residual", here.residuals).choices)
 
 
-def mixer_slots(here: Place, block: int) -> list[Slot]:
+def mixer_slots(here: StagePlace, block: int) -> list[Slot]:
     """The first half of a block. Mixers that share choices, or have none, have one slot; others have their
     own, as the table of a slot holds every combination of its choices."""
     prefix = f"{here.name}.block{block}"
@@ -133,19 +133,18 @@ def mixer_slots(here: Place, block: int) -> list[Slot]:
 def _groups(mixers: Sequence[Mixer]) -> list[list[Mixer]]:
     """Mixers by the choices that they share; those without any are in the first group."""
     groups: list[list[Mixer]] = []
-    for one in mixers:
+    for one in (one for one in mixers if one.choices):
         names = {choice.name for choice in one.choices}
-        together = [g for g in groups if any(names & {c.name for c in other.choices} for other in g)]
-        merged = [*(other for group in together for other in group), one]
-        groups = [group for group in groups if group not in together] + [merged]
-    free = [one for group in groups for one in group if not one.choices]
-    bound = [group for group in groups if group[0].choices]
-    if free:
-        bound = [[*free, *(bound[0] if bound else [])], *bound[1:]]
-    return bound
+        near = [at for at, group in enumerate(groups) if names & {c.name for o in group for c in o.choices}]
+        merged = [*(other for at in near for other in groups[at]), one]
+        groups = [group for at, group in enumerate(groups) if at not in near]
+        groups.insert(near[0] if near else len(groups), merged)
+    free = [one for one in mixers if not one.choices]
+    first = [*free, *(groups[0] if groups else [])]
+    return [first, *groups[1:]]
 
 
-def _mixer_slot(here: Place, block: int, group: Sequence[Mixer], name: str) -> Slot:
+def _mixer_slot(here: StagePlace, block: int, group: Sequence[Mixer], name: str) -> Slot:
     prefix = f"{here.name}.block{block}"
     depth, width, which = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer"
     names = {one.name for one in group}
@@ -168,12 +167,12 @@ def _mixer_slot(here: Place, block: int, group: Sequence[Mixer], name: str) -> S
     return Slot(name=name, choices=(depth, width, which, *own, *_around(here, prefix)), layer=layer)
 
 
-def channel_mixer_slots(here: Place, block: int) -> list[Slot]:
+def channel_mixer_slots(here: StagePlace, block: int) -> list[Slot]:
     """The second half of a block: a slot for each channel mixer, whose choices differ."""
     return [_channel_mixer_slot(here, block, one) for one in here.channel_mixers.values()]
 
 
-def _channel_mixer_slot(here: Place, block: int, one: ChannelMixer) -> Slot:
+def _channel_mixer_slot(here: StagePlace, block: int, one: ChannelMixer) -> Slot:
     prefix = f"{here.name}.block{block}"
     depth, width, ratio = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.ratio"
     pick = Pick(prefix, "channel_mixer", here.channel_mixers)

@@ -48,7 +48,7 @@ class Pick:
 def part_choices(
     prefix: str, what: str, found: Sequence[Operation], parent: str, parent_values: tuple[Value, ...]
 ) -> list[Choice]:
-    """Which of some parts, where there are several, and what each of them has to choose."""
+    """The choice among parts, where there are several, and what each of them has to choose."""
     which, choices = f"{prefix}.{what}", []
     if len(found) > 1:
         choices.append(Choice(which, tuple(one.name for one in found), parent, parent_values, "category"))

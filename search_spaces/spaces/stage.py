@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from results.names import unknown
 from search_spaces.channel_mixers import CHANNEL_MIXERS, ChannelMixer
-from search_spaces.entries import ENTRIES, Entry
+from search_spaces.entries import ENTRIES, StageEntry
 from search_spaces.mixers.registry import Mixer, choices_of, configured
 from search_spaces.norms import NORMS, norm_names
 from search_spaces.operations.operation import Options
@@ -44,7 +44,7 @@ class Stage:
     resolution_step: int = 2
     channel_mixers: tuple[str, ...] = ("mlp",)
     norms: tuple[str, ...] = ("batch",)
-    residuals: tuple[str, ...] = ("plain",)
+    residuals: tuple[str, ...] = ("sum",)
     entries: tuple[str, ...] = ("strided",)
     options: Options = field(default_factory=dict)
 
@@ -87,6 +87,6 @@ class Stage:
         return chosen(RESIDUALS, self.residuals, self.options)
 
     @property
-    def configured_entries(self) -> tuple[Entry, ...]:
+    def configured_entries(self) -> tuple[StageEntry, ...]:
         """The entries with their options."""
         return chosen(ENTRIES, self.entries, self.options)

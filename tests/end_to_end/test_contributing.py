@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the page, each named by its first line, and the run of its recipe."""
     folder = tmp_path_factory.mktemp("mine")
     shown = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)
-    assert len(shown) >= 6
+    assert len(shown) >= 7
     for name, content in shown:
         (folder / name).write_text(content)
     done = quarry("run", "my.toml", folder=folder, timeout=600)
@@ -33,6 +33,8 @@ def test_parts_from_outside_go_through_a_whole_run(folder: Path) -> None:
     trials = [json.loads(line) for line in log.read_text().splitlines()]
     dilations = {value for trial in trials for name, value in trial["arch"].items() if "dilation" in name}
     assert dilations == {1, 2}, "the mixer's own choice is searched"
+    found = {(name.rpartition(".")[2], value) for trial in trials for name, value in trial["arch"].items()}
+    assert found >= {("channel_mixer", "mlp"), ("channel_mixer", "powers"), ("power", 1), ("power", 2)}
     steps = [json.loads(line) for line in (folder / "compress" / "steps.jsonl").read_text().splitlines()]
     assert [step["step"] for step in steps] == ["finetune", "prune"]
     assert not steps[1]["reason"].startswith("failed"), "the criterion found its gradients"
@@ -47,6 +49,8 @@ def test_parts_from_outside_go_through_a_whole_run(folder: Path) -> None:
         ("train.rule.alone=2", "train.rule.alone"),
         ("train.rule.along=0.5", "alone"),
         ("space.options={dilated={dilution=[1]}}", "dilation"),
+        ("space.channel_mixers=['powrs']", "powers"),
+        ("space.options={powers={power=[0]}}", "space.options.powers.power"),
         ("task.focus=-1", "task.focus"),
         ("task.kind=balance", "balanced"),
         ("parts=['my_mixer.py', 'my_mothods.py']", "my_mothods.py"),
