@@ -325,6 +325,33 @@ def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
             ["space.preset=fast-8", "space.options.cswin.stripe=2"],
             "space.options.cswin: unknown block 'cswin'",
         ),
+        (
+            ["space.channel_mixers=['gluu']"],
+            "space.channel_mixers: unknown channel mixer 'gluu'. Did you mean 'glu'?",
+        ),
+        (["space.norms=['leyer']"], "space.norms: unknown norm 'leyer'. Did you mean 'layer'?"),
+        (
+            ["space.residuals=['rezro']"],
+            "space.residuals: unknown residual form 'rezro'. Did you mean 'rezero'",
+        ),
+        (["space.entries=['spdd']"], "space.entries: unknown entry 'spdd'. Did you mean 'spd'?"),
+        (
+            ["space.options.glu.kernel=[3]"],
+            "space.options.glu: unknown channel mixer 'glu'. Valid: mlp. Channel mixer 'glu' exists, but",
+        ),
+        (
+            ["space.channel_mixers=['glu']", "space.options.glu.kernel=[2]"],
+            "space.options.glu.kernel = [2]: the size of a kernel has to be odd",
+        ),
+        (
+            ["space.preset=fast-8", "space.norms=['dyt']"],
+            "space.norms: the stages of preset 'fast-8' have no choice of norms",
+        ),
+        (
+            ["space.recursions=[1, 2]"],
+            "space.recursions: preset 'digits' has no blocks that run again; those of fast-32 have",
+        ),
+        (["space.preset=fast-8", "space.recursions=[2, 1]"], "space.recursions: values have to ascend"),
         (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (
             ["train.rule={delay=0.5}"],
