@@ -6,7 +6,7 @@ go when one channel goes. Whether that is the whole truth about a network is fou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +110,15 @@ class _GroupNormPruner(tp.pruner.function.GroupNormPruner):
     prune_in_channels = prune_out_channels
 
 
-def dependency_graph(network: nn.Module, example: Tensor) -> Any:
+def dependency_graph(
+    network: nn.Module, example: Tensor, pruners: Mapping[type[nn.Module], Any] | None = None
+) -> Any:
     """torch-pruning's dependency graph of the network itself, traced on one example.
+
+    Args:
+        network: any module that takes one tensor.
+        example: an input (B, ...).
+        pruners: torch-pruning's functions for further classes of modules.
 
     Raises:
         ValueError: the network does not take one tensor, or does not run on the example.
@@ -136,7 +143,11 @@ def dependency_graph(network: nn.Module, example: Tensor) -> Any:
                 network.eval(),
                 given,
                 verbose=False,
-                customized_pruners={nn.LayerNorm: _LayerNormPruner(), nn.GroupNorm: _GroupNormPruner()},
+                customized_pruners={
+                    nn.LayerNorm: _LayerNormPruner(),
+                    nn.GroupNorm: _GroupNormPruner(),
+                    **(pruners or {}),
+                },
             )
     except Exception as error:  # whatever the user's forward raises, and torch-pruning
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -28,8 +28,8 @@ from compress.pruning.channels import (
 )
 from compress.pruning.masks import Part, mask, unmaskable
 
-# Of the largest output: rounding is far below it, a wrong channel far above.
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+"""Difference of outputs that is none, of the largest: rounding is far below it, a wrong channel far above."""
 _LONGEST_RUN = 256
 OUTPUTS = "they are the network's outputs"
 
@@ -141,13 +141,13 @@ class _Experiment:
         dependency_graph(plain_copy(network), example)  # a wrong example is reported in its own shape
         self._frozen = _frozen(plain_copy(network))
         failure: Exception | None = None
-        for dtype in _TOLERANCE:
+        for dtype in TOLERANCE:
             try:
-                self._network = _randomised(network, dtype).eval()
-                self._images = _random_inputs(example, dtype)
+                self._network = randomised(network, dtype).eval()
+                self._images = random_inputs(example, dtype)
                 self._graph = dependency_graph(self._network, self._images)
                 self._names = {module: name for name, module in self._network.named_modules()}
-                self._tolerance = _TOLERANCE[dtype]
+                self._tolerance = TOLERANCE[dtype]
                 return
             except ValueError as error:
                 failure = failure or error
@@ -173,7 +173,7 @@ class _Experiment:
                 one = group_of(self._graph, module, [channels // 2])
                 parts = len(channels_taken(self._graph, one, module))
             except Exception as error:  # torch-pruning raises what it likes on layers that it does not know
-                reason = f"torch-pruning cannot follow its channels ({_in_words(error)})"
+                reason = f"torch-pruning cannot follow its channels ({in_words(error)})"
                 refused.append(Refused(root=name, channels=channels, reason=reason))
                 continue
             grown = {
@@ -207,21 +207,21 @@ class _Experiment:
         try:
             cut = cut_channels(self._network, self._images, cuts)
         except Exception as error:  # a cut that takes more than it says, or torch-pruning's own errors
-            return f"they cannot be cut ({_in_words(error)})"
+            return f"they cannot be cut ({in_words(error)})"
         try:
             got = self._outputs(cut)
         except Exception as error:  # whatever the user's forward raises when its shapes do not fit
-            return f"the network does not run without them ({_in_words(error)})"
+            return f"the network does not run without them ({in_words(error)})"
         try:
             masked = self._masked_outputs(cuts)
         except Exception as error:  # an index that a layer does not have, where the graph is wrong
-            return f"the network without them cannot be compared with a masked one ({_in_words(error)})"
+            return f"the network without them cannot be compared with a masked one ({in_words(error)})"
         if [one.shape for one in got] != [one.shape for one in masked]:
             return OUTPUTS
         for one, other in zip(got, masked, strict=True):
             if not other.isfinite().all():
                 return "the network's outputs are not finite with random weights, so nothing can be compared"
-            if not _equal(one, other, self._tolerance):
+            if not equal(one, other, self._tolerance):
                 return "cutting them changes the network differently from masking them"
         return ""
 
@@ -248,7 +248,7 @@ class _Experiment:
             return [one for one in trees.tree_leaves(network(self._images)) if isinstance(one, Tensor)]
 
 
-def _equal(one: Tensor, other: Tensor, tolerance: float) -> bool:
+def equal(one: Tensor, other: Tensor, tolerance: float) -> bool:
     """Whether two outputs of one shape are equal: within rounding, or exactly where they are no numbers."""
     if other.numel() == 0 or not (other.is_floating_point() or other.is_complex()):
         return torch.equal(one, other)
@@ -291,22 +291,22 @@ def _frozen(network: nn.Module) -> set[str]:
     }
 
 
-def _randomised(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def randomised(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy with random weights and statistics: a wrong cut cannot hide behind zeros and ones."""
-    randomised = plain_copy(network).cpu().to(dtype)
+    copy = plain_copy(network).cpu().to(dtype)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for tensor in [*randomised.parameters(), *randomised.buffers()]:
+        for tensor in [*copy.parameters(), *copy.buffers()]:
             if not tensor.is_floating_point():
                 continue
             if tensor.ndim > 1 and tensor[0].numel() > 1:
                 tensor.normal_(0, 1 / math.sqrt(tensor[0].numel()), generator=generator)
             else:
                 tensor.uniform_(0.5, 1.5, generator=generator)
-    return randomised
+    return copy
 
 
-def _random_inputs(example: Tensor, dtype: torch.dtype) -> Tensor:
+def random_inputs(example: Tensor, dtype: torch.dtype) -> Tensor:
     """Two inputs: normal numbers, or integers of the example's in another order."""
     generator, shape = torch.Generator().manual_seed(1), (2, *example.shape[1:])
     if example.is_floating_point():
@@ -315,5 +315,6 @@ def _random_inputs(example: Tensor, dtype: torch.dtype) -> Tensor:
     return values[torch.randint(len(values), shape, generator=generator)]
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """The first line of what an error says."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

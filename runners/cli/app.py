@@ -277,6 +277,34 @@ def latency(
 
 
 @app.command()
+def space(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="A finished network: path/to/file.py:function, or module:name."
+        ),
+    ],
+    input_shape: Annotated[
+        str, typer.Option("--input", metavar="CxHxW", help="Shape of an input image, such as 3x32x32.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file to write [default: FUNCTION.toml].")
+    ] = None,
+) -> None:
+    """Propose a search space for a network as it is: widths, heads, expansion, depth and kernels.
+
+    The file says which sizes there are to choose. Edit it, and name it in a recipe as space.network.
+
+    \b
+    Example:
+        quarry space my.py:make --input 3x32x32
+    """
+    from runners.adopting import commands
+
+    commands.space(network, input_shape=input_shape, out=out)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine has, and what is missing for which feature."""
     from runners.cli.doctor import doctor as examine

@@ -21,6 +21,8 @@ def load_parts(recipe: Recipe) -> list[str]:
         problems += _failing("parts", load_module, spec)
     if recipe.space.module:
         problems += _failing("space.module", load_object, recipe.space.module)
+    if recipe.space.network:
+        problems += _failing("space.network", _load_network_of, recipe.space.network)
     try:
         load_installed_parts()
     except ValueError as error:
@@ -92,9 +94,12 @@ def _names(recipe: Recipe) -> list[str]:
     from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options
 
     space = recipe.space
-    if space.module:
+    if space.module and space.network:
+        return ["space.network: this is instead of space.module; give one of them"]
+    if space.module or space.network:
+        own = "the function of space.module" if space.module else "the file of space.network"
         return [
-            f"space.{key}: this is for presets; the function of space.module chooses its own"
+            f"space.{key}: this is for presets; {own} chooses its own"
             for key in ("preset", *space.named, "recursions", "activation", "options")
             if key in space.model_fields_set
         ]
@@ -178,6 +183,13 @@ def _searchers(parts: Sequence[Part], budget: int) -> Iterator[str]:
                 f"search.budget = {budget}: {part.kind} has a population of {population} and learns nothing "
                 f"from less; give at least {population}"
             )
+
+
+def _load_network_of(path: str) -> None:
+    """Reads the file of a space and imports what makes its network; the network is not made yet."""
+    from runners.adopting.file import read_space_file  # imported here: it brings PyTorch
+
+    load_object(read_space_file(Path(path)).network)
 
 
 def _unknown(key: str, kind: str, names: Sequence[str], valid: Iterable[str]) -> list[str]:

@@ -12,10 +12,11 @@ from runners.recipe.schema import with_own_steps
 
 # Keys of which a recipe gives one: setting it takes the place of the other.
 _EITHER = {
-    "search.latency_ms": "speedup",
-    "search.speedup": "latency_ms",
-    "space.module": "preset",
-    "space.preset": "module",
+    "search.latency_ms": ("speedup",),
+    "search.speedup": ("latency_ms",),
+    "space.module": ("preset", "network"),
+    "space.network": ("preset", "module"),
+    "space.preset": ("module", "network"),
 }
 
 
@@ -46,7 +47,7 @@ def override(values: dict[str, Any], text: str) -> None:
         here[_place(here, last, text)] = value
         return
     here[last] = value
-    if excluded := _EITHER.get(key):
+    for excluded in _EITHER.get(key, ()):
         here.pop(excluded, None)
 
 

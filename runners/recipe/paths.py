@@ -26,6 +26,7 @@ def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             for spec in parts
         ]
     _replace(values, "space", "module", lambda text: _function(text, folder))
+    _replace(values, "space", "network", lambda text: str(_path(text, folder)) if text else text)
     _replace(
         values, "measure", "profile", lambda text: found(text, folder) if text.endswith(".toml") else text
     )

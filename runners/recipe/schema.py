@@ -68,7 +68,7 @@ class Data(Section):
 
 
 class Space(Section):
-    """The search space: a preset, or a function of yours."""
+    """The search space: a preset, a function of yours, or a file of ``quarry space``."""
 
     preset: str = "cifar"
     """Built-in space. Of MetaFormers: ``digits``, ``cifar-small``, ``cifar``, ``mobile``. Of convolutional
@@ -77,6 +77,9 @@ class Space(Section):
     module: str = ""
     """Function of yours that returns a search space, instead of a preset: ``path/to/file.py:function`` or
     ``package.module:function``; called with ``classes`` and ``input_shape``."""
+    network: str = ""
+    """File of a space out of a network as it is, instead of a preset: what ``quarry space my.py:make`` wrote
+    and you edited."""
     mixers: tuple[str, ...] = ()
     """Mixers of every stage, instead of the preset's; in presets of MetaFormers."""
     blocks: tuple[str, ...] = ()
@@ -112,12 +115,13 @@ class Space(Section):
 
     @model_serializer(mode="wrap")
     def _without_what_a_module_leaves_out(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys of presets are no part of a recipe that names a function instead, unless it gives them."""
+        """Keys of presets are no part of a recipe that names something else, unless it gives them."""
         written: dict[str, Any] = plain(self)
+        named = "module" if self.module else "network" if self.network else ""
         return {
             key: value
             for key, value in written.items()
-            if not self.module or key == "module" or key in self.model_fields_set
+            if not named or key == named or key in self.model_fields_set
         }
 
 

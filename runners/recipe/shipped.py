@@ -28,7 +28,7 @@ _NAMING = (
     "train.rule",
 )
 _LISTS = ("search.searchers", "compress.steps")
-_CODE = ("parts", "space.module")
+_CODE = ("parts", "space.module", "space.network")
 
 
 def recipe_names() -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from nas.costs.model.fit import MeasurePlan
 from results.loading import load_object
+from runners.adopting.file import space_of_file
 from runners.recipe.schema import Recipe, Space
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace, Shape
@@ -18,12 +20,14 @@ def make_space(
     """The space a recipe names, for a data set, without these mixers or blocks where it is a preset.
 
     Raises:
-        ValueError: an unknown preset, mixer or block, a stage left without any, or a user's module that gives
-            no space.
+        ValueError: an unknown preset, mixer or block, a stage left without any, a user's module that gives
+            no space, or a file of a space that does not go with its network or the data.
         FileNotFoundError: a user's file that is not there.
     """
     if recipe.module:
         return _users(recipe.module)(classes=classes, input_shape=input_shape)
+    if recipe.network:
+        return _of_network(Path(recipe.network), input_shape)
     return preset(
         recipe.preset,
         classes=classes,
@@ -34,6 +38,23 @@ def make_space(
         activation=recipe.activation,
         options=recipe.options,
     )
+
+
+def _of_network(path: Path, input_shape: Shape) -> SearchSpace:
+    """The space of a file, whose network has to take the data's images."""
+    try:
+        space = space_of_file(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"space.network: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"space.network: {error}") from error
+    wanted = space.input_shape({})
+    if wanted != tuple(input_shape):
+        raise ValueError(
+            f"space.network: {path} is for images of {wanted} (channels, height, width), and the data have "
+            f"{tuple(input_shape)}: change data.height, data.width or data.channels, or propose it again"
+        )
+    return space
 
 
 def _users(module: str) -> Callable[..., SearchSpace]:
@@ -61,7 +82,7 @@ def _users(module: str) -> Callable[..., SearchSpace]:
 
 def rules_out(recipe: Space, profile: HardwareProfile) -> tuple[str, ...]:
     """What a recipe's preset has and a profile cannot run, by name; a user's own space is taken as it is."""
-    if recipe.module or recipe.preset not in PRESETS:
+    if recipe.module or recipe.network or recipe.preset not in PRESETS:
         return ()
     names = operations(recipe.preset, recipe.named)
     return tuple(name for name in names if name in profile.unsupported_mixers)

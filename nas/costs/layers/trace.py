@@ -99,6 +99,10 @@ class _Function(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         leaves = [self._buffers.get(f"constant{index}", leaf) for index, leaf in enumerate(self._leaves)]
+        if _plain(self._function.__name__) == "cat":  # which does not repeat what is there once, as sums do
+            leaves = [
+                leaf.expand(len(x), *leaf.shape[1:]) if isinstance(leaf, Tensor) else leaf for leaf in leaves
+            ]
         leaves[self._first] = x.clone() if self._in_place else x
         arguments, options = self._unflatten(leaves)
         output: Tensor = self._function(*arguments, **options)

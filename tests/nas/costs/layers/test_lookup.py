@@ -126,3 +126,18 @@ def test_what_no_example_showed_is_traced_and_remembered() -> None:
     traced.clear()
     np.testing.assert_array_equal(places.look_up(np.array([[1, 2, 0]])), [[5, EMPTY]])
     assert not traced
+
+
+def test_a_concatenation_with_a_parameter_runs_on_its_own_for_any_batch() -> None:
+    """A class token is there once and is put before the tokens of every image."""
+
+    class Token(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Parameter(torch.rand(1, 1, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x, self.token.expand(len(x), -1, -1)], dim=1)
+
+    (call,) = calls(Token(), (3, 4), "cpu")
+    assert call.make()(torch.rand(5, 3, 4)).shape == (5, 4, 4)
