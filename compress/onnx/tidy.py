@@ -20,9 +20,10 @@ Arrays = dict[str, NDArray[Any]]
 def tidy(model: ModelProto, images: NDArray[Any]) -> None:
     """Tidies a traced graph, in place; what it computes stays the same for every batch.
 
-    Shapes that do not depend on the batch become constants, Constant nodes initializers, and initializers
-    that are another's copy that one. Tensors get short names, since an int8 file repeats each some six times;
-    weights keep theirs. A graph with branches or loops is left as it is.
+    What depends on neither the batch nor the input's values (shapes, generated kernels) becomes a constant,
+    Constant nodes become initializers, and initializers that are another's copy that one. Tensors get short
+    names, since an int8 file repeats each some six times; weights keep theirs. A graph with branches or loops
+    is left as it is.
 
     Args:
         model: one input, its batch free.
@@ -74,14 +75,15 @@ def _hold_constants(graph: GraphProto) -> None:
 
 
 def _of_shapes_alone(graph: GraphProto) -> set[str]:
-    """Names of what follows from shapes and constants, without a value of the input."""
+    """Names of what follows from shapes and constants, without a value of the input.
+
+    Among them are kernels that a network generates from other weights, or from the size of its maps.
+    """
     constants = {entry.name for entry in graph.initializer}
     found: set[str] = set()
     for node in graph.node:  # in the order of computation
         given = [name for name in node.input if name]
-        if node.op_type == "Shape" or (
-            any(name in found for name in given) and all(name in found or name in constants for name in given)
-        ):
+        if node.op_type == "Shape" or (given and all(name in found or name in constants for name in given)):
             found.update(node.output)
     return found
 

@@ -4,6 +4,8 @@ from search_spaces.blocks.convnext import ConvNext as ConvNext
 from search_spaces.blocks.fused_mbconv import FusedInvertedResidual as FusedInvertedResidual
 from search_spaces.blocks.grouped import GroupedResidual as GroupedResidual
 from search_spaces.blocks.mbconv import InvertedResidual as InvertedResidual
+from search_spaces.blocks.mbconv_experts import ExpertResidual as ExpertResidual
+from search_spaces.blocks.pick_or_mix import PickOrMixResidual as PickOrMixResidual
 from search_spaces.blocks.plain import Plain as Plain
 from search_spaces.blocks.registry import BLOCKS as BLOCKS
 from search_spaces.blocks.registry import Block as Block

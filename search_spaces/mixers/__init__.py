@@ -1,6 +1,9 @@
 """Token mixers: the half of a block that moves information between positions, one small file each."""
 
+from search_spaces.mixers import dynamic as dynamic
+from search_spaces.mixers import generated as generated
 from search_spaces.mixers import positions as positions
+from search_spaces.mixers import sequence as sequence
 from search_spaces.mixers import spectral as spectral
 from search_spaces.mixers import static as static
 from search_spaces.mixers.attention import Attention as Attention

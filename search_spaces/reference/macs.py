@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,11 @@ _UNCOUNTED = (
     "upsample_nearest2d",
     "upsample_bilinear2d",
 )
+
+
+OF_WEIGHTS = "of_weights"
+"""Attribute that a module's class sets true where it is given no activations and makes weights of weights, as
+what generates a kernel does: exported files hold what it gives, so that what it does is not counted."""
 
 
 def _nothing(_inputs: object, _outputs: object) -> int:
@@ -66,13 +71,20 @@ def _cell_macs(inputs: Any, _outputs: object) -> int:
     return int(batch * sum(math.prod(one) for one in matrices))
 
 
+def _multiply_add_macs(_inputs: object, outputs: Any) -> int:
+    """Those of ``torch.addcmul``, which multiplies and adds element by element."""
+    return int(math.prod(outputs[0].type().sizes()))
+
+
 def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of convolutions, linear and recurrent layers, matrix products and attention.
 
     Counted is one input. The counts are fvcore's (github.com/facebookresearch/fvcore, ``FlopCountAnalysis``),
     which calls them flops, without norms and pooling, and with scaled dot-product attention, LSTM, GRU and
-    RNN, whose matrix products count. They are taken on the CPU or where the network is: shapes alone
-    do not do, as convolutions on the device "meta" cannot be traced (PyTorch 2.13).
+    RNN, whose matrix products count, and ``torch.addcmul``. Modules that fold themselves are counted as files
+    have them, and what makes weights of weights (``OF_WEIGHTS``) is left out. The counts are taken on the CPU
+    or where the network is: shapes alone do not do, as convolutions on the device "meta" cannot be traced
+    (PyTorch 2.13).
 
     Args:
         module: network, which is put in eval mode.
@@ -81,12 +93,14 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     from fvcore.nn import FlopCountAnalysis
 
     device = next((parameter.device for parameter in module.parameters()), None)
-    analysis = FlopCountAnalysis(_deployed(module.eval()), (torch.zeros(1, *input_shape, device=device),))
+    deployed = _deployed(module.eval())
+    analysis = FlopCountAnalysis(deployed, (torch.zeros(1, *input_shape, device=device),))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.set_op_handle(**{f"aten::{name}": _nothing for name in _UNCOUNTED})
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     analysis.set_op_handle("aten::matmul", _product_macs)
     analysis.set_op_handle("aten::_convolution_mode", _padded_convolution_macs)
+    analysis.set_op_handle("aten::addcmul", _multiply_add_macs)
     for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         analysis.set_op_handle(f"aten::{kind}", _recurrent_macs)
         analysis.set_op_handle(f"aten::{kind}_cell", _cell_macs)
@@ -97,7 +111,8 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer it uses deprecates itself
-            return int(analysis.total())
+            counted = analysis.by_module()
+            return int(counted[""] - sum(counted[name] for name in _makers_of_weights(deployed)))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -116,6 +131,15 @@ def _folded(module: nn.Module) -> nn.Module:
     for name, child in list(module.named_children()):
         module.set_submodule(name, _folded(child))
     return module
+
+
+def _makers_of_weights(module: nn.Module, name: str = "") -> Iterator[str]:
+    """Names of the outermost modules that make weights of weights."""
+    if getattr(type(module), OF_WEIGHTS, False):
+        yield name
+        return
+    for child, part in module.named_children():
+        yield from _makers_of_weights(part, f"{name}.{child}" if name else child)
 
 
 def macs_of_layers(layers: Sequence[Layer]) -> list[int]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from tests.search_spaces.blocks.dynamic_references import DYNAMIC
+
 Weights = Mapping[str, Tensor]
 
 
@@ -125,6 +127,7 @@ REFERENCES = {
     "fused_mbconv": fused_mbconv,
     "convnext": convnext,
     "depthwise": depthwise,
+    **DYNAMIC,
 }
 
 

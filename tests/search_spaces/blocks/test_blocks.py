@@ -10,13 +10,12 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compress.onnx.export import onnx_bytes
+from compress.onnx.fuse import fuse
 from nas.supernet.prefix import check_block
 from search_spaces.blocks import BLOCKS, Block, block, register_block
 from search_spaces.choice import Choice, Value
-from search_spaces.parts import ConvNorm
 from search_spaces.reference.macs import count_macs
 from tests.search_spaces.blocks.references import REFERENCES, drawn
 
@@ -71,12 +70,9 @@ def test_its_norms_fold_into_the_convolutions(name: str) -> None:
     for values, (inputs, outputs, stride, size) in itertools.product(every_value(one), shapes_of(one)[:2]):
         module = drawn(made(one, inputs, outputs, stride, values))
         x = torch.randn(1, inputs, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-        expected = module(x)
-        for part in module.modules():
-            if isinstance(part, ConvNorm):
-                part.conv, part.norm = fuse_conv_bn_eval(part.conv, part.norm), nn.Identity()
-        assert not any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
-        torch.testing.assert_close(module(x), expected, atol=1e-9, rtol=1e-9)
+        folded = fuse(module)
+        assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+        torch.testing.assert_close(folded(x), module(x), atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -121,6 +117,16 @@ def macs_by_hand(name: str, inputs: int, outputs: int, out: int, full: int, own:
     if name == "mbconv":
         expand = inputs * hidden * full if hidden != inputs else 0
         return expand + hidden * int(own["kernel"]) ** 2 * out + hidden * outputs * out
+    if name == "mbconv_experts":
+        experts, area = int(own["experts"]), int(own["kernel"]) ** 2
+        work = inputs * hidden * full + hidden * area * out + hidden * outputs * out
+        if experts == 1:
+            return work
+        weights = inputs * hidden + hidden * area + hidden * outputs
+        return work + experts * (weights + inputs + 2 * hidden)
+    if name == "pick_or_mix":
+        squeezed = inputs * (inputs // 4) * (full if own["squeeze"] == "conv" else 1)
+        return squeezed + 9 * (inputs // 4) ** 2 * out + (inputs // 4) * outputs * out
     if name == "fused_mbconv":
         project = hidden * outputs * out if hidden != inputs else 0
         return 9 * inputs * (hidden if project else outputs) * out + project

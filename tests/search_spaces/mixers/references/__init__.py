@@ -1,9 +1,8 @@
 """Every mixer written from its formula, in float64, on the weights of a mixer; a file for each family.
 
 A file holds ``REFERENCES``: by a mixer's name, a function of the input (B, C, H, W), the weights by their
-qualified names and the values of its choices by name. It shares no code with the mixer: loops over positions,
-or plain sums.
-"""
+qualified names and the values of its choices by name. It shares no code with the mixer: loops over
+positions, or plain sums."""
 
 from __future__ import annotations
 
