@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+
+class UnusableError(ValueError):
+    """The network that compression begins with cannot be exported, counted or run."""
+
+
 _OF_A_STEP = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 """Errors of the system that a step brings about itself."""
 

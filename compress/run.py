@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from torch import nn
 
 from compress.candidate import Candidate, Context, Step
 from compress.decision import Comparison, Decision, choose, decide_by_accuracy, decide_by_speed
-from compress.failure import reason
+from compress.failure import UnusableError, reason
 from compress.plain import faithful_copy
-from compress.saved import differing_weights, is_saved, place_of, restore, save
+from compress.saved import SavedError, differing_weights, is_saved, place_of, restore, save
 from compress.steps.registry import step_names, unmet_needs
 from compress.why import explain
 from results.files import append_line, read_lines
@@ -58,8 +59,8 @@ def run_steps(
 
     Raises:
         ValueError: the log holds other steps for this network than are asked for, a saved network does not
-            fit, the folder was begun with another network, or the network itself cannot be exported or does
-            not run on the target.
+            fit, or the folder was begun with another network.
+        UnusableError: the network itself cannot be exported or counted, or does not run on the target.
         OSError: a file cannot be written, or the target is gone.
     """
     names = step_names(steps)
@@ -69,9 +70,10 @@ def run_steps(
             f"{log} has the steps {', '.join(record.step for record in done)} for {name}, but "
             f"{', '.join(names)} were asked for; delete {folder} and {log} to compress again"
         )
-    current = _start(name, network, context, folder, log)
-    macs = done[0].macs_before if done else context.macs(current.network)  # early: no step is at fault here
-    accuracy = best = done[0].accuracy_before if done else context.accuracy(current.file)
+    with _of_the_network(name):  # early: no step is at fault here
+        current = _start(name, network, context, folder, log)
+        macs = done[0].macs_before if done else context.macs(current.network)
+        accuracy = best = done[0].accuracy_before if done else context.accuracy(current.file)
     records: list[StepRecord] = []
     for index, (step, step_name) in enumerate(zip(steps, names, strict=True)):
         place = place_of(folder, index + 1, step_name)
@@ -95,11 +97,21 @@ def run_steps(
     return current, tuple(records)
 
 
+@contextmanager
+def _of_the_network(name: str) -> Iterator[None]:
+    try:
+        yield
+    except SavedError:
+        raise
+    except Exception as error:  # whatever a user's network, an exporter or a runtime raises
+        raise UnusableError(f"{name} cannot be compressed: {reason(error)}") from error
+
+
 def _start(name: str, network: nn.Module, context: Context, folder: Path, log: Path) -> Candidate:
     place = place_of(folder, 0, "start")
     if is_saved(place):
         if different := differing_weights(network, place):
-            raise ValueError(
+            raise SavedError(
                 f"{place} is of another network than the {name} given: {different} differs; delete {folder} "
                 f"and {log} to compress again"
             )
@@ -219,7 +231,9 @@ def _measure(context: Context, files: Sequence[Path]) -> list[Timing]:
 
 def _refuse_unmeasured(file: Path, timing: Timing, context: Context) -> None:
     if timing.status != "measured":
-        raise ValueError(f"{file} does not run on target {context.target.facts.profile!r}: {timing.reason}")
+        raise UnusableError(
+            f"{file} does not run on target {context.target.facts.profile!r}: {timing.reason}"
+        )
 
 
 def _decide(step: Step, comparison: Comparison, context: Context, best: float) -> Decision:

@@ -24,6 +24,10 @@ WEIGHTS, SHAPE = "network.safetensors", "candidate.json"
 _ROUNDING = 1e-4  # of a tensor's largest value
 
 
+class SavedError(ValueError):
+    """What was saved of a network is damaged, or another network's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord(Record):
     """The shape of a saved candidate; candidate.json beside its weights.
@@ -70,13 +74,13 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
         place: Folder it was saved in.
 
     Raises:
-        ValueError: a file is damaged, or belongs to another network.
+        SavedError: a file is damaged, or belongs to another network.
         FileNotFoundError: nothing was saved there.
     """
     try:
         saved = CandidateRecord.from_json(read_json(place / SHAPE))
     except ValueError as error:
-        raise ValueError(
+        raise SavedError(
             f"{place / SHAPE} is damaged ({error}); delete {place.parent} and the compression log to "
             "compress again"
         ) from error
@@ -84,7 +88,7 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
     try:
         network.load_state_dict(_weights(place))
     except RuntimeError as error:
-        raise ValueError(_damaged(place, error)) from error
+        raise SavedError(_damaged(place, error)) from error
     return Candidate(network=network, file=place / saved.file, cuts=saved.cuts, precision=saved.precision)
 
 
@@ -94,7 +98,7 @@ def differing_weights(network: nn.Module, place: Path) -> str:
     What differs by rounding is the same: statistics that are set again on another number of threads.
 
     Raises:
-        ValueError: the saved weights are damaged.
+        SavedError: the saved weights are damaged.
     """
     saved = _weights(place)
     for name, tensor in network.state_dict().items():
@@ -124,7 +128,7 @@ def last_kept(original: nn.Module, example: Tensor, folder: Path, steps: Sequenc
         steps: Records of the network's steps, in order.
 
     Raises:
-        ValueError: a file is damaged, or belongs to another network.
+        SavedError: a file is damaged, or belongs to another network.
         FileNotFoundError: the candidate is not there.
     """
     place = place_of(folder, 0, "start")
@@ -140,7 +144,7 @@ def _weights(place: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load((place / WEIGHTS).read_bytes())
     except safetensors.SafetensorError as error:
-        raise ValueError(_damaged(place, error)) from error
+        raise SavedError(_damaged(place, error)) from error
 
 
 def _damaged(place: Path, error: Exception) -> str:

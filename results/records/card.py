@@ -140,7 +140,9 @@ class Reference(Record):
         latency_ms: median latency of its file.
         exported_test: accuracy of its file on the test set.
         size_bytes: size of its file.
-        speedup: latency of its file over the latency of this network's.
+        speedup: latency of its file over the latency of this network's, both of one measurement.
+        earlier_ms: latency of its file when the search measured it, where that disagrees; None where both
+            measurements agree.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Reference(Record):
     exported_test: float
     size_bytes: int
     speedup: float
+    earlier_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,10 +53,18 @@ def _beside(best: Card) -> str:
     if other is None:
         return "."
     difference = best.accuracy.exported_test - other.exported_test
-    return (
-        f": {significant(other.speedup, 2)} times faster than the {other.name} network of the space and "
-        f"{compared(difference)}."
+    words = (
+        f": {significant(other.speedup, 2)} times faster than the {other.name} network of the space, "
+        f"{best.latency.how} side by side, and {compared(difference)}"
     )
+    if best.weights is not None and best.weights.kept != "inherited":
+        words += f" with {best.weights.kept} weights (the {other.name} has those of the supernet)"
+    if other.earlier_ms is not None:
+        words += (
+            f". The search had measured the {other.name} network at {milliseconds(other.earlier_ms)}, now it "
+            f"takes {milliseconds(other.latency_ms)}: the device was busy at one of these times"
+        )
+    return f"{words}."
 
 
 def _cards(cards: list[Card], largest: FrontEntry | None) -> Html:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from results.artifacts import ARTIFACTS, missing
 from results.files import is_part, read_json, remove_parts, write_json
 from results.names import unknown
 from results.records import StageTimes
@@ -116,13 +117,19 @@ class RunDirectory:
             raise ValueError(
                 f"{file} is damaged ({error}); delete it to have the stages done again"
             ) from error
-        there = {name for name in found if (self.path / BY_NAME[name].result).exists()}
+        there = {
+            name for name in found if (self.path / BY_NAME[name].result).exists() and not self._lost(name)
+        }
         return {
             name: seconds
             for name, seconds in found.items()
             if name in there
             and all(one in there or BY_NAME[one].repeats for one in self.before(name) if name in onward(one))
         }
+
+    def _lost(self, stage: str) -> bool:
+        """Whether something that a stage handed over was deleted or cut short since."""
+        return BY_NAME[stage].result == ARTIFACTS and bool(missing(self.path / ARTIFACTS))
 
     def before(self, stage: str) -> tuple[str, ...]:
         """The stages of this run that one builds on, first to last."""

@@ -16,6 +16,7 @@ from runners.pools.ray_session import reach
 from runners.reading.check import load_parts
 from runners.reading.load import load_recipe, revise
 from runners.recipe.schema import Recipe
+from runners.run.blame import in_words
 from runners.run.directory import RunDirectory
 from runners.run.stages import BY_NAME, WHOLE_RUN, without
 
@@ -228,5 +229,11 @@ def _do(made: Wiring, name: str) -> None:
     from runners.run.work import WORK
 
     made.console.stage(BY_NAME[name].title)
-    with made.run.stage(name):
-        WORK[name](made)
+    try:
+        with made.run.stage(name):
+            WORK[name](made)
+    except Exception as error:  # whatever a user's code or a library raises
+        told = in_words(error, BY_NAME[name])
+        if told is error:
+            raise
+        raise told from error

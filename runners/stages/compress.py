@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.candidate import Candidate, Context, Retraining, Step
+from compress.failure import UnusableError
 from compress.pruning.prune import Loss
 from compress.run import run_steps
 from compress.steps import STEPS
@@ -71,32 +72,38 @@ class Compressing:
 def compress_front(work: Compressing, summary: SearchSummary) -> None:
     """Compresses networks of the front; writes ``steps.jsonl``, ``networks.json`` and each network's files.
 
-    Where no file of the chosen is measured under the limit, faster networks are compressed too, a few.
+    Where no file of the chosen is measured under the limit, faster networks are compressed too, a few. A
+    network that cannot be compressed at all is left out.
 
     Raises:
-        ValueError: no network of the front meets the limit as measured.
+        ValueError: no network of the front meets the limit as measured, or none can be compressed.
     """
     chosen = chosen_from_front(summary, work.recipe.compress.networks)
     limit_ms = summary.limit_ms if work.recipe.compress.goal == "limit" else None
-    compressed = compressed_networks(work, chosen, limit_ms)
+    compressed, reasons = compressed_networks(work, chosen, limit_ms)
     waiting = spare(summary, chosen)[:_SPARE]
-    while not (met := _any_meets(work.target, compressed, summary.limit_ms)) and waiting:
+    while not (met := _any_meets(work.target, list(compressed.values()), summary.limit_ms)) and waiting:
         entry = waiting.pop(0)
         work.console.say(
             f"no file measures under {summary.limit_ms:.4g} ms; compressing {entry.name}, which is faster"
         )
         chosen = [*chosen, entry]
-        compressed += compressed_networks(work, [entry], limit_ms)
+        more, further = compressed_networks(work, [entry], limit_ms)
+        compressed, reasons = compressed | more, [*reasons, *further]
+    if not compressed:
+        raise ValueError(f"none of {len(chosen)} networks of the front could be compressed: {reasons[0]}")
     if not met:
         work.console.warn(
             f"no file measures under {summary.limit_ms:.4g} ms. Where a step was undone for accuracy, let it "
             f"cost more: quarry compress --out {work.folder.parent} --set compress.tolerance=0.03"
         )
-    write_json(work.folder / _CHOSEN, [entry.name for entry in chosen])
+    write_json(work.folder / _CHOSEN, list(compressed))
 
 
 def _any_meets(target: Target, compressed: Sequence[Candidate], limit_ms: float) -> bool:
     """Whether one of the files is measured under the limit."""
+    if not compressed:
+        return False
     timings = measure_files(target, [one.file for one in compressed])
     return any(timing.median_ms <= limit_ms for timing in timings)
 
@@ -123,8 +130,10 @@ def compressed_entries(folder: Path, summary: SearchSummary) -> list[FrontEntry]
 
 def compressed_networks(
     work: Compressing, entries: Sequence[FrontEntry], limit_ms: float | None
-) -> list[Candidate]:
-    """Networks of the front as compression left them; finished steps are read, not repeated.
+) -> tuple[dict[str, Candidate], list[str]]:
+    """Networks of the front, by name, as compression left them; finished steps are read, not repeated.
+
+    One that cannot be exported or does not run is left out and told; the reasons come second.
 
     Args:
         work: What compression works with.
@@ -136,20 +145,25 @@ def compressed_networks(
         def on_step(done: int, total: int) -> None:
             bar.update(done, total)
 
-        context, found = _context(work, on_step, limit_ms), []
+        context = _context(work, on_step, limit_ms)
+        found: dict[str, Candidate] = {}
+        reasons = []
         for entry in entries:
-            candidate, _ = run_steps(
-                entry.name,
-                work.networks.network(entry.arch),
-                configured_steps(work.recipe.compress.steps),
-                replace(context, retrain=_retraining(work, entry, on_step)),
-                folder=work.folder / entry.name,
-                log=work.folder / "steps.jsonl",
-                begin=partial(_begin, bar, entry.name),
-                progress=lambda record: _recorded(work, record),
-            )
-            found.append(candidate)
-        return found
+            try:
+                found[entry.name], _ = run_steps(
+                    entry.name,
+                    work.networks.network(entry.arch),
+                    configured_steps(work.recipe.compress.steps),
+                    replace(context, retrain=_retraining(work, entry, on_step)),
+                    folder=work.folder / entry.name,
+                    log=work.folder / "steps.jsonl",
+                    begin=partial(_begin, bar, entry.name),
+                    progress=lambda record: _recorded(work, record),
+                )
+            except UnusableError as error:
+                reasons.append(str(error))
+                work.console.warn(f"{entry.name} is left out: {error}")
+        return found, reasons
 
 
 def _begin(bar: Bar, network: str, step: str) -> None:
@@ -199,7 +213,11 @@ def _meeting(summary: SearchSummary) -> list[FrontEntry]:
 
 
 def measure_files(target: Target, files: Sequence[Path]) -> list[Timing]:
-    """Latency of exported files, measured side by side on the target."""
+    """Latency of exported files, measured side by side on the target.
+
+    Raises:
+        ValueError: one of them does not run.
+    """
     timings = target.measure(files, budget_s=_SECONDS_EACH * len(files))
     for file, timing in zip(files, timings, strict=True):
         if timing.status != "measured":

@@ -6,15 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 
 from compress.candidate import Candidate
+from compress.failure import reason
 from compress.onnx.export import INPUT_NAME
 from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
 from compress.target import Target
 from nas.costs.counts.analytic import Counts, count
+from results.artifacts import ARTIFACTS, NAMED
 from results.files import read_lines, write_atomic, write_json
 from results.records import (
     Agreement,
@@ -35,7 +40,8 @@ from results.timing import Timing
 from runners.console import Console
 from runners.data.prepared import RunData
 from runners.scoring.networks import Networks
-from runners.stages.compress import compressed_entries, measure_files
+from runners.stages.compress import compressed_entries
+from runners.stages.together import measured_together
 from runners.targets.hardware import HardwareProfile
 
 _MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and the target's runtime in float32
@@ -67,43 +73,119 @@ class Exporting:
 
 
 def export_files(work: Exporting) -> None:
-    """Writes ``artifacts/NAME/`` with the model, its card, and a README for each compressed network."""
-    data = work.data
-    test = (data.images(data.splits.test).numpy(), data.splits.test.labels.numpy())
-    target = work.target
-    largest = work.networks.teacher()
-    largest_file = work.run / "compress" / f"largest.{target.facts.format}"
+    """Writes ``artifacts/NAME/`` with the model, its card, and a README for each compressed network.
+
+    A network whose file does not run, or is not the network, is left out and told;
+    ``artifacts/networks.json`` names the others.
+
+    Raises:
+        ValueError: none is left.
+    """
+    test = (work.data.images(work.data.splits.test).numpy(), work.data.splits.test.labels.numpy())
     found = _compressed(work)
     files = [candidate.file for _, candidate in found]
-    reference = None
+    largest, largest_file = _largest(work)
     if largest is None:
-        timings = measure_files(target, files)
+        timings, _ = measured_together(work.target, files, None, work.console)
+        reference = None
     else:
-        target.export(largest, data.input_shape, largest_file)
-        *timings, timing = measure_files(target, [*files, largest_file])
-        reference = Reference(
-            name="largest",
-            latency_ms=timing.median_ms,
-            exported_test=verify(largest_file, largest, test, run=target.run, score=data.score).accuracy_file,
-            size_bytes=largest_file.stat().st_size,
-            speedup=1.0,
-        )
+        before = _before(work)
+        timings, earlier_ms = measured_together(work.target, [*files, largest_file], before, work.console)
+        reference = _reference(work, largest, largest_file, timings.pop(), test, earlier_ms)
+    named, reasons = [], []
     for (entry, candidate), timing in zip(found, timings, strict=True):
-        int8 = candidate.precision == "int8"
-        work.console.say(f"running {entry.name} on {len(data.splits.test)} test images")
-        checked = verify(
-            candidate.file,
-            candidate.network,
-            test,
-            run=target.run,
-            score=data.score,
-            max_difference=None if int8 else _MAX_FLOAT_DIFFERENCE,
-        )
-        card = _card(work, entry, candidate, timing, checked, reference)
-        folder = work.run / "artifacts" / entry.name
-        write_atomic(folder / card.file, candidate.file.read_bytes())
-        write_atomic(folder / "README.md", readme(card))
-        write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
+        try:
+            if timing.status != "measured":
+                raise ValueError(f"its file does not run on {work.target.facts.profile}: {timing.reason}")
+            _hand_over(work, entry, candidate, timing, test, reference)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever a user's network or a runtime raises
+            reasons.append(f"{entry.name}: {reason(error)}")
+            work.console.warn(f"{entry.name} is not handed over: {reason(error)}")
+        else:
+            named.append(entry.name)
+    if not named:
+        raise ValueError(f"no network can be handed over; {'; '.join(reasons)}")
+    write_json(work.run / ARTIFACTS / NAMED, named)
+
+
+def _hand_over(
+    work: Exporting,
+    entry: FrontEntry,
+    candidate: Candidate,
+    timing: Timing,
+    test: tuple[NDArray[Any], NDArray[Any]],
+    reference: Reference | None,
+) -> None:
+    """Writes what is handed over of one network, after its file was run on the whole test set.
+
+    Raises:
+        ValueError: the file is not the network.
+    """
+    work.console.say(f"running {entry.name} on {len(work.data.splits.test)} test images")
+    checked = verify(
+        candidate.file,
+        candidate.network,
+        test,
+        run=work.target.run,
+        score=work.data.score,
+        max_difference=None if candidate.precision == "int8" else _MAX_FLOAT_DIFFERENCE,
+    )
+    card = _card(work, entry, candidate, timing, checked, reference)
+    folder = work.run / ARTIFACTS / entry.name
+    write_atomic(folder / card.file, candidate.file.read_bytes())
+    write_atomic(folder / "README.md", readme(card))
+    write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
+
+
+def _largest(work: Exporting) -> tuple[nn.Module | None, Path]:
+    """The largest network and its file; none where there is none, or where it cannot be exported."""
+    file = work.run / "compress" / f"largest.{work.target.facts.format}"
+    try:
+        largest = work.networks.teacher()
+        if largest is not None:
+            work.target.export(largest, work.data.input_shape, file)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a user's network or an exporter raises
+        work.console.warn(f"nothing is set beside the largest network, which fails: {reason(error)}")
+        return None, file
+    return largest, file
+
+
+def _before(work: Exporting) -> FrontEntry | None:
+    """What the search measured of the largest network, where that was in the form it is exported in now."""
+    entry = work.summary.largest
+    return entry if entry is not None and entry.precision == work.target.facts.precisions[0] else None
+
+
+def _reference(
+    work: Exporting,
+    largest: nn.Module,
+    file: Path,
+    timing: Timing,
+    test: tuple[NDArray[Any], NDArray[Any]],
+    earlier_ms: float | None,
+) -> Reference | None:
+    """The largest network as it is compared with; None where its file does not run."""
+    try:
+        if timing.status != "measured":
+            raise ValueError(timing.reason)
+        checked = verify(file, largest, test, run=work.target.run, score=work.data.score)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a user's network or a runtime raises
+        work.console.warn(f"nothing is set beside the largest network, which does not run: {reason(error)}")
+        return None
+    return Reference(
+        name="largest",
+        latency_ms=timing.median_ms,
+        exported_test=checked.accuracy_file,
+        size_bytes=file.stat().st_size,
+        speedup=1.0,
+        earlier_ms=earlier_ms,
+    )
 
 
 def _compressed(work: Exporting) -> list[tuple[FrontEntry, Candidate]]:

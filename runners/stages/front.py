@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from compress.failure import reason
 from compress.target import Target
 from nas.costs.model.latency import LatencyModel
 from nas.search import SearchResult
@@ -106,8 +107,14 @@ def measured_front(
             f"the largest network, which the front is set beside, cannot be scored: "
             f"{type(error).__name__}: {error}. The trials are kept; the same command goes on from them"
         ) from error
-    measured = _measure(look, [*map(_known, archs), (_LARGEST, largest_arch, largest_accuracy)])
-    front, largest = measured[:-1], replace(measured[-1], name=_LARGEST)
+    measured, reasons = _measure(look, [*map(_known, archs), (_LARGEST, largest_arch, largest_accuracy)])
+    front = [entry for entry in measured if entry.searcher != _LARGEST]
+    largest = next((replace(one, name=_LARGEST) for one in measured if one.searcher == _LARGEST), None)
+    if not front and archs:
+        raise ValueError(
+            f"no network of the front runs on {look.target.facts.profile}: {reasons[0]}. The trials are "
+            "kept; the same command goes on from them"
+        )
     bound = limit_ms
     for _ in range(_ROUNDS):
         if any(entry.meets_limit for entry in front):
@@ -118,7 +125,7 @@ def measured_front(
         if not faster:
             break
         say(f"none of them takes under {limit_ms:.4g} ms; trying {len(faster)} that should be faster")
-        front += _measure(look, [*map(_known, faster)])
+        front += _measure(look, [*map(_known, faster)])[0]
     front.sort(key=lambda entry: entry.predicted_ms)
     return SearchSummary(
         limit_ms=limit_ms,
@@ -173,21 +180,25 @@ def luck(summary: SearchSummary) -> str:
         for entry in summary.front
         if entry.held_back_accuracy is not None
     ]
+    words = f"the front is {compared(-float(np.mean(lost)))} on average"
     largest = summary.largest
-    assert largest is not None  # a supernet has one
+    if largest is None:  # it does not run on the target
+        return words
     by_itself = largest.accuracy - (largest.held_back_accuracy or 0.0)
-    return (
-        f"the front is {compared(-float(np.mean(lost)))} on average, the largest "
-        f"network, which nobody chose, {compared(-by_itself)}"
-    )
+    return f"{words}, the largest network, which nobody chose, {compared(-by_itself)}"
 
 
 def _known(found: _Found) -> tuple[str, Arch, float]:
     return found.searcher, found.arch, found.accuracy
 
 
-def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> list[FrontEntry]:
-    """Entries without names of what (searcher, arch, accuracy) stands for, measured side by side."""
+def _measure(
+    look: FrontLooker, found: Sequence[tuple[str, Arch, float]]
+) -> tuple[list[FrontEntry], list[str]]:
+    """Entries without names of what (searcher, arch, accuracy) stands for, measured side by side.
+
+    A network that cannot be exported or does not run is left out and told; the reasons come second.
+    """
     space, target = look.space, look.target
     rows = np.array([space.to_row(arch) for _, arch, _ in found])
     first, facts = next(iter(look.costs.models)), target.facts
@@ -199,14 +210,27 @@ def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> lis
     known = [look.costs.in_form(row[None], form) for row, form in zip(rows, forms, strict=True)]
     with TemporaryDirectory(prefix="quarry-") as folder:
         files = [Path(folder) / f"{index}.{facts.format}" for index in range(len(found))]
-        for (_, arch, _), form, file in zip(found, forms, files, strict=True):
-            network, shape = look.supernet.extract(arch).eval(), space.input_shape(arch)
-            target.export(network, shape, file, precision=form)
-        timings = target.measure(files, budget_s=max(_LEAST_SECONDS, _SECONDS_EACH * len(found)))
+        problems: dict[int, str] = {}
+        for place, ((_, arch, _), form, file) in enumerate(zip(found, forms, files, strict=True)):
+            try:
+                network, shape = look.supernet.extract(arch).eval(), space.input_shape(arch)
+                target.export(network, shape, file, precision=form)
+            except Exception as error:  # whatever a user's network or an exporter raises
+                problems[place] = reason(error)
+        there = [place for place in range(len(found)) if place not in problems]
+        budget_s = max(_LEAST_SECONDS, _SECONDS_EACH * len(there))
+        timings = target.measure([files[place] for place in there], budget_s=budget_s) if there else []
+    timed = dict(zip(there, timings, strict=True))
+    problems |= {place: one.reason for place, one in timed.items() if one.status != "measured"}
+    for place, problem in sorted(problems.items()):
+        searcher, arch, _ = found[place]
+        which = "the largest network" if searcher == _LARGEST else f"the network of arch {dict(arch)}"
+        look.console.warn(f"{which} is left out of the front, as its file does not run: {problem}")
     entries = []
-    for (searcher, arch, accuracy), form, costs, timing in zip(found, forms, known, timings, strict=True):
-        if timing.status != "measured":
-            raise ValueError(f"a network of the front does not run on the device: {timing.reason}")
+    for place, ((searcher, arch, accuracy), form, costs) in enumerate(zip(found, forms, known, strict=True)):
+        if place in problems:
+            continue
+        timing = timed[place]
         predicted_ms, upper_ms = (float(costs[key][0]) for key in ("latency_ms", "latency_ms_upper"))
         if not math.isfinite(predicted_ms):  # the reference may have layers that the profile rules out
             predicted_ms, upper_ms = timing.median_ms, timing.high_ms
@@ -229,7 +253,7 @@ def _measure(look: FrontLooker, found: Sequence[tuple[str, Arch, float]]) -> lis
                 precision=form,
             )
         )
-    return entries
+    return entries, list(problems.values())
 
 
 def _layer_records(space: SearchSpace, arch: Arch, model: LatencyModel) -> tuple[LayerRecord, ...]:

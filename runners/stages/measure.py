@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from compress.failure import reason
 from compress.steps.registry import makes
 from compress.target import Target
 from nas.costs.layers.probes import layer_kind
@@ -100,18 +101,23 @@ def measure(
 
     found = {}
     for form in forms:
-        found[form] = measured_in(form)
+        try:
+            found[form] = measured_in(form)
+        except ValueError as error:
+            if form == forms[0]:
+                raise
+            console.warn(f"no network is handed over in {form}: {error}")
+            _table(folder, form, forms).unlink(missing_ok=True)  # what has no table is no form
+            continue
         write_json(_check(folder, form, forms), found[form].check.to_json())
         if not facts.computed:
             console.say(f"{form}: {found[form].check.summary()}")
     failures = [_cannot_run(one.table) for one in found.values()]
-    cannot_run = {
-        kind: reason for kind, reason in failures[0].items() if all(kind in one for one in failures)
-    }
-    for kind, reason in cannot_run.items():
-        console.say(f"{kind} cannot run there and is not searched: {reason}")
+    cannot_run = {kind: why for kind, why in failures[0].items() if all(kind in one for one in failures)}
+    for kind, why in cannot_run.items():
+        console.say(f"{kind} cannot run there and is not searched: {why}")
     watts = profile.watts or _watts(space, target, forms[0], console)
-    write_json(folder / TARGET, _record(target, profile, forms, cannot_run, left_out, watts).to_json())
+    write_json(folder / TARGET, _record(target, profile, tuple(found), cannot_run, left_out, watts).to_json())
     return found
 
 
@@ -215,7 +221,13 @@ def _watts(space: SearchSpace, target: Target, precision: str, console: Console)
     largest = space.largest()
     with TemporaryDirectory(prefix="quarry-") as scratch:
         file = Path(scratch) / f"largest.{facts.format}"
-        target.export(space.build(largest).eval(), space.input_shape(largest), file, precision=precision)
+        try:
+            target.export(space.build(largest).eval(), space.input_shape(largest), file, precision=precision)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever a user's network raises
+            console.say(f"the power is not counted: the largest network cannot be exported: {reason(error)}")
+            return None
         watts = watts_during(lambda: target.measure([file], budget_s=3.0))
     if watts is not None:
         console.say(f"the processor draws {watts:.1f} W meanwhile, other programs included")

@@ -44,7 +44,7 @@ def run_passes(
         The loss of each pass, float32 (passes,), and the networks that ran.
 
     Raises:
-        ValueError: a rule gave no passes, or a student before its teacher.
+        ValueError: a rule gave no passes, or a student before its teacher; or a network fails.
     """
     _check(passes)
     outputs: list[Tensor] = []
@@ -57,7 +57,7 @@ def run_passes(
         if size not in sizes:
             sizes[size] = scaled(batch, size)
         with autocast(trainable.device, precision):
-            given = network(sizes[size])
+            given = _run(network, sizes[size], one)
             wanted = _wanted(one.teacher, outputs, batch)
         given = given.float()
         share = one.teacher_weight
@@ -74,6 +74,30 @@ def run_passes(
         losses.append(loss.detach())
         networks.append(network)
     return torch.stack(losses), networks
+
+
+def _run(network: nn.Module, images: Tensor, one: Pass) -> Tensor:
+    """The outputs of a pass's network.
+
+    Raises:
+        ValueError: it raised something, or gave no tensor; names its arch.
+    """
+    try:
+        outputs = network(images)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a user's network raises
+        said = str(error).strip() or "no message"
+        raise ValueError(
+            f"in training, the network of arch {one.arch} fails on images of {tuple(images.shape)}: "
+            f"{type(error).__name__}: {said}"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"in training, the network of arch {one.arch} gives a {type(outputs).__name__}; it has to give "
+            f"one tensor, as in eval mode"
+        )
+    return outputs
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch.nn.utils import spectral_norm, weight_norm
 
 from compress.candidate import Candidate, Context
 from compress.decision import Comparison, choose, decide_by_accuracy, decide_by_speed, is_faster
+from compress.failure import UnusableError
 from compress.onnx.verify import verify
 from compress.run import run_steps
 from compress.saved import last_kept
@@ -210,8 +211,18 @@ def test_a_file_that_the_target_does_not_run_undoes_its_step(begun, tmp_path):
 def test_a_network_that_the_target_does_not_run_is_an_error_and_not_a_reason(begun, tmp_path):
     folder, network, log = _copy(begun, tmp_path)
     target = scripted_target(latency=lambda file: not_measured("failed", "out of memory"))
-    with pytest.raises(ValueError, match=r"model\.onnx does not run on target 'here': out of memory"):
+    with pytest.raises(UnusableError, match=r"model\.onnx does not run on target 'here': out of memory"):
         run_steps("net", network, SCRIPT, scripted(target=target), folder=folder, log=log)
+
+
+def test_a_network_that_cannot_be_counted_is_told_by_name_and_the_cause_is_kept(tmp_path):
+    def counted(network: nn.Module) -> int:
+        raise KeyError("no such operator")
+
+    folder, log = tmp_path / "net", tmp_path / "steps.jsonl"
+    with pytest.raises(UnusableError, match="net cannot be compressed: failed: 'no such operator'") as told:
+        run_steps("net", nn.Conv2d(1, 2, 1), SCRIPT, scripted(macs=counted), folder=folder, log=log)
+    assert isinstance(told.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(

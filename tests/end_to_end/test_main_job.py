@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,18 @@ def test_a_finished_run_is_not_repeated(finished: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("done before") == 6
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+
+
+def test_a_model_that_was_deleted_is_made_again(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    _, place = card_of(tmp_path / "run")
+    content = (place / "model.onnx").read_bytes()
+    (place / "model.onnx").unlink()
+    again = quarry(*ARGUMENTS, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("done before") == 4, "all but the export and the report"
+    assert (place / "model.onnx").read_bytes() == content
+    assert card_of(tmp_path / "run")[0].sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from nas.costs.layers.lookup import Places
 from nas.costs.layers.probes import Make, Probe, chain_probe
 from nas.costs.layers.trace import Call, calls
 from nas.supernet.building import without_initialisers
-from search_spaces.space import Rows, SearchSpace
+from search_spaces.space import Arch, Rows, SearchSpace
 
 Floats = NDArray[np.float64]
 _TRACED = 300  # archs to learn from, beside the ends of the space and their neighbours; some 10 ms each
@@ -145,17 +145,14 @@ class TracedSums:
             self._run += 1
             self._progress(self._run, len(self._rows) + len(self._held_back))
         arch = self._space.to_arch(row)
-        shape = self._space.input_shape(arch)
-        try:  # shapes are all that is asked for, so nothing is allocated where the model allows it
-            with without_initialisers(torch.device("meta")):
-                found = calls(self._space.build(arch), shape, "meta")
-        except (RuntimeError, NotImplementedError):
-            found = calls(self._space.build(arch), shape, "cpu")
-        if self._learning and any(call.key not in self._ids for call in found):
-            for call in calls(self._space.build(arch), shape, "cpu"):
-                if call.key not in self._ids:
-                    self._ids[call.key] = len(self._ids)
-                    self._calls.append(call)
+        try:
+            found = self._calls_of(arch)
+        except Exception as error:  # whatever a user's network raises
+            said = str(error).strip() or "no message"
+            raise ValueError(
+                f"space {self._space.name!r}: the network of arch {arch} fails: "
+                f"{type(error).__name__}: {said}"
+            ) from error
         unknown = [call.key for call in found if call.key not in self._ids]
         if unknown:
             raise ValueError(
@@ -163,3 +160,17 @@ class TracedSums:
                 "again with more networks to learn its layers from"
             )
         return {call.place: self._ids[call.key] for call in found}
+
+    def _calls_of(self, arch: Arch) -> list[Call]:
+        shape = self._space.input_shape(arch)
+        try:  # shapes are all that is asked for, so nothing is allocated where the model allows it
+            with without_initialisers(torch.device("meta")):
+                found = calls(self._space.build(arch), shape, "meta")
+        except Exception:  # of values that are not there, in whatever way a user's network asks for them
+            found = calls(self._space.build(arch), shape, "cpu")
+        if self._learning and any(call.key not in self._ids for call in found):
+            for call in calls(self._space.build(arch), shape, "cpu"):
+                if call.key not in self._ids:
+                    self._ids[call.key] = len(self._ids)
+                    self._calls.append(call)
+        return found

@@ -104,13 +104,14 @@ def measure_space(
             ),
         )
 
-    layer_ms = layer_latencies(layers, build(layer_probes, 0))
+    of_layers = build(layer_probes, 0)
+    layer_ms = layer_latencies(layers, of_layers)
     fitting, checked = choose_networks(space, layers, layer_ms, plan)
     if len(checked) < 3:
         raise ValueError(
             f"space {space.name!r} has {len(fitting) + len(checked)} networks that {header.profile!r} can "
             f"run; a model fitted on {plan.fit_networks} and checked on 3 or more needs more of them: "
-            "ask for fewer, or see with quarry table show which layers do not run"
+            f"ask for fewer, or see with quarry table show which layers do not run{_because(of_layers)}"
         )
     rows = np.vstack([fitting, checked])
     table = build(
@@ -164,7 +165,7 @@ def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Meas
         raise ValueError(
             f"the table of profile {table.header.profile!r} holds {fitting.sum()} whole networks measured "
             f"once and {len(twice)} measured twice; it takes 5 to fit and 1 to check: measure "
-            "again, or let the kit's measure.py come to its end"
+            f"again, or let the kit's measure.py come to its end{_because(table)}"
         )
     model = fit_latency(layers, table, rows[fitting], measured[fitting], confidence=confidence)
     unseen, latency = rows[~fitting], measured[~fitting]
@@ -172,6 +173,15 @@ def fit_table(table: LatencyTable, layers: LayerSums, confidence: float) -> Meas
     unseen, latency = unseen[runnable], latency[runnable]
     check = check_latency(model, unseen, latency, _again(table, unseen))
     return Measured(table=table, model=model.calibrated(unseen, latency), check=check)
+
+
+def _because(table: LatencyTable) -> str:
+    """The commonest reason for which something was not measured, as the end of a sentence."""
+    failed = table.lines[table.lines.status != "measured"]
+    if not len(failed):
+        return ""
+    reason = failed.reason.mode().iloc[0]
+    return f" ({len(failed)} of {len(table.lines)} lines were not measured, most often for this: {reason})"
 
 
 def _again(table: LatencyTable, rows: Rows) -> Floats | None:

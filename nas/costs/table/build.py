@@ -27,7 +27,7 @@ RETRIES = 2
 
 
 class Export(Protocol):
-    """Writes a module as a file that a device measures; a ValueError makes it ``unsupported``."""
+    """Writes a module as a file that a device measures; what it raises makes it ``unsupported``."""
 
     def __call__(self, module: nn.Module, input_shape: tuple[int, ...], path: Path, /) -> None: ...
 
@@ -137,7 +137,9 @@ class _Bench:
             path = scratch / "reference.model"
             try:
                 export(probe.make(), probe.input_shape, path)
-            except ValueError:
+            except (OSError, MemoryError):
+                raise
+            except Exception:  # whatever a user's module raises: its own line will say so
                 continue
             self._reference = path
             break
@@ -152,8 +154,10 @@ class _Bench:
                 try:
                     self._export(probe.make(), probe.input_shape, path)
                     files.append(path)
-                except ValueError as error:
-                    refused[index] = str(error)
+                except (OSError, MemoryError):
+                    raise
+                except Exception as error:  # whatever a user's module raises: it costs this line
+                    refused[index] = _why(error)
             if self._reference is not None:
                 files.append(self._reference)
             timings = list(self._measure(files, budget_s=self._seconds_each * len(files))) if files else []
@@ -224,6 +228,11 @@ def _same(wanted: TableHeader, found: TableHeader, path: Path) -> TableHeader:
             "Give another place, or delete it to measure anew"
         )
     return found
+
+
+def _why(error: Exception) -> str:
+    said = str(error).strip() or "no message"
+    return said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"
 
 
 def _line(probe: Probe, timing: Timing | None, refusal: str) -> Line:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.candidate import Context
+from compress.failure import UnusableError
 from compress.steps import Finetune, Prune, Retrain
 from nas.search import search
 from results.records import FrontEntry, SearchSummary
-from results.timing import Timing
+from results.timing import Timing, not_measured
 from runners.console import Console
 from runners.recipe.part import part
 from runners.recipe.schema import Search
@@ -43,7 +45,7 @@ class Slow:
 
     @property
     def facts(self) -> Any:
-        return SimpleNamespace(computed=False, format="onnx", precisions=("fp32",))
+        return SimpleNamespace(profile="here", computed=False, format="onnx", precisions=("fp32",))
 
     def export(self, module: Any, _shape: Any, path: Path, *, precision: str) -> None:
         path.write_bytes(bytes([module * (1 if precision == "int8" else 2)]))
@@ -212,6 +214,93 @@ def test_where_nothing_meets_the_limit_it_is_said(tmp_path: Path) -> None:
         chosen_from_front(summary, 1)
 
 
+class Choosy(Slow):
+    """A device that cannot export networks of some widths, and runs those of others not."""
+
+    def __init__(self, *, refused: Sequence[int], failing: Sequence[int]) -> None:
+        super().__init__(1.0)
+        self.refused, self.failing = refused, failing
+
+    def export(self, module: Any, _shape: Any, path: Path, *, precision: str) -> None:
+        if module in self.refused:
+            raise KeyError("no such operator")
+        super().export(module, _shape, path, precision=precision)
+
+    def measure(self, files: Sequence[Path], **given: float) -> list[Timing]:
+        failing = [file.read_bytes()[0] // 2 in self.failing for file in files]
+        fine = super().measure(files, **given)
+        return [
+            not_measured("failed", "it died") if one else ms for one, ms in zip(failing, fine, strict=True)
+        ]
+
+
+def test_a_network_of_the_front_that_fails_costs_itself(tmp_path: Path) -> None:
+    summary = front_on(Choosy(refused=[19], failing=[18]), tmp_path / "log.txt")
+    widths = [entry.arch["width"] for entry in summary.front]
+    assert not {18, 19} & set(widths)
+    assert len(widths) > 2
+    assert summary.largest is not None
+    log = (tmp_path / "log.txt").read_text()
+    assert "the network of arch {'width': 19} is left out of the front" in log
+    assert "failed: 'no such operator' (KeyError)" in log
+    assert "{'width': 18} is left out of the front, as its file does not run: it died" in log
+
+
+def test_a_front_does_without_a_largest_network_that_does_not_run(tmp_path: Path) -> None:
+    summary = front_on(Choosy(refused=[30], failing=[]), tmp_path / "log.txt")
+    assert summary.largest is None
+    assert summary.front
+    assert luck(summary) == "the front is 2.0 points less accurate on average"
+    tell_front(summary, Console(), computed=False)
+
+
+def test_a_front_of_which_nothing_runs_says_why() -> None:
+    with pytest.raises(
+        ValueError, match="no network of the front runs on .*no such operator.*trials are kept"
+    ):
+        front_on(Choosy(refused=range(30), failing=[]))
+
+
+def unusable(name: str, *_: Any, **__: Any) -> Any:
+    if name == "r-1":
+        raise UnusableError("r-1 cannot be compressed: no such operator")
+    return SimpleNamespace(file=Path(name)), ()
+
+
+def test_a_network_that_cannot_be_compressed_costs_itself(
+    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    summary = lucky[0]
+    monkeypatch.setattr(compress, "run_steps", unusable)
+    monkeypatch.setattr(compress, "_context", lambda *_: Context.__new__(Context))
+    monkeypatch.setattr(compress, "replace", lambda context, **_: context)
+    work: Any = SimpleNamespace(
+        networks=SimpleNamespace(network=lambda arch: None),
+        recipe=SimpleNamespace(compress=SimpleNamespace(steps=())),
+        folder=tmp_path,
+        console=Console(tmp_path / "log.txt"),
+    )
+    found, reasons = compress.compressed_networks(work, summary.front[:2], None)
+    assert list(found) == ["r-2"]
+    assert reasons == ["r-1 cannot be compressed: no such operator"]
+    assert "r-1 is left out: r-1 cannot be compressed" in (tmp_path / "log.txt").read_text()
+
+
+def test_none_that_can_be_compressed_is_an_error_with_the_reason(
+    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(compress, "compressed_networks", lambda *_: ({}, ["no such operator"]))
+    work: Any = SimpleNamespace(
+        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1, goal="limit")),
+        target=None,
+        folder=tmp_path,
+        console=Console(),
+    )
+    with pytest.raises(ValueError, match="networks of the front could be compressed: no such operator"):
+        compress.compress_front(work, lucky[0])
+    assert not (tmp_path / "networks.json").exists()
+
+
 def test_the_luck_of_the_chosen_is_told_beside_the_largest() -> None:
     assert luck(front_on(Slow(1.0))) == (
         "the front is 2.0 points less accurate on average, the largest network, which nobody chose, "
@@ -240,8 +329,8 @@ def test_the_choice_looks_at_all_validation_images(lucky: tuple[SearchSummary, s
 def test_a_limit_that_no_file_meets_is_told_with_what_would_help(
     lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> list[Any]:
-        return [SimpleNamespace(file=Path(entry.name)) for entry in entries]
+    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> Any:
+        return {entry.name: SimpleNamespace(file=Path(entry.name)) for entry in entries}, []
 
     monkeypatch.setattr(compress, "compressed_networks", compressed)
     monkeypatch.setattr(compress, "measure_files", lambda _, files: [timing(25.0) for _ in files])
@@ -258,8 +347,8 @@ def test_a_limit_that_no_file_meets_is_told_with_what_would_help(
 def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
     lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> list[Any]:
-        return [SimpleNamespace(file=Path(entry.name)) for entry in entries]
+    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> Any:
+        return {entry.name: SimpleNamespace(file=Path(entry.name)) for entry in entries}, []
 
     measured: list[int] = []
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nas.costs.model.fit import MeasurePlan
+from results.records import TargetRecord, read_record
 from results.registry import Registry
 from runners.console import Console
 from runners.stages import measure as stage
@@ -56,6 +59,39 @@ def test_the_search_predicts_from_the_table_of_each_form_without_a_target(
         assert again[form].table.header.precision == form
     more = stage.fitted(space, plan, tmp_path, ("fp32", "int8")) if forms == ("fp32",) else again
     assert list(more) == list(forms), "a form that was not measured is left out"
+
+
+def test_a_form_that_no_network_can_have_is_left_out_and_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    profile = load_profile("mcu").model_copy(update={"precisions": ("fp32", "int8")})
+    plan = MeasurePlan(fit_networks=6, check_networks=8)
+    space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
+    check = SimpleNamespace(to_json=dict)
+
+    def measured(*place: Any, precision: str, **_: Any) -> Any:
+        place[3].write_text("a table")
+        if precision == "int8":
+            raise ValueError("no such kernel")
+        return SimpleNamespace(check=check, table=None)
+
+    monkeypatch.setattr(stage, "measure_on", measured)
+    monkeypatch.setattr(stage, "_cannot_run", lambda _: {})
+    monkeypatch.setattr(stage, "_watts", lambda *_: None)
+    found = stage.measure(
+        space,
+        open_target(profile),
+        profile,
+        plan,
+        forms=("fp32", "int8"),
+        left_out=(),
+        folder=tmp_path,
+        console=Console(tmp_path / "log.txt"),
+    )
+    assert list(found) == ["fp32"]
+    assert not (tmp_path / "table-int8.parquet").exists(), "a form without a table is none"
+    assert read_record(TargetRecord, tmp_path / "target.json").forms == ("fp32",)
+    assert "no network is handed over in int8: no such kernel" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from nas.supernet.supernet import Supernet
 from runners.training.batches import channels_last
 from runners.training.passes import run_passes, scaled
 from runners.training.trainable import SharedWeights
+from search_spaces.choice import Choice
+from search_spaces.space import SearchSpace
 from tests.runners.training.test_loop import digits, prepare, tiny_space
 
 
@@ -42,6 +44,29 @@ def test_a_student_learns_from_its_teacher_and_not_from_labels() -> None:
     other, _ = run_passes(SharedWeights(supernet), batch, labels.flip(0), passes)
     assert first[0] != other[0]
     assert first[1] == other[1]
+
+
+@pytest.mark.parametrize(
+    ("gives", "words"),
+    [
+        (lambda x: x.missing, "fails on images of .8, 1, 8, 8.: AttributeError: 'Tensor' object has no"),
+        (lambda x: (x, x), "gives a tuple; it has to give one tensor"),
+    ],
+)
+def test_a_network_that_fails_in_training_is_told_with_its_arch(gives: object, words: str) -> None:
+    class Odd(torch.nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(64, width)
+
+        def forward(self, x: torch.Tensor) -> object:
+            return gives(self.layer(x.flatten(1)))  # type: ignore[operator]
+
+    space = SearchSpace("odd", [Choice("width", (10, 12))], lambda arch: Odd(int(arch["width"])))
+    images, labels = digits(8)
+    supernet = Supernet(space)
+    with pytest.raises(ValueError, match=f"in training, the network of arch {{'width': 12}} {words}"):
+        run_passes(SharedWeights(supernet), prepare(images, None), labels, [Pass(arch={"width": 12})])
 
 
 def test_a_pass_at_another_resolution_sees_scaled_images() -> None:

@@ -1,5 +1,6 @@
 """Predictions on a device in closed form: within a percent without noise, honest with it, else infinite."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,37 @@ def test_a_device_that_adds_up_is_predicted_to_within_a_percent(tmp_path: Path) 
     assert result.check.mape < 0.01  # the ridge pulls a little towards the plain sum
     assert result.check.spearman > 0.999
     assert result.check.noise_floor == 0
+
+
+class Refusing(Device):
+    """A device whose exporter raises something that is no sentence."""
+
+    def __init__(self, what: Callable[[nn.Module], bool]) -> None:
+        super().__init__()
+        self.what = what
+
+    def export(self, module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
+        if self.what(module):
+            raise KeyError("no such operator")
+        super().export(module, input_shape, path)
+
+
+def test_a_layer_whose_export_raises_anything_costs_its_line(tmp_path: Path) -> None:
+    plan = MeasurePlan(fit_networks=8, check_networks=4)
+    device = Refusing(lambda module: any(type(part).__name__ == "Pooling" for part in module.modules()))
+    table = measured_space(tmp_path, device, plan).table
+    refused = table.of("layer")
+    refused = refused[refused.status != "measured"]
+    assert len(refused)
+    assert all(key.startswith("pooling(") for key in refused.index)
+    assert set(refused.reason) == {"KeyError: 'no such operator'"}
+
+
+def test_where_no_network_runs_the_cause_is_told(tmp_path: Path) -> None:
+    plan = MeasurePlan(fit_networks=8, check_networks=4)
+    words = r"holds 0 whole networks.*lines were not measured, most often for this: KeyError: 'no such op"
+    with pytest.raises(ValueError, match=words):
+        measured_space(tmp_path, Refusing(lambda module: hasattr(module, "head")), plan)
 
 
 def test_layers_after_a_kind_are_those_behind_it_at_its_shape() -> None:

@@ -1,0 +1,40 @@
+"""Whether what a run handed over is still there, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results.files import read_json
+from results.records import Card, read_record
+
+ARTIFACTS = "artifacts"
+NAMED = "networks.json"
+"""Names of the networks that were handed over, in ``artifacts/``."""
+
+
+def missing(artifacts: Path) -> list[Path]:
+    """Files that were handed over and are gone, damaged, or of another size than their card says.
+
+    Args:
+        artifacts: folder of a run whose export was done; one from before there were names has none missing.
+    """
+    if not (artifacts / NAMED).exists():
+        return []
+    try:
+        names = [str(name) for name in read_json(artifacts / NAMED)]
+    except ValueError:
+        return [artifacts / NAMED]
+    lost = []
+    for folder in (artifacts / name for name in names):
+        lost += [file for file in (folder / "card.json", folder / "README.md") if not file.exists()]
+        try:
+            card = read_record(Card, folder / "card.json")
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            lost.append(folder / "card.json")
+            continue
+        model = folder / card.file
+        if not model.exists() or model.stat().st_size != card.size_bytes:
+            lost.append(model)
+    return lost

@@ -1,0 +1,117 @@
+"""What is handed over: a network that fails costs itself, and the largest that fails costs the comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from results.files import read_json
+from results.timing import Timing, not_measured
+from runners.console import Console
+from runners.stages import export as stage
+from tests.compress.targets import FACTS, around
+
+
+class Device:
+    facts = FACTS
+
+    def __init__(self, *, exports: bool = True, failing: str = "") -> None:
+        self.exports, self.failing = exports, failing
+
+    def export(self, _network: nn.Module, _shape: object, path: Path) -> None:
+        if not self.exports:
+            raise KeyError("no such operator")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("largest")
+
+    def measure(self, files: list[Path], **_: float) -> list[Timing]:
+        return [
+            not_measured("failed", "it died") if file.stem == self.failing else around(1.0) for file in files
+        ]
+
+    def run(self, _file: Path, images: Any) -> Any:
+        return images.reshape(len(images), -1)[:, :2]
+
+
+class Pair(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :2]
+
+
+def exporting(folder: Path, target: Device) -> Any:
+    data = SimpleNamespace(
+        splits=SimpleNamespace(test=SimpleNamespace(labels=torch.zeros(4, dtype=torch.int64))),
+        input_shape=(1, 2, 2),
+        images=lambda _: torch.ones(4, 1, 2, 2),
+        score=lambda *_: 0.5,
+    )
+    return SimpleNamespace(
+        data=data,
+        target=target,
+        networks=SimpleNamespace(teacher=Pair),
+        summary=SimpleNamespace(largest=None),
+        run=folder,
+        console=Console(folder / "log.txt"),
+    )
+
+
+@pytest.fixture(autouse=True)
+def two_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """Two compressed networks, and what is said of each that is handed over."""
+    handed: list[Any] = []
+
+    def hand_over(work: Any, entry: Any, candidate: Any, timing: Timing, test: Any, reference: Any) -> None:
+        if entry.name == "wrong":
+            raise ValueError("wrong.onnx is not the network it came from")
+        handed.append((entry.name, reference))
+
+    found = [
+        (SimpleNamespace(name=name), SimpleNamespace(file=tmp_path / f"{name}.onnx"))
+        for name in ("wrong", "good")
+    ]
+    monkeypatch.setattr(stage, "_compressed", lambda _: found)
+    monkeypatch.setattr(stage, "_hand_over", hand_over)
+    return handed
+
+
+def test_a_file_that_is_not_its_network_is_left_out_and_told(tmp_path: Path, two_networks: list[Any]) -> None:
+    stage.export_files(exporting(tmp_path, Device()))
+    ((name, reference),) = two_networks
+    assert name == "good"
+    assert (reference.latency_ms, reference.exported_test) == (1.0, 0.5)
+    assert read_json(tmp_path / "artifacts" / "networks.json") == ["good"]
+    said = (tmp_path / "log.txt").read_text()
+    assert "wrong is not handed over: wrong.onnx is not the network it came from" in said
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        (
+            Device(exports=False),
+            "the largest network, which fails: failed: 'no such operator'",
+        ),
+        (Device(failing="largest"), "nothing is set beside the largest network, which does not run: it died"),
+    ],
+    ids=["export", "run"],
+)
+def test_a_largest_network_that_fails_costs_the_comparison(
+    device: Device, words: str, tmp_path: Path, two_networks: list[Any]
+) -> None:
+    stage.export_files(exporting(tmp_path, device))
+    assert two_networks == [("good", None)]
+    assert words in (tmp_path / "log.txt").read_text()
+
+
+def test_where_nothing_is_left_the_reasons_are_told(tmp_path: Path) -> None:
+    words = (
+        "no network can be handed over; wrong: .*not the network it came from; good: its file does not run"
+    )
+    with pytest.raises(ValueError, match=words):
+        stage.export_files(exporting(tmp_path, Device(failing="good")))
+    assert not (tmp_path / "artifacts").exists()
