@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from results.artifacts import ARTIFACTS, missing
 from results.files import is_part, read_json, remove_parts, write_json
 from results.names import unknown
 from results.records import StageTimes
+from results.records.handed_over import ARTIFACTS, missing
 from runners.reading.load import validate
 from runners.recipe.keys import MOVED
 from runners.recipe.schema import Recipe

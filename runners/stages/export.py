@@ -19,7 +19,6 @@ from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
 from compress.target import Target
 from nas.costs.counts.analytic import Counts, count
-from results.artifacts import ARTIFACTS, NAMED
 from results.files import read_lines, write_atomic, write_json
 from results.records import (
     Agreement,
@@ -36,6 +35,7 @@ from results.records import (
     StepRecord,
     readme,
 )
+from results.records.handed_over import ARTIFACTS, NAMED
 from results.timing import Timing
 from runners.console import Console
 from runners.data.prepared import RunData

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from results.artifacts import NAMED, missing
 from results.files import write_json
+from results.records.handed_over import NAMED, missing
 from tests.results.records.test_records import CARD
 
 

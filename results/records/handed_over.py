@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from results.files import read_json
-from results.records import Card, read_record
+from results.records.card import Card
+from results.records.reading import read_record
 
 ARTIFACTS = "artifacts"
 NAMED = "networks.json"
