@@ -57,7 +57,7 @@ def learn(
     Raises:
         ValueError: no steps, or no batches.
     """
-    lessons = teacher.lessons
+    lessons = _up_to(teacher.lessons, only)
     students = _fresh(lessons, seed, only)
     device = next(teacher.network.parameters()).device
     modules = [module.to(device).train() for ones in students.values() for module in ones.values()]
@@ -83,6 +83,13 @@ def learn(
     return students
 
 
+def _up_to(lessons: list[Lesson], only: Collection[str] | None) -> list[Lesson]:
+    """The lessons up to the last that is asked for: the teacher need not run any further."""
+    if only is None:
+        return lessons
+    return lessons[: 1 + max((at for at, one in enumerate(lessons) if one.name in only), default=-1)]
+
+
 def _fresh(lessons: list[Lesson], seed: int, only: Collection[str] | None) -> Students:
     """Modules with new weights for every alternative that fits, but for the teacher's and the empty one."""
     students: Students = {}
@@ -100,7 +107,13 @@ def _fresh(lessons: list[Lesson], seed: int, only: Collection[str] | None) -> St
 
 
 @torch.no_grad()
-def errors(teacher: Teacher, students: Students, batches: Iterable[Tensor]) -> Errors:
+def errors(
+    teacher: Teacher,
+    students: Students,
+    batches: Iterable[Tensor],
+    *,
+    only: Collection[str] | None = None,
+) -> Errors:
     """The normalised error of each alternative on images that nobody learned from.
 
     The squared error over the squared deviation of the teacher's output from its mean: 0 for the teacher's
@@ -111,11 +124,12 @@ def errors(teacher: Teacher, students: Students, batches: Iterable[Tensor]) -> E
         teacher: the one they learned from.
         students: what ``learn`` gave; of several calls, put together.
         batches: images, (N, C, H, W).
+        only: names of the spans to judge; all by default.
 
     Returns:
         For each span, (alternatives,): infinite for those that do not fit, or were not learned.
     """
-    lessons = teacher.lessons
+    lessons = _up_to(teacher.lessons, only)
     for module in (module for ones in students.values() for module in ones.values()):
         module.eval()
     wrong = {lesson.name: np.zeros(len(lesson.span.alternatives)) for lesson in lessons}
@@ -132,7 +146,7 @@ def errors(teacher: Teacher, students: Students, batches: Iterable[Tensor]) -> E
         found = wrong[lesson.name] / max(spread[lesson.name], 1e-12)
         fits = np.isin(np.arange(len(found)), lesson.fitting)
         wrong[lesson.name] = np.where(fits, found, np.inf)
-    return wrong
+    return {name: found for name, found in wrong.items() if only is None or name in only}
 
 
 def _student(lesson: Lesson, students: Students, at: int) -> nn.Sequential | None:

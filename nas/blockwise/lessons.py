@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nas.blockwise.spans import Span, spans
 from search_spaces.layer import Layer
+from search_spaces.reference.extremes import Term
 from search_spaces.space import Arch, SearchSpace, Shape
 
 
@@ -62,19 +64,7 @@ class Teacher:
     @property
     def lessons(self) -> list[Lesson]:
         """What the alternatives of each span learn, in order of execution."""
-        row = self.space.to_row(self.arch)
-        shape: Shape = tuple(self.space.input_shape(self.arch))
-        found = []
-        for span in spans(self.space):
-            teacher = int(span.standing[tuple(row[list(span.columns)])])
-            own = span.alternatives[teacher]
-            after = own[-1].output_shape if own else shape
-            fitting = (
-                [at for at, one in enumerate(span.alternatives) if _fits(one, shape, after)] if own else []
-            )
-            found.append(Lesson(span=span, teacher=teacher, fitting=tuple(fitting or [teacher])))
-            shape = after
-        return found
+        return lessons_of(self.space, self.arch)
 
     def block(self, lesson: Lesson) -> nn.Sequential:
         """The teacher's own block of a lesson: its modules, not copies."""
@@ -82,11 +72,31 @@ class Teacher:
         return nn.Sequential(*(self.network.get_submodule(layer.name) for layer in own))
 
     @torch.no_grad()
+    def check_chain(self, images: Tensor) -> None:
+        """Whether the network is its blocks one after another.
+
+        Args:
+            images: a few, (N, C, H, W).
+
+        Raises:
+            ValueError: it does something else between them.
+        """
+        training = self.network.training
+        whole = self.network.eval()(images)
+        self.network.train(training)
+        chained = self.flow(self.lessons, images)[-1][1]
+        if whole.shape != chained.shape or not torch.allclose(whole, chained, rtol=1e-3, atol=1e-4):
+            raise ValueError(
+                f"the networks of space {self.space.name!r} are not their layers one after another, so "
+                "blocks cannot be learned one by one"
+            )
+
+    @torch.no_grad()
     def flow(self, lessons: list[Lesson], images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Input and output of the teacher's block of each lesson, in eval mode.
 
         Args:
-            lessons: all of ``lessons``.
+            lessons: ``lessons``, all or the first of them.
             images: (N, C, H, W).
         """
         training = self.network.training
@@ -97,6 +107,39 @@ class Teacher:
             found.append((given, images))
         self.network.train(training)
         return found
+
+
+def lessons_of(space: SearchSpace, arch: Arch) -> list[Lesson]:
+    """What alternatives would learn from a teacher of this arch, in order of execution.
+
+    Raises:
+        ValueError: as ``spans``; or layers of the arch of which one does not take what the one before gives.
+    """
+    row = space.to_row(arch)
+    shape: Shape = tuple(space.input_shape(arch))
+    found = []
+    for span in spans(space):
+        teacher = int(span.standing[tuple(row[list(span.columns)])])
+        own = span.alternatives[teacher]
+        after = own[-1].output_shape if own else shape
+        if own and not _fits(own, shape, after):
+            raise ValueError(
+                f"at {span.name!r} space {space.name!r} has {own[0].key}, which takes {own[0].input_shape}, "
+                f"after what gives {shape}: its layers do not stand one after another, so blocks cannot be "
+                f"learned one by one"
+            )
+        fitting = [at for at, one in enumerate(span.alternatives) if _fits(one, shape, after)] if own else []
+        found.append(Lesson(span=span, teacher=teacher, fitting=tuple(fitting or [teacher])))
+        shape = after
+    return found
+
+
+def fitting_terms(space: SearchSpace, arch: Arch) -> list[Term]:
+    """Terms that allow the archs whose blocks all fit a teacher of this arch: those that can be ranked."""
+    return [
+        Term(columns=one.span.columns, values=np.isin(one.span.standing, one.fitting))
+        for one in lessons_of(space, arch)
+    ]
 
 
 def _fits(layers: tuple[Layer, ...], before: Shape, after: Shape) -> bool:

@@ -99,7 +99,8 @@ def _span(space: SearchSpace, name: str, tables: Sequence[SlotTable]) -> Span:
             f"at most {MOST_COMBINATIONS} are listed"
         )
     rows = np.zeros((math.prod(shape), len(space.choices)), dtype=np.int64)
-    rows[:, list(columns)] = np.indices(shape).reshape(len(columns), -1).T
+    if columns:  # what stands there may always be the same
+        rows[:, list(columns)] = np.indices(shape).reshape(len(columns), -1).T
     sequences = [
         tuple(layer for layer in layers if layer is not None)
         for layers in zip(

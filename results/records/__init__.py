@@ -21,7 +21,7 @@ from results.records.card_text import readme
 from results.records.codec import Record, Value
 from results.records.compression import StepRecord
 from results.records.measuring import LatencyCheck, TargetRecord
-from results.records.race import Raced, RacePlan, RungRecord, Scouted
+from results.records.race import BlockErrors, BlocksPlan, Raced, RacePlan, RungRecord, Scouted
 from results.records.reading import read_record
 from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
 from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
@@ -32,6 +32,8 @@ __all__ = [
     "AuditEntry",
     "AuditSummary",
     "AuditedNetwork",
+    "BlockErrors",
+    "BlocksPlan",
     "Card",
     "CardAccuracy",
     "CardInput",

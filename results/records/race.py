@@ -1,4 +1,4 @@
-"""The records of ranking networks by training them alone: what was measured, and every training."""
+"""The records of ranking networks without shared weights: what was measured, and every training."""
 
 from __future__ import annotations
 
@@ -89,3 +89,34 @@ class Raced(Record):
     train_loss: float | None
     seconds: float
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlocksPlan(Record):
+    """The plan of learning block by block; search/blocks.json.
+
+    Attributes:
+        teacher: arch of the network whose blocks are learned from.
+        epochs: passes over the training images that it is trained for.
+        steps: optimizer steps in which alternatives learn.
+    """
+
+    teacher: dict[str, Value]
+    epochs: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockErrors(Record):
+    """The errors of all that can stand in one place of a network; a line of search/blocks.jsonl.
+
+    Attributes:
+        place: name of the place, that of its first slot.
+        errors: squared error of each alternative on validation images over the variance of the teacher's
+            output; None where it does not fit the teacher's shapes.
+        seconds: time of the learning.
+    """
+
+    place: str
+    errors: tuple[float | None, ...]
+    seconds: float

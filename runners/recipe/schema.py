@@ -226,9 +226,10 @@ class Search(Section):
     """Share of the validation images that no searcher sees; the front is scored on them at the end."""
     seed: int | None = Field(default=None, ge=0)
     """Seed of the searchers; the recipe's where none is given."""
-    ranking: Literal["shared", "alone"] = "shared"
-    """Weights that networks are ranked with: ``shared`` (a supernet, trained once for many limits and
-    devices) or ``alone`` (their own, by successive halving near one limit; see ``race``)."""
+    ranking: Literal["shared", "alone", "blockwise"] = "shared"
+    """Way that networks are ranked: ``shared`` (by the weights of a supernet, trained once for many limits
+    and devices), ``alone`` (by trainings of their own, in successive halving near one limit; see ``race``)
+    or ``blockwise`` (by how well their blocks learn those of a larger network; see ``blockwise``)."""
 
     gate: float | None = Field(default=None, ge=-1, le=1)
     """Kendall's tau that the order by shared weights has to reach on validation images in a small audit
@@ -236,8 +237,10 @@ class Search(Section):
 
     @model_validator(mode="after")
     def _a_gate_is_for_shared_weights(self) -> Search:
-        if self.gate is not None and self.ranking == "alone":
-            raise ValueError('gate is for search.ranking = "shared": networks ranked alone share no weights')
+        if self.gate is not None and self.ranking != "shared":
+            raise ValueError(
+                f'gate is for search.ranking = "shared": networks ranked {self.ranking} share no weights'
+            )
         return self
 
     @model_validator(mode="after")
@@ -267,6 +270,21 @@ class Race(Section):
     sieve: tuple[Part, ...] = ()
     """Zero-cost proxies whose mean rank orders the networks of a family before the first round, such as
     ``["synflow", "naswot"]``; empty takes those with most multiply-accumulates and parameters first."""
+
+
+class Blockwise(Section):
+    """The learning block by block, with ``search.ranking = "blockwise"``.
+
+    The networks that it ranks first are trained alone like those of a ``race``, from its second round on.
+    Where a run is given ``minutes``, these say how long all is trained.
+    """
+
+    epochs: int = Field(default=8, ge=1)
+    """Epochs of the network whose blocks are learned from: the largest of at most four times the limit."""
+    block_epochs: int = Field(default=2, ge=1)
+    """Epochs in which all that can stand in a place learns what the teacher's block does there."""
+    networks: int = Field(default=6, ge=1)
+    """Networks with the least error under the limit that are trained alone."""
 
 
 class Recovery(Section):
@@ -347,9 +365,11 @@ class Recipe(Section):
     """Audit of the supernet."""
     race: Race = Race()
     """Successive halving of networks trained alone."""
+    blockwise: Blockwise = Blockwise()
+    """Learning block by block."""
     minutes: float | None = Field(default=None, gt=0)
     """Minutes for the whole run: they are divided over measuring, choosing and training, and take the place
-    of ``race.networks`` and ``train.epochs``. For ``search.ranking = "alone"``."""
+    of ``race.networks`` and ``train.epochs``. For ``search.ranking = "alone"`` or ``"blockwise"``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -358,16 +378,22 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _what_ranking_alone_is_for(self) -> Recipe:
-        alone = self.search.ranking == "alone"
+        alone = self.search.ranking != "shared"
         undone = [step.kind for step in self.compress.steps if step.kind in _FOR_SHARED_WEIGHTS]
         if alone and undone:
             raise ValueError(
-                f"compress.steps: {' and '.join(undone)} make up for shared weights; networks ranked alone "
-                f"have their own, so leave them out"
+                f"compress.steps: {' and '.join(undone)} make up for shared weights; networks ranked "
+                f"{self.search.ranking} have their own, so leave them out"
+            )
+        if self.race.sieve and self.search.ranking == "blockwise":
+            raise ValueError(
+                "race.sieve orders networks of which nothing is known; block by block they are ranked "
+                "already, so leave it out"
             )
         if self.minutes is not None and not alone:
             raise ValueError(
-                'minutes are for search.ranking = "alone"; with shared weights give train.epochs'
+                'minutes are for search.ranking = "alone" or "blockwise"; with shared weights give '
+                "train.epochs"
             )
         return self
 
@@ -383,7 +409,7 @@ def with_own_steps(values: dict[str, Any]) -> dict[str, Any]:
     Steps that make up for shared weights are of no use without these.
     """
     search, compress = values.get("search"), values.get("compress", {})
-    alone = isinstance(search, dict) and search.get("ranking") == "alone"
+    alone = isinstance(search, dict) and search.get("ranking") in ("alone", "blockwise")
     if not alone or not isinstance(compress, dict) or "steps" in compress:
         return values
     return {**values, "compress": {**compress, "steps": list(ALONE_STEPS)}}

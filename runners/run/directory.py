@@ -154,8 +154,8 @@ class RunDirectory:
         """
         if stage in without(self.recipe.search.ranking):
             raise ValueError(
-                f'there is nothing to {stage}: with search.ranking = "alone" networks share no weights and '
-                "are trained by the search"
+                f'there is nothing to {stage}: with search.ranking = "{self.recipe.search.ranking}" networks '
+                "share no weights and are trained by the search"
             )
         for earlier in self.before(stage):
             if earlier not in self.finished:

@@ -131,11 +131,11 @@ def _reference(
     largest = given.to_row(narrowed(given, kept).largest())[None]
     if min(float(model.latency_ms(largest)[0]) for model in models) <= bound_ms:
         return None
-    found = [one for model in models if (one := _most(given, kept, model, bound_ms)) is not None]
+    found = [one for model in models if (one := most_within(given, kept, model, bound_ms)) is not None]
     return given.to_arch(min(found, key=lambda one: one.loss).row) if found else None
 
 
-def _most(
+def most_within(
     given: SearchSpace, kept: Mapping[str, Collection[Value]], model: LatencyModel, bound_ms: float
 ) -> Solution | None:
     """The arch with the most multiply-accumulates that has these values and is within a bound."""

@@ -70,7 +70,7 @@ STAGES = (
         title="Searching",
         needs=("measure", "train"),
         section="search",
-        reads=("race", "minutes"),
+        reads=("race", "blockwise", "minutes"),
         harmless=("search.workers", "search.ray_address"),
         writes=("search",),
         result="search",
@@ -115,7 +115,7 @@ HARMLESS = frozenset(key for stage in STAGES for key in stage.harmless)
 
 def without(ranking: str) -> frozenset[str]:
     """The stages that a run leaves out for how it ranks networks: without shared weights, all about them."""
-    return frozenset({"train", "audit"}) if ranking == "alone" else frozenset()
+    return frozenset() if ranking == "shared" else frozenset({"train", "audit"})
 
 
 def before(name: str) -> tuple[str, ...]:

@@ -23,8 +23,10 @@ from runners.recipe.schema import for_networks_trained_alone
 from runners.run.directory import RunDirectory
 from runners.run.narrowing import fixed_space, trained_space
 from runners.run.spaces import make_space, measure_plan, rules_out
+from runners.run.teaching import teacher_arch
 from runners.scoring.networks import Inherited, Networks, Own
 from runners.stages.audit import Auditing
+from runners.stages.blocks import Blockwise, ranked_by_blocks
 from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.clock import Clock
 from runners.stages.compress import Compressing
@@ -175,13 +177,20 @@ class Wiring:
 
     @property
     def alone(self) -> bool:
-        """Whether networks are trained alone: the recipe says so, or shared weights failed its gate."""
-        return self.run.recipe.search.ranking == "alone" or (self.path / "search" / RACE).exists()
+        """Whether networks near the limit are measured and raced: the recipe says so, or shared weights
+        failed its gate."""
+        return self.ranking == "alone"
+
+    @property
+    def ranking(self) -> str:
+        """The way that networks are ranked: the recipe's, or ``alone`` where shared weights failed a gate."""
+        given = self.run.recipe.search.ranking
+        return "alone" if given == "shared" and (self.path / "search" / RACE).exists() else given
 
     @property
     def networks(self) -> Networks:
         """The networks with their weights, wherever these come from."""
-        if self.alone:
+        if self.ranking != "shared":
             space, path = self.space, self.path
             return Own(space=space, load=lambda arch: trained(space, arch, path), data=self.data)
         return Inherited(supernet=self.supernet, data=self.data)
@@ -249,6 +258,44 @@ class Wiring:
         )
 
     @property
+    def blockwise(self) -> Blockwise:
+        """What ranking block by block works with."""
+        recipe, models = self.run.recipe, self.models
+        limit_ms = self.limit_ms(models, self.given)
+        return Blockwise(
+            space=self.space,
+            teacher=lambda: teacher_arch(self.space, list(models.values()), limit_ms),
+            data=self.data,
+            costs=self.costs(models),
+            limit_ms=limit_ms,
+            scouting=self.untimed_scouting,
+            recipe=recipe,
+            device=self.device,
+            clock=self.clock,
+            folder=self.path / "search",
+            console=self.console,
+        )
+
+    @property
+    def blockwise_racing(self) -> Racing:
+        """A race from its second round on, of the networks that are best block by block."""
+        work = self.blockwise
+        own, race = work.recipe.blockwise, work.recipe.race
+        later = race.model_copy(update={"networks": own.networks, "epochs": race.keep * race.epochs})
+        return Racing(
+            space=self.space,
+            data=self.data,
+            target=self.target,
+            candidates=ranked_by_blocks(work),
+            limit_ms=work.limit_ms,
+            recipe=work.recipe.model_copy(update={"race": later}),
+            device=self.device,
+            clock=self.clock,
+            run=self.path,
+            console=self.console,
+        )
+
+    @property
     def summary(self) -> SearchSummary:
         """What the search wrote."""
         return read_record(SearchSummary, self.path / "search" / "front.json")
@@ -290,7 +337,9 @@ class Wiring:
             networks=self.networks,
             data=self.data,
             target=self.target,
-            recipe=for_networks_trained_alone(self.run.recipe) if self.alone else self.run.recipe,
+            recipe=self.run.recipe
+            if self.ranking == "shared"
+            else for_networks_trained_alone(self.run.recipe),
             device=self.device,
             folder=self.path / "compress",
             console=self.console,

@@ -15,6 +15,7 @@ from runners.run.narrowing import FILE, fix_space, fixed_space, narrowed_warning
 from runners.run.spaces import check_size, rules_out
 from runners.run.wiring import Wiring
 from runners.stages.audit import audit_supernet, check_audit
+from runners.stages.blocks import check_blocks
 from runners.stages.clock import check_minutes
 from runners.stages.compress import compress_front
 from runners.stages.export import export_files
@@ -114,6 +115,10 @@ def _check_limits(made: Wiring) -> None:
 
 
 def _search(made: Wiring) -> None:
+    if made.ranking == "blockwise":
+        _check_reachable(made)
+        race(made.blockwise_racing)
+        return
     gate = made.run.recipe.search.gate
     if made.alone or (gate is not None and not _trusted(made, gate)):
         race(sieved(made.racing))
@@ -142,6 +147,19 @@ def _check_scouted(made: Wiring) -> None:
     scout_limit(replace(made.untimed_scouting, networks=1), made.scouted_limit_ms)
 
 
+def _check_reachable(made: Wiring) -> None:
+    """Whether any network meets the limits, by the table."""
+    models = made.models
+    limits = constraints_of(made.profile.limits, made.limit_ms(models, made.given))
+    check_limits(made.space, made.costs(models), limits)
+
+
+_SEARCH_CHECKS: dict[str, Callable[[Wiring], None]] = {
+    "alone": _check_scouted,
+    "blockwise": _check_reachable,
+    "shared": lambda made: check_search(made.searching),
+}
+
 WORK: dict[str, Callable[[Wiring], object]] = {
     "measure": _measure,
     "train": _train,
@@ -156,7 +174,7 @@ WORK: dict[str, Callable[[Wiring], object]] = {
 CHECKS: dict[str, Callable[[Wiring], None]] = {
     "measure": lambda made: check_whole(made),
     "train": _check_train,
-    "search": lambda made: _check_scouted(made) if made.alone else check_search(made.searching),
+    "search": lambda made: _SEARCH_CHECKS[made.ranking](made),
     "audit": lambda made: check_audit(made.space, made.run.recipe),
 }
 """What is known to be impossible before a stage is done again; nothing is put aside for it."""
@@ -178,7 +196,9 @@ def check_whole(made: Wiring) -> None:
         raise ValueError(f"profile {made.profile.name!r} takes inputs of {wanted}; the data are {given}")
     check_training(made.given, made.data, made.run.recipe.train)
     look_first(made.first_look(made.given))
-    if made.alone:
+    if made.ranking == "blockwise":
+        check_blocks(made.given)
+    if made.ranking != "shared":
         check_time(made)
 
 

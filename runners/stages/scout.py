@@ -103,7 +103,7 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
             rows = drawn.near(found, limit_ms)
             if not len(rows):
                 break
-            found += _measure(work, rows)
+            found += measure_networks(work, rows)
     near = using_limit(found, limit_ms)
     if not near:
         fastest = min(map(_ms, found))
@@ -131,7 +131,7 @@ def _with_sizes(work: Scouting, drawn: Drawn) -> list[Scouted]:
     found = [one for one in known(work) if drawn.has(one.arch)]
     there = {_key(one) for one in found}
     missing = [row for row in drawn.spread() if _key_of(work.space.to_arch(row)) not in there]
-    return [*found, *_measure(work, np.stack(missing))] if missing else found
+    return [*found, *measure_networks(work, np.stack(missing))] if missing else found
 
 
 def known(work: Scouting) -> list[Scouted]:
@@ -180,14 +180,19 @@ def using_limit(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
     Those with the most multiply-accumulates and parameters, by the mean of both ranks, come first. Where none
     uses most of the limit, the whole space being faster, all that meet it.
     """
+    met = meeting(found, limit_ms)
+    near = [one for one in met if _ms(one) >= _LEAST_SHARE * limit_ms]
+    return _largest_first(near or met)
+
+
+def meeting(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
+    """Networks that meet the limit with a margin, each in its fastest format, in the order given."""
     fastest: dict[str, Scouted] = {}
     for one in found:
         key = _key(one)
         if one.latency_ms is not None and (key not in fastest or _ms(one) < _ms(fastest[key])):
             fastest[key] = one
-    met = [one for one in fastest.values() if (one.high_ms or math.inf) <= _MARGIN * limit_ms]
-    near = [one for one in met if _ms(one) >= _LEAST_SHARE * limit_ms]
-    return _largest_first(near or met)
+    return [one for one in fastest.values() if (one.high_ms or math.inf) <= _MARGIN * limit_ms]
 
 
 def _largest_first(found: Sequence[Scouted]) -> list[Scouted]:
@@ -207,7 +212,7 @@ def _key_of(arch: Arch) -> str:
     return repr(sorted(arch.items()))
 
 
-def _measure(work: Scouting, rows: Rows) -> list[Scouted]:
+def measure_networks(work: Scouting, rows: Rows) -> list[Scouted]:
     """The networks in every format, measured side by side, and written down."""
     known_counts = counts(work.space, rows)
     target, space = work.target, work.space

@@ -59,12 +59,17 @@ class LatencyModel:
     def predict(self, rows: Rows) -> tuple[Floats, Floats]:
         """Latency and its upper bound at ``confidence``, both (n,), in ms: limits hold for the bound."""
         latency = self.latency_ms(rows)
-        return latency, latency * upper_ratio(self.ratios, self.confidence)
+        return latency, latency * self.upper_share
 
     def interval(self, rows: Rows) -> tuple[Floats, Floats]:
         """Lower and upper end of the two-sided interval at ``confidence``, both (n,), in ms."""
         latency, each = self.latency_ms(rows), (1 + self.confidence) / 2
         return latency * self.lower_share, latency * upper_ratio(self.ratios, each)
+
+    @property
+    def upper_share(self) -> float:
+        """What the upper bound at ``confidence`` is of a prediction."""
+        return upper_ratio(self.ratios, self.confidence)
 
     @property
     def lower_share(self) -> float:

@@ -47,7 +47,8 @@ def reachable(
     for column, value in zip(*np.nonzero(~seen), strict=True):
         if value < space.n_values[column]:
             seen[column, value] = any(
-                _least(space, model, _only(space, int(column), int(value)))[0] <= limit_ms for model in models
+                fastest_of(space, model, _only(space, int(column), int(value)))[0] <= limit_ms
+                for model in models
             )
     return {
         choice.name: tuple(value for value, one in zip(choice.values, seen[column], strict=False) if one)
@@ -61,7 +62,7 @@ def _seen(space: SearchSpace, model: LatencyModel, limit_ms: float) -> tuple[flo
 
     What is found here need not be looked for: most values are.
     """
-    least, row = _least(space, model, [])
+    least, row = fastest_of(space, model, [])
     seen = np.zeros((len(space.choices), int(space.n_values.max())), dtype=bool)
     if row is None:
         seen[:] = True
@@ -74,7 +75,7 @@ def _seen(space: SearchSpace, model: LatencyModel, limit_ms: float) -> tuple[flo
     return least, seen
 
 
-def _least(space: SearchSpace, model: LatencyModel, only: Sequence[Term]) -> tuple[float, Rows | None]:
+def fastest_of(space: SearchSpace, model: LatencyModel, only: Sequence[Term]) -> tuple[float, Rows | None]:
     """The least latency there can be, and the arch that it is of; 0 and None where that is hard to say."""
     terms, offset_ms = latency_terms(space, model)
     solvable = [Term(columns=one.columns, values=np.minimum(one.values, _ENDLESS_MS)) for one in terms]
