@@ -19,7 +19,7 @@ from nas.search.pool import Evaluate, SerialPool
 from results.files import read_lines
 from results.records import Raced, Scouted, SearchSummary
 from runners.console import Console
-from runners.recipe.schema import Race
+from runners.recipe.ranking import Race
 from runners.scoring import alone
 from runners.scoring.alone import AlonePlan, AloneTrainer
 from runners.stages import finalists
