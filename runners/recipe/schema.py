@@ -81,7 +81,7 @@ class Space(Section):
     presets of convolutional networks."""
     activation: str = "relu"
     """Activation between convolutions."""
-    options: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any]] = Field(default={})
     """Settings of mixers, blocks and the other parts of a space, and values of the choices they bring:
     ``{ cswin = { stripe = [1, 2] } }``."""
 
