@@ -26,7 +26,7 @@ from runners.run.spaces import make_space, measure_plan, rules_out
 from runners.run.teaching import teacher_arch
 from runners.scoring.networks import Inherited, Networks, Own
 from runners.stages.audit import Auditing
-from runners.stages.blocks import Blockwise, ranked_by_blocks
+from runners.stages.blocks import BlockRanking, ranked_by_blocks
 from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.clock import Clock
 from runners.stages.compress import Compressing
@@ -258,11 +258,11 @@ class Wiring:
         )
 
     @property
-    def blockwise(self) -> Blockwise:
+    def blockwise(self) -> BlockRanking:
         """What ranking block by block works with."""
         recipe, models = self.run.recipe, self.models
         limit_ms = self.limit_ms(models, self.given)
-        return Blockwise(
+        return BlockRanking(
             space=self.space,
             teacher=lambda: teacher_arch(self.space, list(models.values()), limit_ms),
             data=self.data,

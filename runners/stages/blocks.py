@@ -51,7 +51,7 @@ _ROUNDS = 3  # of choosing under a bound that is tightened, where what is chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blockwise:
+class BlockRanking:
     """What ranking block by block works with.
 
     Attributes:
@@ -109,7 +109,7 @@ def check_blocks(space: SearchSpace) -> None:
         )
 
 
-def ranked_by_blocks(work: Blockwise) -> list[Scouted]:
+def ranked_by_blocks(work: BlockRanking) -> list[Scouted]:
     """Networks that meet the limit as measured, those with the least error of their blocks first.
 
     Writes ``blocks.json``, ``teacher.safetensors`` and, as places are learned, ``blocks.jsonl``; goes on from
@@ -125,7 +125,7 @@ def ranked_by_blocks(work: Blockwise) -> list[Scouted]:
     return _chosen(work, loss_terms(teacher, found))
 
 
-def _planned(work: Blockwise) -> BlocksPlan:
+def _planned(work: BlockRanking) -> BlocksPlan:
     """The plan that was begun with, or one for the time that is left."""
     file, own = work.folder / PLAN, work.recipe.blockwise
     if file.exists():
@@ -144,7 +144,7 @@ def _planned(work: Blockwise) -> BlocksPlan:
     return plan
 
 
-def _seconds_per_step(work: Blockwise, arch: Arch) -> float:
+def _seconds_per_step(work: BlockRanking, arch: Arch) -> float:
     """Seconds of an optimizer step of all alternatives, from a few with a teacher that knows nothing."""
     teacher = Teacher(space=work.space, arch=arch, network=work.space.build(arch).to(work.device))
     took = 0.0
@@ -160,7 +160,7 @@ def _to_learn(teacher: Teacher) -> list[Lesson]:
     return [one for one in teacher.lessons if len(one.fitting) > 1]
 
 
-def _teacher(work: Blockwise, plan: BlocksPlan) -> Teacher:
+def _teacher(work: BlockRanking, plan: BlocksPlan) -> Teacher:
     """The trained teacher."""
     file, arch = work.folder / TEACHER_FILE, plan.teacher
     if not file.exists():
@@ -194,7 +194,7 @@ def _teacher(work: Blockwise, plan: BlocksPlan) -> Teacher:
     return teacher
 
 
-def _learned(work: Blockwise, teacher: Teacher, plan: BlocksPlan) -> dict[str, NDArray[np.float64]]:
+def _learned(work: BlockRanking, teacher: Teacher, plan: BlocksPlan) -> dict[str, NDArray[np.float64]]:
     """The errors of everything that fits, place by place; places that are done are read."""
     done = {one.place: one for one in map(BlockErrors.from_json, read_lines(work.folder / ERRORS))}
     lessons = _to_learn(teacher)
@@ -231,7 +231,7 @@ def _fixed(lesson: Lesson) -> NDArray[np.float64]:
     return np.where(np.arange(len(lesson.span.alternatives)) == lesson.teacher, 0.0, np.inf)
 
 
-def _images(work: Blockwise, steps: int) -> Iterator[Tensor]:
+def _images(work: BlockRanking, steps: int) -> Iterator[Tensor]:
     """Augmented training images, a batch a step."""
     size, data = work.recipe.train.batch_size, work.training_data
     each = batches_per_epoch(len(data.images), size)
@@ -239,13 +239,13 @@ def _images(work: Blockwise, steps: int) -> Iterator[Tensor]:
         yield from (images for images, _ in batches(data, batch_size=size, seed=work.seed, epoch=epoch))
 
 
-def _validation(work: Blockwise) -> list[Tensor]:
+def _validation(work: BlockRanking) -> list[Tensor]:
     """Validation images in batches."""
     images = work.data.images(work.data.splits.val, _JUDGED)
     return list(images.split(work.recipe.train.batch_size))
 
 
-def _chosen(work: Blockwise, losses: Sequence[Term]) -> list[Scouted]:
+def _chosen(work: BlockRanking, losses: Sequence[Term]) -> list[Scouted]:
     """The archs of least error that measure under the limit, best first.
 
     Raises:
@@ -275,7 +275,7 @@ def _chosen(work: Blockwise, losses: Sequence[Term]) -> list[Scouted]:
     )
 
 
-def _solved(work: Blockwise, losses: Sequence[Term], bound_ms: float, n: int) -> list[Solution]:
+def _solved(work: BlockRanking, losses: Sequence[Term], bound_ms: float, n: int) -> list[Solution]:
     """The n archs of least error whose upper bound is under a latency in some form, best first."""
     found: dict[bytes, Solution] = {}
     problems = []
