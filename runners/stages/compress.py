@@ -318,6 +318,7 @@ def finetune_settings(recipe: Recipe, epochs: int) -> TrainSettings:
     return replace(
         train_settings(recipe.train),
         epochs=epochs,
+        optimizer="adamw",  # steps of its size are for weights that are nearly right
         learning_rate=recipe.compress.recovery.learning_rate,
         warmup_epochs=0.5,
         label_smoothing=0.0,

@@ -164,7 +164,7 @@ def _fits(tensors: Mapping[str, Tensor], state: TrainingState) -> bool:
     wanted |= {
         key: known.get(key.split("/", 2)[2], torch.Size([-1]))
         for key in tensors
-        if key.startswith("optimizer/exp_avg")
+        if key.startswith(("optimizer/exp_avg", "optimizer/momentum"))
     }
     averages = {key for key in tensors if key.startswith("average/")}
     return averages == {f"average/{name}" for name in state.average} and all(

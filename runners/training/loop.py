@@ -22,6 +22,7 @@ from nas.rules.moment import History, Moment, Pass, Rule
 from runners.training.batches import TrainingData, batches, batches_per_epoch, channels_last, generator
 from runners.training.checkpoint import TrainingState, course_of, load_checkpoint, save_checkpoint
 from runners.training.memory import keep_freed_memory
+from runners.training.optimizers import optimizer_of
 from runners.training.passes import run_passes
 from runners.training.precision import resolve
 from runners.training.ranks import ALONE, Ranks
@@ -83,7 +84,8 @@ def train(
         precision=resolve(settings.precision, trainable, data),
         per_epoch=batches_per_epoch(len(data.images), settings.batch_size),
     )
-    state = _start(trainable, settings, course_of(trainable, settings, seed) if checkpoint else "")
+    digest = course_of(trainable, settings, seed) if checkpoint else ""
+    state = _start(trainable, settings, digest, course.precision)
     if checkpoint and checkpoint.exists():
         load_checkpoint(checkpoint, state)
     for epoch in range(state.progress.step // course.per_epoch, settings.epochs):
@@ -122,8 +124,8 @@ class _Course:
             save_checkpoint(self.checkpoint, state)
 
 
-def _start(trainable: Trainable[Any], settings: TrainSettings, course: str) -> TrainingState:
-    optimizer = torch.optim.AdamW(trainable.optimizer_groups(settings.weight_decay), fused=True)
+def _start(trainable: Trainable[Any], settings: TrainSettings, course: str, precision: str) -> TrainingState:
+    optimizer = optimizer_of(trainable, settings, precision)
     weights, average = trainable.weights(), {}
     if settings.average_decay:  # of counters there is none
         average = {name: one.detach().clone() for name, one in weights.items() if one.is_floating_point()}

@@ -12,7 +12,8 @@ class TrainSettings:
     Attributes:
         epochs: Passes over the training images.
         batch_size: Images in a step.
-        learning_rate: Peak of AdamW's learning rate.
+        optimizer: Name of the optimizer: ``adamw``, or ``muon`` (see ``runners.training.muon``).
+        learning_rate: Peak of the learning rate.
         weight_decay: Decay of matrices and kernels; biases, norms and scales take none.
         warmup_epochs: Epochs of the linear rise to the peak; at most half of the training.
         label_smoothing: Share of a label's probability that is spread over all classes.
@@ -32,6 +33,7 @@ class TrainSettings:
     label_smoothing: float
     gradient_clip: float
     average_decay: float
+    optimizer: str = "adamw"
     distillation: str = "kl"
     precision: str = "fp32"
     checkpoint_s: float = 30.0

@@ -30,6 +30,7 @@ from tests.benchmarks.by_hand.families import members
 from tests.benchmarks.by_hand.setting import Bench, Setting
 
 BATCH = 128
+OPTIMIZER = "muon"
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
@@ -113,6 +114,7 @@ def settings(epochs: int, precision: str) -> TrainSettings:
     return TrainSettings(
         epochs=epochs,
         batch_size=BATCH,
+        optimizer=OPTIMIZER,
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
         warmup_epochs=WARMUP_SHARE * epochs,

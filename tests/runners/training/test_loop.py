@@ -121,12 +121,15 @@ def test_a_training_that_is_all_warm_up_still_comes_down(tmp_path: Path) -> None
         assert summary.images_per_second * summary.seconds == pytest.approx(40)
 
 
-@pytest.mark.parametrize("kill_at", [6, 7])
-def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path, kill_at: int) -> None:
-    whole, expected = run(tmp_path / "whole")
+@pytest.mark.parametrize(("kill_at", "optimizer"), [(6, "adamw"), (7, "adamw"), (7, "muon")])
+def test_a_killed_training_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, kill_at: int, optimizer: str
+) -> None:
+    settings = replace(SETTINGS, optimizer=optimizer)
+    whole, expected = run(tmp_path / "whole", settings)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", kill_at=kill_at)
-    continued, summaries = run(tmp_path / "killed")
+        run(tmp_path / "killed", settings, kill_at)
+    continued, summaries = run(tmp_path / "killed", settings)
     for group, flat in whole.flat.items():
         assert torch.equal(flat, continued.flat[group])
     last, wanted = summaries[-1], expected[-1]
