@@ -16,3 +16,4 @@ from search_spaces.mixers.registry import mixer as mixer
 from search_spaces.mixers.registry import option_problems as option_problems
 from search_spaces.mixers.registry import register_mixer as register_mixer
 from search_spaces.mixers.scale_aware import ScaleAware as ScaleAware
+from search_spaces.mixers.subspace import SubspaceAttention as SubspaceAttention

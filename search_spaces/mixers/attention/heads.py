@@ -10,6 +10,8 @@ from pydantic import Field
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from search_spaces.parts import ConvNorm
+
 HEAD_CHANNELS = 16
 
 HeadChannels = Annotated[int, Field(ge=1)]
@@ -97,3 +99,36 @@ class Attend(nn.Module):
             return mixed
         normed: Tensor = self.norm(mixed.transpose(-2, -1)).transpose(-2, -1)
         return normed
+
+
+class HeadsBetween(nn.Module):
+    """Heads by which the positions of one map attend to those of another, projected.
+
+    Args:
+        channels: C, of both maps and of the result.
+        heads: number of heads.
+        head_channels: channels of a head.
+    """
+
+    def __init__(self, channels: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        inner = heads * head_channels
+        self.head_channels = head_channels
+        self.q = ConvNorm(channels, inner)
+        self.k = ConvNorm(channels, inner)
+        self.v = ConvNorm(channels, inner)
+        self.attend = Attend(heads, head_channels)
+        self.project = ConvNorm(inner, channels)
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """(B, C, H, W) of queries (B, C, H, W) and of keys and values made of (B, C, h, w)."""
+        size = self.head_channels
+        mixed: Tensor = self.project(over(self.q(x), self.k(source), self.v(source), self.attend, size, size))
+        return mixed
+
+
+def over(q: Tensor, k: Tensor, v: Tensor, attend: Attend, query_channels: int, head_channels: int) -> Tensor:
+    """Heads of a map of queries (B, heads e, H, W) over one of keys and values, (B, heads d, H, W)."""
+    parts = zip((q, k, v), (query_channels, query_channels, head_channels), strict=True)
+    mixed = attend(*(by_head(part.flatten(2), size) for part, size in parts))
+    return mixed.reshape(q.shape[0], -1, q.shape[2], q.shape[3])

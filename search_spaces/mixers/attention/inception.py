@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from search_spaces.choice import Choice
-from search_spaces.mixers.attention.heads import Attend
-from search_spaces.mixers.attention.reduced import Times, over
+from search_spaces.mixers.attention.heads import Attend, over
+from search_spaces.mixers.attention.reduced import Times
 from search_spaces.mixers.channels import dealt
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.parts import ACTIVATIONS, ConvNorm

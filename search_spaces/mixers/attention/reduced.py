@@ -17,8 +17,8 @@ from search_spaces.mixers.attention.heads import (
     HeadChannels,
     Logits,
     Weights,
-    by_head,
     heads_of,
+    over,
 )
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.parts import ConvNorm, OddSize
@@ -31,13 +31,6 @@ Share = Annotated[int | float, Field(gt=0, le=1)]
 
 REDUCTION = Choice("reduction", (1, 2, 4), role="category")
 """How many times smaller the map of keys is along a side; the larger, the cheaper, so no size."""
-
-
-def over(q: Tensor, k: Tensor, v: Tensor, attend: Attend, query_channels: int, head_channels: int) -> Tensor:
-    """Heads of a map of queries (B, heads e, H, W) over one of keys and values, (B, heads d, H, W)."""
-    parts = zip((q, k, v), (query_channels, query_channels, head_channels), strict=True)
-    mixed = attend(*(by_head(part.flatten(2), size) for part, size in parts))
-    return mixed.reshape(q.shape[0], -1, q.shape[2], q.shape[3])
 
 
 class PooledKeys(nn.Module):

@@ -13,42 +13,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from search_spaces.choice import Choice, Value
-from search_spaces.mixers.attention.heads import HEAD_CHANNELS, Attend, HeadChannels, heads_of
-from search_spaces.mixers.attention.reduced import over
+from search_spaces.mixers.attention.heads import HEAD_CHANNELS, HeadChannels, HeadsBetween, heads_of
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.parts import ACTIVATIONS, KERNEL, ConvNorm, OddSize
 
 Tokens = Annotated[int, Field(ge=1)]
 """Number of tokens, or of those along a side."""
-
-
-class HeadsBetween(nn.Module):
-    """Heads by which the positions of one map attend to those of another, projected; as wide as both.
-
-    Args:
-        channels: C, a multiple of ``head_channels``.
-        head_channels: channels of a head.
-        name: name of the mixer, for messages.
-
-    Raises:
-        ValueError: a width that is no multiple of the head's.
-    """
-
-    def __init__(self, channels: int, *, head_channels: int, name: str) -> None:
-        super().__init__()
-        heads = heads_of(channels, head_channels, name)
-        self.head_channels = head_channels
-        self.q = ConvNorm(channels, channels)
-        self.k = ConvNorm(channels, channels)
-        self.v = ConvNorm(channels, channels)
-        self.attend = Attend(heads, head_channels)
-        self.project = ConvNorm(channels, channels)
-
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """(B, C, H, W) of queries (B, C, H, W) and of keys and values made of (B, C, h, w)."""
-        size = self.head_channels
-        mixed: Tensor = self.project(over(self.q(x), self.k(source), self.v(source), self.attend, size, size))
-        return mixed
 
 
 class GLMix(nn.Module):
@@ -75,7 +45,7 @@ class GLMix(nn.Module):
         super().__init__()
         self.side = side
         self.scale = nn.Parameter(torch.tensor([0.1]))
-        self.mix = HeadsBetween(channels, head_channels=head_channels, name="glmix")
+        self.mix = HeadsBetween(channels, heads_of(channels, head_channels, "glmix"), head_channels)
         spatial = ConvNorm(channels, channels, kernel, groups=channels)
         self.local = nn.Sequential(ConvNorm(channels, channels), spatial, ConvNorm(channels, channels))
 
@@ -112,10 +82,11 @@ class SemanticTokens(nn.Module):
         self, channels: int, *, token_side: Tokens, head_channels: HeadChannels = HEAD_CHANNELS
     ) -> None:
         super().__init__()
+        heads = heads_of(channels, head_channels, "semantic_tokens")
         self.token_side = token_side
-        self.gather = HeadsBetween(channels, head_channels=head_channels, name="semantic_tokens")
-        self.refine = HeadsBetween(channels, head_channels=head_channels, name="semantic_tokens")
-        self.recover = HeadsBetween(channels, head_channels=head_channels, name="semantic_tokens")
+        self.gather = HeadsBetween(channels, heads, head_channels)
+        self.refine = HeadsBetween(channels, heads, head_channels)
+        self.recover = HeadsBetween(channels, heads, head_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = averages(x, self.token_side).flatten(2).unsqueeze(3)  # (B, C, S, 1)
@@ -137,7 +108,7 @@ class SlimmedTokens(nn.Module):
     Args:
         channels: C, a multiple of ``head_channels``.
         activation: name of the activation of the small network.
-        tokens: number of tokens; each has a small network of its own, as its shares are among its tokens.
+        kept: number of tokens; each has a small network of its own, as its shares are among its tokens.
         head_channels: channels of a head.
 
     Raises:
@@ -149,14 +120,14 @@ class SlimmedTokens(nn.Module):
         channels: int,
         *,
         activation: str,
-        tokens: Tokens,
+        kept: Tokens,
         head_channels: HeadChannels = HEAD_CHANNELS,
     ) -> None:
         super().__init__()
         self.expand = ConvNorm(channels, channels // 2)
         self.act = ACTIVATIONS[activation]()
-        self.score = nn.ModuleDict({f"to_{tokens}": ConvNorm(channels // 2, tokens)})
-        self.mix = HeadsBetween(channels, head_channels=head_channels, name="slimmed_tokens")
+        self.score = nn.ModuleDict({f"to_{kept}": ConvNorm(channels // 2, kept)})
+        self.mix = HeadsBetween(channels, heads_of(channels, head_channels, "slimmed_tokens"), head_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.act(self.expand(x))
@@ -217,7 +188,7 @@ register_mixer(
     Mixer(
         name="slimmed_tokens",
         make=SlimmedTokens,
-        choices=(Choice("tokens", (4, 16, 36)),),
+        choices=(Choice("kept", (4, 16, 36)),),
         channel_multiple="head_channels",
     )
 )

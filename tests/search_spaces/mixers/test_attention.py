@@ -11,8 +11,9 @@ import torch
 from nas.supernet.supernet import Supernet
 from search_spaces.mixers import Mixer, mixer
 from search_spaces.mixers.attention.partition import Partition, adjacent, grid
+from search_spaces.reference.macs import count_macs
 from search_spaces.spaces.metaformer import Stage, metaformer
-from tests.search_spaces.mixers.references import attention, first, reduced
+from tests.search_spaces.mixers.references import REFERENCES, attention, first, reduced
 from tests.search_spaces.mixers.test_every_mixer import images, made
 
 SETTINGS: list[dict[str, Any]] = [
@@ -55,6 +56,41 @@ def test_every_setting_of_pooled_keys_computes_its_formula(settings: dict[str, A
     x = images(32, (5, 4)).double()
     expected = reduced.REFERENCES["pooled_attention"](x, module.state_dict(), {"reduction": 2})
     torch.testing.assert_close(module(x), expected, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("neighbourhood", {"kernel": 3, "dilation": 2}),
+        ("span_attention", {"attended": 0.25, "kernel": 3}),
+        ("span_attention", {"attended": 0.5, "kernel": 3}),
+        ("span_attention", {"attended": 0.75, "kernel": 3}),
+        ("head_tokens", {}),
+        ("factorized_attention", {"window": 2, "reduction": 2}),
+        ("inception_attention", {"attended": 0.5}),
+        ("subspace", {"subspace": 8}),
+        ("strip_attention", {"reduction": 2, "query_share": 0.5}),
+    ],
+)
+def test_many_heads_compute_their_formula(name: str, values: dict[str, Any]) -> None:
+    """Which head is of which kind shows with more than one."""
+    module = made(mixer(name), values, channels=96).double()
+    x = images(96, (4, 3)).double()
+    expected = REFERENCES[name](x, module.state_dict(), values)
+    torch.testing.assert_close(module(x), expected, atol=1e-9, rtol=1e-9)
+
+
+def test_products_with_shifted_maps_are_counted() -> None:
+    """Four projections, and for every neighbour a product with its key and one with its value."""
+    positions, channels, kernel = 20, 32, 5
+    module = made(mixer("neighbourhood"), {"kernel": kernel, "dilation": 1}, channels=channels)
+    expected = (4 * channels**2 + 2 * kernel**2 * channels) * positions
+    assert count_macs(module, (channels, 4, 5)) == expected
+    module = made(mixer("span_attention"), {"attended": 0.5, "kernel": kernel}, channels=channels)
+    half = channels // 2  # one head attends, one is a convolution
+    attention_head = 4 * channels * half + 2 * positions * half
+    convolution = 4 * channels * half + kernel**2 * (channels + half + half)
+    assert count_macs(module, (channels, 4, 5)) == (attention_head + convolution) * positions
 
 
 def test_stripes_know_where_their_values_lie_by_a_convolution_inside_them() -> None:

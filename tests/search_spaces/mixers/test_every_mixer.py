@@ -39,6 +39,7 @@ NOT_FOLDED: dict[str, str] = {
 _WINDOWED = "sums over windows, element by element, which torch does not count; test_dynamic.py does"
 NOT_COUNTED: dict[str, str] = {
     **dict.fromkeys(("condconv", "fdconv", "involution", "lsconv", "contmix", "tvconv"), _WINDOWED),
+    **dict.fromkeys(("neighbourhood", "span_attention"), _WINDOWED),
     "dcnv4": "samples between pixels, which torch does not count; test_dynamic.py does",
     "hyperzzw": "torch counts what makes its kernel; test_sequence.py counts the rest",
 }
@@ -47,6 +48,9 @@ NOT_COUNTED: dict[str, str] = {
 LARGEST = {
     "attention": 16.0,
     "conv_attention": 16.0,
+    "factorized_attention": 16.0,
+    "head_tokens": 16.25,
+    "span_attention": 16.0,
     "cswin": 16.0,
     "pooled_attention": 16.0,
     "random_mixing": 16.0,

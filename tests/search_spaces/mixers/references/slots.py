@@ -68,7 +68,7 @@ def semantic_tokens(x: Tensor, weights: Weights, values: dict[str, Value]) -> Te
 
 def slimmed_tokens(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
     hidden = relu(conv_norm(x, weights, "expand"))
-    shares = conv_norm(hidden, weights, f"score.to_{values['tokens']}").flatten(2)
+    shares = conv_norm(hidden, weights, f"score.to_{values['kept']}").flatten(2)
     tokens = gathered(x, shares)
     return dealt_back(heads_between(tokens, tokens, weights, "mix"), shares, x.shape)
 
