@@ -17,6 +17,7 @@ from nas.supernet.prefix import check_block
 from search_spaces.blocks import BLOCKS, Block, block, register_block
 from search_spaces.choice import Choice, Value
 from search_spaces.reference.macs import count_macs
+from tests.search_spaces.blocks.published_references import PUBLISHED
 from tests.search_spaces.blocks.references import REFERENCES, drawn
 
 SHAPES = [(16, 16, 1, (6, 6)), (16, 32, 2, (7, 5)), (24, 16, 1, (3, 1)), (16, 16, 2, (1, 2))]
@@ -56,7 +57,7 @@ def test_it_computes_its_formula(name: str) -> None:
 
 
 def test_every_block_has_its_formula_here() -> None:
-    assert set(BLOCKS) <= set(REFERENCES)
+    assert set(BLOCKS) <= {*REFERENCES, *PUBLISHED}
 
 
 @pytest.mark.parametrize("name", [*BLOCKS, "attention"])
