@@ -15,7 +15,7 @@ GROWTH = Choice("growth", (0.25, 0.5))
 """Channels of each layer over those of the block, as a choice of blocks."""
 
 
-class Chain(nn.Module):
+class ConvChain(nn.Module):
     """x and the results of dense 3x3 convolutions one after another, aggregated; keeps the shape."""
 
     def __init__(self, channels: int, inner: int, layers: int, activation: str) -> None:
@@ -61,7 +61,7 @@ class OneShot(Joined):
         growth: PositiveRatio,
         gate: GateName = "none",
     ) -> None:
-        chain = Chain(inputs, max(1, round(inputs * growth)), layers, activation)
+        chain = ConvChain(inputs, max(1, round(inputs * growth)), layers, activation)
         super().__init__(in_a_row(chain=chain, **gated(gate, outputs)), inputs, outputs, stride)
 
 
