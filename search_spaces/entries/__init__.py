@@ -6,4 +6,5 @@ from search_spaces.entries.patch import PatchMerging as PatchMerging
 from search_spaces.entries.registry import ENTRIES as ENTRIES
 from search_spaces.entries.registry import StageEntry as StageEntry
 from search_spaces.entries.registry import register_entry as register_entry
+from search_spaces.entries.residual_reduction import ResidualReduction as ResidualReduction
 from search_spaces.entries.space_to_depth import SpaceToDepth as SpaceToDepth

@@ -195,6 +195,18 @@ def multi_patch(x: Tensor, weights: Weights, values: Values) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
+def residual_reduction(x: Tensor, weights: Weights, values: Values) -> Tensor:
+    """Square by square: its average is added where the input has the channel."""
+    stride = int(values["stride"])
+    result = strided_conv_norm(x, weights, "reduce", stride, 1)
+    for channel in range(min(x.shape[1], result.shape[1])):
+        for i in range(result.shape[2]):
+            for j in range(result.shape[3]):
+                square = x[:, channel, i * stride : (i + 1) * stride, j * stride : (j + 1) * stride]
+                result[:, channel, i, j] += square.mean(dim=(1, 2))
+    return result
+
+
 REFERENCES: dict[str, dict[str, Callable[[Tensor, Weights, Values], Tensor]]] = {
     "channel_mixers": {"mlp": mlp, "conv_mlp": conv_mlp, "glu": glu, "moe": moe, "sparse_mlp": sparse_mlp},
     "norms": {"layer": layer, "ibn": ibn, "dyt": dyt},
@@ -205,6 +217,7 @@ REFERENCES: dict[str, dict[str, Callable[[Tensor, Weights, Values], Tensor]]] = 
         "spd": spd,
         "overlapping": overlapping,
         "multi_patch": multi_patch,
+        "residual_reduction": residual_reduction,
     },
 }
 """Functions of the input, the weights by qualified name, and the values of choices, by key and name."""
