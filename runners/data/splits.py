@@ -89,12 +89,17 @@ def _constants(
 
 
 def _random_crop(pixels: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each image (H, W, C) moved by up to ``padding`` pixels in both directions, black coming in."""
+    """Each image (H, W, C) moved by up to ``padding`` pixels in both directions, black coming in.
+
+    A signal, of one row, moves along it alone.
+    """
     n, height, width, _ = pixels.shape
     padded = F.pad(pixels, (0, 0, *(padding,) * 4))
     shift = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).to(
         pixels.device, non_blocking=True
     )
+    if height == 1:
+        shift[0] = padding
     places = padded.unfold(1, height, 1).unfold(2, width, 1)  # (N, rows, columns, C, H, W), no copy
     cropped = places[torch.arange(n, device=pixels.device), shift[0], shift[1]]
     return cropped.permute(0, 2, 3, 1).contiguous()

@@ -49,9 +49,9 @@ class Space(Section):
     """The search space: a preset, a function of yours, or a file of ``quarry space``."""
 
     preset: str = "cifar"
-    """Built-in space. Of MetaFormers: ``digits``, ``cifar-small``, ``cifar``, ``mobile``. Of convolutional
-    networks, by the side of the images that they are for: ``fast-8``, ``fast-32``, ``fast-64``,
-    ``fast-128``."""
+    """Built-in space. Of MetaFormers: ``digits``, ``cifar-small``, ``cifar``, ``mobile``; of signals, which
+    are images of one row: ``signal-short``, ``signal``. Of convolutional networks, by the side of the images
+    that they are for: ``fast-8``, ``fast-32``, ``fast-64``, ``fast-128``."""
     module: str = ""
     """Function of yours that returns a search space, instead of a preset: ``path/to/file.py:function`` or
     ``package.module:function``; called with ``classes`` and ``input_shape``."""

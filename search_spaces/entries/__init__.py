@@ -1,5 +1,6 @@
 """Entries: what starts a stage and changes resolution and width, one small file each."""
 
+from search_spaces.entries.along import Along as Along
 from search_spaces.entries.multi_patch import MultiPatch as MultiPatch
 from search_spaces.entries.overlapping import Overlapping as Overlapping
 from search_spaces.entries.patch import PatchMerging as PatchMerging

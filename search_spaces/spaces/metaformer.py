@@ -56,7 +56,8 @@ def metaformer(
     previous = ""
     for index, stage in enumerate(stages):
         before = (height, width)
-        if min(before) < stage.resolution_step:
+        # A side of one stays one: that of a signal, which has one row.
+        if min((side for side in before if side > 1), default=1) < stage.resolution_step:
             raise ValueError(f"an input of {input_shape} has nothing left at stage {index}; use fewer stages")
         height, width = -(-height // stage.resolution_step), -(-width // stage.resolution_step)
         here = StagePlace.of(f"stage{index}", stage, (height, width), activation)

@@ -20,6 +20,7 @@ from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.fast import CONVNETS
 from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.signals import SIGNALS
 
 METAFORMERS: dict[str, tuple[Stage, ...]] = {
     # For images of 8x8: maps of 8x8, then 4x4.
@@ -51,7 +52,7 @@ METAFORMERS: dict[str, tuple[Stage, ...]] = {
 }
 
 
-PRESETS: dict[str, tuple[Stage, ...] | ConvNet] = {**METAFORMERS, **CONVNETS}
+PRESETS: dict[str, tuple[Stage, ...] | ConvNet] = {**METAFORMERS, **SIGNALS, **CONVNETS}
 
 
 def preset(

@@ -73,6 +73,13 @@ def test_every_shift_occurs_about_equally_often() -> None:
     assert (counts - 200).abs().max() < 60
 
 
+def test_a_signal_moves_along_its_row() -> None:
+    signals = numbered(60, 1, 1, 9)
+    moved = values(prepare(2, size=(1, 9))(signals, generator(0)))
+    found = {tuple(one.flatten().tolist()) for one in moved}
+    assert found == {tuple(shifted(signals[0], 0, right).flatten().tolist()) for right in range(-2, 3)}
+
+
 def test_a_flip_mirrors_left_and_right_half_of_the_time() -> None:
     images = numbered(1000, 3, 4, 5)
     moved = values(prepare(flip=True, channels=3, size=(4, 5))(images, generator(1)))

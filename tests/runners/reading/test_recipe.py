@@ -28,7 +28,7 @@ def refused(recipe: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar10"])
+@pytest.mark.parametrize("name", ["digits", "cifar10", "signal"])
 def test_the_recipes_that_ship_are_valid_and_round_trip(name: str) -> None:
     assert name in recipe_names()
     recipe = load_recipe(name)

@@ -175,6 +175,20 @@ def overlapping(x: Tensor, weights: Weights, values: Values) -> Tensor:
     return strided_conv_norm(x, weights, "", int(values["stride"]), int(values["kernel"]) // 2)
 
 
+def along(x: Tensor, weights: Weights, values: Values) -> Tensor:
+    """Position by position of every so-manieth row."""
+    stride, kernel = int(values["stride"]), int(values["kernel"])
+    weight = weights["conv.weight"][:, :, 0]  # (O, C, kernel)
+    rows = x[:, :, ::stride]
+    y = torch.zeros(len(x), len(weight), rows.shape[2], -(-x.shape[3] // stride), dtype=x.dtype)
+    for column in range(y.shape[3]):
+        for tap in range(kernel):
+            place = column * stride + tap - kernel // 2
+            if 0 <= place < x.shape[3]:
+                y[..., column] += torch.einsum("oc,bch->boh", weight[:, :, tap], rows[..., place])
+    return relu(norm(y, under(weights, "norm")))
+
+
 def multi_patch(x: Tensor, weights: Weights, values: Values) -> Tensor:
     """Channel by channel: the scale that its place in a round of sixteen gives it, and its number there."""
     scales, stride = int(values["scales"]), int(values["stride"])
@@ -218,6 +232,7 @@ REFERENCES: dict[str, dict[str, Callable[[Tensor, Weights, Values], Tensor]]] = 
         "overlapping": overlapping,
         "multi_patch": multi_patch,
         "residual_reduction": residual_reduction,
+        "along": along,
     },
 }
 """Functions of the input, the weights by qualified name, and the values of choices, by key and name."""
