@@ -94,10 +94,15 @@ def refuse_another(file: bytes, inputs: Tensor, expected: Sequence[Tensor]) -> N
         except Exception as error:  # the runtime's exception classes share no base but Exception
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"the file does not run on a batch of {count}: {reason}") from error
-        _compare(got, right.numpy(), count)
+        refuse_difference(got, right.numpy(), count)
 
 
-def _compare(got: NDArray[Any], right: NDArray[Any], batch: int) -> None:
+def refuse_difference(got: NDArray[Any], right: NDArray[Any], batch: int) -> None:
+    """Refuses outputs of a file, (batch, ...), that are not those of its network.
+
+    Raises:
+        ValueError: another shape, other places that are not finite, or a difference beyond the tolerance.
+    """
     if got.shape != right.shape:
         raise ValueError(
             f"the file gives outputs of {got.shape}, the network of {right.shape}; an int(), a len(), a loop "

@@ -44,7 +44,7 @@ class Quantize:
         refuse_int8(current)
 
         def of(label: OperatorSet) -> Candidate:
-            file = int8_file(context, folder, label)
+            file = int8_file(folder, label)
             quantize_static(
                 current.file,
                 context.calibration,
@@ -59,9 +59,9 @@ class Quantize:
         return each({label: partial(of, label) for label in self.operators})
 
 
-def int8_file(context: Context, folder: Path, label: str) -> Path:
-    """Path of the int8 file for a set of operators."""
-    return context.file(folder, f"int8_{label.replace(' ', '_')}")
+def int8_file(folder: Path, label: str) -> Path:
+    """Path of the int8 file for a set of operators: ONNX, as the step needs."""
+    return folder / f"int8_{label.replace(' ', '_')}.onnx"
 
 
 def refuse_int8(current: Candidate) -> None:

@@ -53,7 +53,7 @@ class QuantizeAware:
         learned = tensor_ranges(exported, aware.network, aware.input_ranges)
 
         def of(label: OperatorSet) -> Candidate:
-            file = int8_file(context, folder, label)
+            file = int8_file(folder, label)
             quantize_static(
                 exported,
                 context.calibration,

@@ -36,6 +36,7 @@ from runners.data.prepared import RunData
 from runners.recipe.schema import Recipe
 from runners.stages.compress import configured_steps
 from runners.stages.train import mix_of, train_settings
+from runners.training.auxiliary import parts
 from runners.training.batches import TrainingData
 from runners.training.loop import train
 from runners.training.trainable import SharedWeights
@@ -249,7 +250,10 @@ def _context(work: FirstLook, arch: Arch) -> Context:
     def trained(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
         del seed, epochs
         network = network.to(work.device).train()
-        data.task.loss(network(images.to(work.device)), labels.to(work.device)).backward()
+        outputs = parts(network(images.to(work.device)))
+        if outputs is None:
+            raise ValueError(f"{type(network).__name__} gives no tensor in training mode")
+        data.task.loss(outputs[0], labels.to(work.device)).backward()
         network.zero_grad(set_to_none=True)
         return network.cpu().eval()
 

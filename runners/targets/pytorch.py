@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compress.onnx.agreement import refuse_difference
 from compress.onnx.fuse import fuse
+from compress.plain import faithful_copy
 from compress.target import Facts, OperatorTime
 from results.files import replace_atomic
 from results.timing import Timing
@@ -139,16 +141,30 @@ def exported_program(
         free_batch: whether the program takes other numbers of images too, where the network does.
 
     Raises:
-        ValueError: it cannot be exported, in one line.
+        ValueError: it cannot be exported, or computes something else than the network, in one line.
     """
-    fused = fuse(network).float().cpu()
     dynamic = ({0: torch.export.Dim.AUTO},) if free_batch else None
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     try:
+        whole = faithful_copy(network).cpu().float().eval()
+        fused = fuse(whole)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of deprecations inside the exporter
-            return torch.export.export(fused, (torch.zeros(shape),), dynamic_shapes=dynamic)
+            program = torch.export.export(fused, (torch.zeros(shape),), dynamic_shapes=dynamic)
+            right = whole(images.clone())
+            if isinstance(right, Tensor) and not right.isfinite().all():  # as of a logarithm
+                images = images.abs()
+                right = whole(images.clone())
+            got = program.module()(images.clone())
     except Exception as error:  # a user's module fails in whatever way it likes
         raise ValueError(f"cannot be exported: {_words(error)}") from error
+    if not isinstance(right, Tensor):
+        raise ValueError(f"cannot be exported: it gives a {type(right).__name__}, and not one tensor")
+    try:
+        refuse_difference(got.numpy(), right.numpy(), shape[0])
+    except ValueError as error:
+        raise ValueError(f"cannot be exported: {error}") from None
+    return program
 
 
 def only_fp32(profile: HardwareProfile) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas.distillation import distillation_loss
 from nas.rules.moment import Pass, Teacher
 from runners.tasks import CLASSIFICATION, Task
+from runners.training.auxiliary import loss_of_others, parts
 from runners.training.batches import channels_last
 from runners.training.precision import autocast
 from runners.training.trainable import Trainable
@@ -57,7 +58,7 @@ def run_passes(
         if size not in sizes:
             sizes[size] = scaled(batch, size)
         with autocast(trainable.device, precision):
-            given = _run(network, sizes[size], one)
+            given, *others = _run(network, sizes[size], one)
             wanted = _wanted(one.teacher, outputs, batch)
         given = given.float()
         share = one.teacher_weight
@@ -69,6 +70,7 @@ def run_passes(
             if share < 1:
                 on_labels = task.loss(given, targets, label_smoothing=label_smoothing)
                 loss = share * loss + (1 - share) * on_labels
+        loss = loss + loss_of_others(others, targets, task, label_smoothing=label_smoothing)
         (one.weight * loss).backward()
         outputs.append(given.detach())
         losses.append(loss.detach())
@@ -76,11 +78,11 @@ def run_passes(
     return torch.stack(losses), networks
 
 
-def _run(network: nn.Module, images: Tensor, one: Pass) -> Tensor:
-    """The outputs of a pass's network.
+def _run(network: nn.Module, images: Tensor, one: Pass) -> tuple[Tensor, ...]:
+    """The outputs of a pass's network, its own first.
 
     Raises:
-        ValueError: it raised something, or gave no tensor; names its arch.
+        ValueError: it raised something, or gave no tensors; names its arch.
     """
     try:
         outputs = network(images)
@@ -92,12 +94,13 @@ def _run(network: nn.Module, images: Tensor, one: Pass) -> Tensor:
             f"in training, the network of arch {one.arch} fails on images of {tuple(images.shape)}: "
             f"{type(error).__name__}: {said}"
         ) from error
-    if not isinstance(outputs, Tensor):
+    found = parts(outputs)
+    if found is None:
         raise ValueError(
             f"in training, the network of arch {one.arch} gives a {type(outputs).__name__}; it has to give "
-            f"one tensor, as in eval mode"
+            f"one tensor, or a tuple of tensors, its own output first"
         )
-    return outputs
+    return found
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from runners.tasks import CLASSIFICATION, Task
+from runners.training.auxiliary import parts
 from search_spaces.space import Arch, SearchSpace, Shape
 
 _ASKED = 64  # networks
@@ -39,7 +39,8 @@ def check_input(space: SearchSpace, images: Shape) -> None:
 def check_outputs(space: SearchSpace, images: Shape, classes: int, task: Task = CLASSIFICATION) -> None:
     """Refuses a space whose networks do not do the task: its smallest and its largest are run on zeros.
 
-    They are run in eval mode and in training mode, in which a network may give more (auxiliary outputs).
+    They are run in eval mode and in training mode, in which a network may give a tuple: its own output, then
+    auxiliary ones of the same form.
 
     Args:
         space: a user's own may hold any network.
@@ -68,13 +69,10 @@ def _check_outputs(
         raise ValueError(
             f"space {space.name!r}: {which} does not run on images of {tuple(images)}: {said[0]}"
         ) from error
-    if training and not isinstance(outputs, Tensor):
-        raise ValueError(
-            f"space {space.name!r}: {which} gives a {type(outputs).__name__}; it has to give one tensor, as "
-            f"in eval mode, so leave auxiliary outputs out"
-        )
-    if problem := task.problem(outputs, classes):
-        raise ValueError(f"space {space.name!r}: {which} {problem}")
+    found = parts(outputs) if training else None
+    for one in (outputs,) if found is None else found:
+        if problem := task.problem(one, classes):
+            raise ValueError(f"space {space.name!r}: {which} {problem}")
 
 
 def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[int, int]]:
@@ -106,9 +104,9 @@ def _problem(space: SearchSpace, size: tuple[int, int]) -> str:
     if any(length % stride for length in size):
         return f"gives an input of {size[0]}x{size[1]}, no multiple of the networks' stride, {stride}"
     for arch in (space.largest(), space.smallest()):
-        try:
-            with torch.no_grad():
-                space.build(arch).eval()(torch.zeros(1, channels, *size))
+        try:  # in the mode that it is used in: a BatchNorm of one pixel and image has no variance
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                space.build(arch).train()(torch.zeros(2, channels, *size))
         except Exception as error:  # whatever a user's network raises: many assert
             said = str(error).splitlines() or [type(error).__name__]
             return f"does not run through arch {arch}: {said[0]}"

@@ -86,6 +86,14 @@ class Fused(Net):
         return torch.relu(self.fuse(super().features(x)))
 
 
+class Auxiliary(Net):
+    """A further output while it is trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return (y, 2 * y) if self.training else y  # type: ignore[return-value]
+
+
 class Floats(Net):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.float() / 2)
@@ -138,9 +146,21 @@ def looking(build: Callable[[int], nn.Module], tmp_path: Path, *settings: str) -
         (Tied, "conv: the network does not run without them"),
         (Fused, ""),
         (Floats, ""),
+        (Auxiliary, ""),
         (frozen, "conv: the weights of conv are frozen"),
     ],
-    ids=["gru", "lstm", "weight-norm", "depthwise", "grouped", "tied", "fuse", "float", "frozen"],
+    ids=[
+        "gru",
+        "lstm",
+        "weight-norm",
+        "depthwise",
+        "grouped",
+        "tied",
+        "fuse",
+        "float",
+        "auxiliary",
+        "frozen",
+    ],
 )
 def test_networks_of_one_s_own_go_through_everything(
     build: Callable[[int], nn.Module], note: str, tmp_path: Path

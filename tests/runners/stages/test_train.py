@@ -58,13 +58,13 @@ def test_a_space_for_other_images_than_there_are_is_refused() -> None:
 class Auxiliary(nn.Module):
     """Logits; while it is trained, further ones from half way."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
-        self.layer = nn.Linear(64, 10)
+        self.layer, self.second = nn.Linear(64, 10), nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         y: Tensor = self.layer(x.flatten(1))
-        return (y, y) if self.training else y
+        return (y, self.second(x.flatten(1))) if self.training else y
 
 
 class Twice(nn.Module):
@@ -84,7 +84,7 @@ class Twice(nn.Module):
         (lambda: nn.Conv2d(1, 10, 3), r"makes \(2, 10, 6, 6\) of two images"),
         (lambda: Twice(), "makes tuple of two images"),
         (lambda: nn.Conv2d(3, 10, 3), r"does not run on images of \(1, 8, 8\): .*3 channels"),
-        (lambda: Auxiliary(), r"arch .* in training mode gives a tuple; it has to give one tensor"),
+        (lambda: Auxiliary(7), r"arch .* in training mode makes \(2, 7\) of two images"),
     ],
 )
 def test_networks_that_do_not_classify_the_data_are_refused(
@@ -94,6 +94,28 @@ def test_networks_that_do_not_classify_the_data_are_refused(
     with pytest.raises(ValueError, match=message):
         check_outputs(space, (1, 8, 8), 10)
     check_outputs(digits_space(), (1, 8, 8), 10)
+
+
+def test_auxiliary_outputs_in_training_are_taken() -> None:
+    space = SearchSpace("aux", [Choice("a", (1,))], lambda arch: Auxiliary(10), input_shape=(1, 8, 8))
+    check_outputs(space, (1, 8, 8), 10)
+
+
+def test_a_resolution_is_tried_in_training_mode() -> None:
+    class Picky(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.batch_norm(x, None, None, training=True) if self.training else x
+
+    space = SearchSpace("picky", [Choice("a", (1,))], lambda arch: Picky(), input_shape=(1, 8, 8))
+    check_resolutions(space, [4])
+
+    class Bad(Picky):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.mean((0, 2, 3), keepdim=True))
+
+    space = SearchSpace("bad", [Choice("a", (1,))], lambda arch: Bad(), input_shape=(1, 8, 8))
+    with pytest.raises(ValueError, match=r"train.resolutions: 4 does not run .*Expected more than 1"):
+        check_resolutions(space, [4])
 
 
 def test_a_network_that_asserts_its_input_is_told_as_any_other() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.onnx.fuse import fuse
 from runners.targets.hardware import HardwareProfile
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -65,6 +66,29 @@ class Looping(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([x[i].mean() for i in range(x.shape[0])])
+
+
+def test_a_program_that_is_not_the_network_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(network: nn.Module) -> nn.Module:
+        fused = fuse(network)
+        with torch.no_grad():
+            next(fused.parameters()).mul_(1.01)
+        return fused
+
+    target, file = open_target(load_profile("cpu-torch")), tmp_path / "m.pt2"
+    monkeypatch.setattr("runners.targets.pytorch.fuse", wrong)
+    with pytest.raises(ValueError, match="cannot be exported: the file is not the network: an output"):
+        target.export(NETWORK, (3, 8, 8), file)
+    assert not file.exists()
+    monkeypatch.undo()
+    target.export(nn.Sequential(nn.Flatten(), Log()), (3, 8, 8), file)  # not finite on normal numbers
+
+
+class Log(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.log()
 
 
 def test_the_profiles_batch_is_what_is_timed(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_student_learns_from_its_teacher_and_not_from_labels() -> None:
     ("gives", "words"),
     [
         (lambda x: x.missing, "fails on images of .8, 1, 8, 8.: AttributeError: 'Tensor' object has no"),
-        (lambda x: (x, x), "gives a tuple; it has to give one tensor"),
+        (lambda x: {"out": x}, "gives a dict; it has to give one tensor, or a tuple of tensors"),
     ],
 )
 def test_a_network_that_fails_in_training_is_told_with_its_arch(gives: object, words: str) -> None:
@@ -67,6 +67,28 @@ def test_a_network_that_fails_in_training_is_told_with_its_arch(gives: object, w
     supernet = Supernet(space)
     with pytest.raises(ValueError, match=f"in training, the network of arch {{'width': 12}} {words}"):
         run_passes(SharedWeights(supernet), prepare(images, None), labels, [Pass(arch={"width": 12})])
+
+
+def test_auxiliary_outputs_add_their_loss_on_labels_and_do_not_teach() -> None:
+    class Two(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own, self.other = torch.nn.Linear(64, 10), torch.nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.own(x.flatten(1)), self.other(x.flatten(1))
+
+    space = SearchSpace("two", [Choice("a", (1,))], lambda arch: Two())
+    images, labels = digits(8)
+    batch, supernet = prepare(images, None), Supernet(space)
+    (loss,), (network,) = run_passes(SharedWeights(supernet), batch, labels, [Pass(arch={"a": 1})])
+    own, other = (F.cross_entropy(one, labels) for one in network(batch))
+    torch.testing.assert_close(loss, own.detach() + 0.3 * other.detach())
+    (wanted,) = torch.autograd.grad(0.3 * other, network.other.weight)
+    torch.testing.assert_close(network.other.weight.grad, wanted)
+    both = [Pass(arch={"a": 1}), Pass(arch={"a": 1}, teacher=0)]
+    (_, taught), _ = run_passes(SharedWeights(supernet), batch, labels, both)
+    torch.testing.assert_close(taught, 0.3 * other.detach(), msg="it learns nothing from itself")
 
 
 def test_a_pass_at_another_resolution_sees_scaled_images() -> None:
