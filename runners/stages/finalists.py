@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from compress.failure import reason
 from compress.target import Target
 from nas.supernet import Supernet
 from results.records import FrontEntry, LayerRecord, Scouted
-from results.timing import Timing
+from results.timing import Timing, not_measured
 from runners.console import Console
 from search_spaces.space import Arch, SearchSpace
 
@@ -49,10 +50,15 @@ class Finalists:
             field: the networks.
             accuracies: accuracy of each on the validation images.
 
+        One that cannot be exported any more, or does not run, is left out and told.
+
         Raises:
-            ValueError: one of them does not run on the target.
+            ValueError: none of them runs on the target.
         """
         timings = self._timings(field)
+        kept = [place for place, timing in enumerate(timings) if timing.status == "measured"]
+        if not kept:
+            raise ValueError(f"no finalist runs on the target any more: {timings[0].reason}")
         entries = [
             FrontEntry(
                 name="",
@@ -70,7 +76,7 @@ class Finalists:
                 layers=_layers(self.space, one.arch),
                 precision=one.precision,
             )
-            for one, accuracy, timing in zip(field, accuracies, timings, strict=True)
+            for one, accuracy, timing in ((field[place], accuracies[place], timings[place]) for place in kept)
         ]
         entries.sort(key=lambda entry: entry.measured_ms)
         return [replace(entry, name=f"{name}-{place}") for place, entry in enumerate(entries, 1)]
@@ -79,17 +85,32 @@ class Finalists:
         target = self.target
         with TemporaryDirectory(prefix="quarry-") as folder:
             files = [Path(folder) / f"{place}.{target.facts.format}" for place in range(len(field))]
-            for one, file in zip(field, files, strict=True):
+            found: dict[int, Timing] = {}
+            for place, (one, file) in enumerate(zip(field, files, strict=True)):
                 network = trained(self.space, one.arch, self.run).extract(one.arch).eval()
-                target.export(network, self.space.input_shape(one.arch), file, precision=one.precision)
-            for _ in range(_TRIES):
-                timings = target.measure(files, budget_s=_MEASURE_SECONDS * len(files))
-                for timing in timings:
-                    if timing.status != "measured":
-                        raise ValueError(f"a finalist does not run on the target any more: {timing.reason}")
-                if any(timing.median_ms <= self.limit_ms for timing in timings):
-                    return timings
-        fastest = min(timing.median_ms for timing in timings)
+                try:
+                    target.export(network, self.space.input_shape(one.arch), file, precision=one.precision)
+                except Exception as error:  # whatever a user's network or an exporter raises
+                    found[place] = not_measured("unsupported", reason(error))
+            there = [place for place in range(len(field)) if place not in found]
+            for _ in range(_TRIES if there else 0):
+                measured = target.measure(
+                    [files[place] for place in there], budget_s=_MEASURE_SECONDS * len(there)
+                )
+                found |= dict(zip(there, measured, strict=True))
+                if any(timing.median_ms <= self.limit_ms for timing in measured):
+                    break
+        timings = [found[place] for place in range(len(field))]
+        ran = [timing.median_ms for timing in timings if timing.status == "measured"]
+        for one, timing in zip(field, timings, strict=True):
+            if timing.status != "measured" and ran:
+                self.console.warn(
+                    f"the finalist of arch {one.arch} is left out, as its file does not run any more: "
+                    f"{timing.reason}"
+                )
+        if not ran or min(ran) <= self.limit_ms:
+            return timings
+        fastest = min(ran)
         self.console.warn(
             f"no finalist measures under {self.limit_ms:.4g} ms now, the fastest {fastest:.4g} ms; before "
             f"they were trained they did, so the device may be busy. They are compressed all the same"

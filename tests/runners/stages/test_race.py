@@ -269,6 +269,35 @@ class Busy:
         return [SimpleNamespace(status="measured", median_ms=ms, low_ms=ms, high_ms=ms) for _ in files]
 
 
+def test_a_finalist_that_cannot_be_exported_any_more_costs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Choosy(Busy):
+        def export(self, _network: Any, _shape: Any, file: Path, **_: Any) -> None:
+            if file.stem in self.refused:
+                raise KeyError("no such operator")
+
+    monkeypatch.setattr(
+        finalists, "trained", lambda *_: SimpleNamespace(extract=lambda arch: torch.nn.ReLU())
+    )
+    space: Any = SimpleNamespace(slots=(), input_shape=lambda arch: (3, 8, 8))
+    console = Console(tmp_path / "log.txt")
+    device: Any = Choosy(0.9, 0.9)
+    device.refused = ["0"]
+    work = Finalists(space=space, target=device, limit_ms=1.0, run=tmp_path, console=console)
+    (entry,) = work.entries("run", candidates(2), [0.9, 0.8])
+    assert entry.accuracy == 0.8
+    assert (
+        "is left out, as its file does not run any more: failed: 'no such"
+        in (tmp_path / "log.txt").read_text()
+    )
+    device.refused = ["0", "1"]
+    with pytest.raises(
+        ValueError, match="no finalist runs on the target any more: failed: 'no such operator'"
+    ):
+        work.entries("run", candidates(2), [0.9, 0.8])
+
+
 @pytest.mark.parametrize(("ms", "met"), [((1.2, 0.9), True), ((1.2, 1.1, 1.3, 0.9), False)])
 def test_finalists_on_a_busy_device_are_measured_again_and_then_taken(
     ms: tuple[float, ...], met: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
