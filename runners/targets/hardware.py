@@ -55,7 +55,7 @@ class HardwareProfile(_Part):
         input_shape: the only input (C, H, W) it takes; empty where it takes any.
         precisions: number formats it can run, of ``PRECISIONS``; tables are measured in the first.
         limits: what it can hold.
-        unsupported_mixers: names of mixers and blocks that leave the search space on this device.
+        unsupported_mixers: names of mixers, blocks and other parts that leave the space on this device.
         unsupported_operators: types of operators it cannot run; a layer that has one is unsupported.
         watts: power it draws while it runs; with it tables get an energy column.
         parts: Python files (seen from the profile's folder) or modules that register a runtime.

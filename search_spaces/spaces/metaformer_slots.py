@@ -121,8 +121,8 @@ def _around(here: StagePlace, prefix: str) -> tuple[str, ...]:
 
 
 def mixer_slots(here: StagePlace, block: int) -> list[Slot]:
-    """The first half of a block. Mixers that share choices, or have none, have one slot; others have their
-    own, as the table of a slot holds every combination of its choices."""
+    """The first half of a block. Mixers with the same choices, or none, have one slot; others have their own,
+    as the table of a slot holds every combination of its choices."""
     prefix = f"{here.name}.block{block}"
     return [
         _mixer_slot(here, block, group, f"{prefix}.mixer" if not at else f"{prefix}.mixer.{group[0].name}")
@@ -131,17 +131,13 @@ def mixer_slots(here: StagePlace, block: int) -> list[Slot]:
 
 
 def _groups(mixers: Sequence[Mixer]) -> list[list[Mixer]]:
-    """Mixers by the choices that they share; those without any are in the first group."""
-    groups: list[list[Mixer]] = []
+    """Mixers by the names of their choices; those without any are in the first group."""
+    groups: dict[frozenset[str], list[Mixer]] = {}
     for one in (one for one in mixers if one.choices):
-        names = {choice.name for choice in one.choices}
-        near = [at for at, group in enumerate(groups) if names & {c.name for o in group for c in o.choices}]
-        merged = [*(other for at in near for other in groups[at]), one]
-        groups = [group for at, group in enumerate(groups) if at not in near]
-        groups.insert(near[0] if near else len(groups), merged)
+        groups.setdefault(frozenset(choice.name for choice in one.choices), []).append(one)
     free = [one for one in mixers if not one.choices]
-    first = [*free, *(groups[0] if groups else [])]
-    return [first, *groups[1:]]
+    first, *others = groups.values() or [[]]
+    return [[*free, *first], *others]
 
 
 def _mixer_slot(here: StagePlace, block: int, group: Sequence[Mixer], name: str) -> Slot:

@@ -126,6 +126,8 @@ def test_mixers_with_choices_of_their_own_do_not_multiply_each_others_tables() -
     assert together == {"pooling", "depthwise"}
     assert {layer.kind for layer in tables[".cswin"].layers if layer} == {"cswin"}
     assert [len(table.layers) for table in tables.values()] == [2 * 2 * 4 * 3] * 2
+    more = space_with(mixers=("depthwise", "gnconv", "spatial_bottleneck"), widths=(16, 32))
+    assert sum(slot.name.startswith("stage0.block0.mixer") for slot in more.slots) == 3
     archs = [space.to_arch(row) for row in space.sample(50, np.random.default_rng(0))]
     for arch in archs:
         kinds = [layer.kind for layer in space.lower(arch)]
