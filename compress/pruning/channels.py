@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from compress.plain import faithful_copy, plain_copy
 from results.records import Record
+
+_MOST_PLACES = 64
+"""Most places that channels may become at reshapes, over the channels of the widest layer. What is flattened
+for a layer is as wide as that layer, so more than these are in no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,10 +201,25 @@ def pruning_group(graph: Any, network: nn.Module, cut: Cut) -> Any:
 
 
 def group_of(graph: Any, module: nn.Module, channels: Iterable[int]) -> Any:
-    """torch-pruning's group of everything that goes with some output channels of a layer."""
-    return graph.get_pruning_group(
-        module, graph.get_pruner_of_module(module).prune_out_channels, list(channels)
-    )
+    """torch-pruning's group of everything that goes with some output channels of a layer.
+
+    Raises:
+        ValueError: reshapes on the way multiply the channels without an end, which torch-pruning follows.
+    """
+    flatten = _FlattenIndexMapping.__call__
+    parts = (part for part in graph.module2node if isinstance(part, nn.Module))
+    sizes = (size for part in parts for parameter in part.parameters() for size in parameter.shape)
+    most = _MOST_PLACES * max(sizes, default=1)
+
+    def bounded(mapping: Any, indices: Any) -> Any:
+        if not mapping.reverse and len(indices) * mapping._stride > most:
+            raise ValueError("its reshapes are taken to multiply the channels each time around a shortcut")
+        return flatten(mapping, indices)
+
+    with mock.patch.object(_FlattenIndexMapping, "__call__", bounded):
+        return graph.get_pruning_group(
+            module, graph.get_pruner_of_module(module).prune_out_channels, list(channels)
+        )
 
 
 def channels_taken(graph: Any, group: Any, module: nn.Module) -> set[int]:

@@ -195,9 +195,12 @@ class _Experiment:
     def reshapes(self, group: ChannelGroup) -> bool:
         """Whether the channels pass through a reshape, which may hold their number."""
         kinds = self._graph.ops.OPTYPE
+        try:
+            parts = self._parts([_middle_unit(group)])
+        except ValueError:  # one takes others along: only trying says which may go
+            return True
         return group.parts > 1 or any(
-            dependency.target.type in (kinds.RESHAPE, kinds.EXPAND, kinds.UNBIND)
-            for dependency, _ in self._parts([_middle_unit(group)])
+            dependency.target.type in (kinds.RESHAPE, kinds.EXPAND, kinds.UNBIND) for dependency, _ in parts
         )
 
     def problem(self, cuts: Sequence[Cut]) -> str:
