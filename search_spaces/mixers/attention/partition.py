@@ -76,31 +76,72 @@ class Partition:
         """Positions of a group."""
         return self.rows.length * self.columns.length
 
+    @property
+    def padded(self) -> bool:
+        """Whether groups have positions beyond the map."""
+        return bool(self.rows.padding or self.columns.padding)
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """A map with the positions of a group side by side, (B, C, H, W) -> (B, C, groups, positions of one).
+
+        What mixes no positions computes the same on it. Where groups reach beyond the map it stays as it is,
+        so that norms see the map alone, and ``split`` arranges it.
+        """
+        return x if self.padded else self._arranged(x)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """The reverse of ``arrange``."""
+        return x if self.padded else self._restored(x)
+
     def split(self, x: Tensor) -> Tensor:
-        """Positions by group: (B, C, H, W) -> (B groups, C, positions of a group)."""
-        batch, rows, columns = x.shape[0], self.rows, self.columns
-        if rows.padding or columns.padding:
+        """Positions by group, of an arranged map (B, C, ., .) -> (B groups, C, positions of a group)."""
+        if self.padded:
+            x = self._arranged(x)
+        return x.transpose(1, 2).reshape(-1, x.shape[1], self.positions)
+
+    def join(self, x: Tensor) -> Tensor:
+        """The reverse of ``split``."""
+        groups = self.rows.groups * self.columns.groups
+        x = x.reshape(-1, groups, x.shape[1], self.positions).transpose(1, 2)
+        return self._restored(x) if self.padded else x
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        rows, columns = self.rows, self.columns
+        if self.padded:
             x = functional.pad(x, (0, columns.padding, 0, rows.padding))
         for dim, side in ((2, rows), (3, columns)):
             if side.shift:
                 x = torch.roll(x, -side.shift, dim)
-        x = x.reshape(batch, -1, *_order(rows), *_order(columns))
-        x = x.permute(0, 2 + rows.spread, 4 + columns.spread, 1, 3 - rows.spread, 5 - columns.spread)
-        return x.reshape(batch * rows.groups * columns.groups, -1, self.positions)
+        sizes, order = self._axes
+        x = x.reshape(-1, x.shape[1], *sizes)
+        if order != sorted(order):
+            x = x.permute(0, 1, *(2 + axis for axis in order))
+        return x.reshape(-1, x.shape[1], rows.groups * columns.groups, self.positions)
 
-    def join(self, x: Tensor) -> Tensor:
-        """Back again: (B groups, C, positions of a group) -> (B, C, H, W)."""
-        channels, rows, columns = x.shape[1], self.rows, self.columns
-        x = x.reshape(-1, rows.groups, columns.groups, channels, rows.length, columns.length)
-        axes = (*((4, 1) if rows.spread else (1, 4)), *((5, 2) if columns.spread else (2, 5)))
-        x = x.permute(0, 3, *axes)
-        x = x.reshape(-1, channels, rows.groups * rows.length, columns.groups * columns.length)
+    def _restored(self, x: Tensor) -> Tensor:
+        rows, columns = self.rows, self.columns
+        sizes, order = self._axes
+        x = x.reshape(-1, x.shape[1], *(sizes[axis] for axis in order))
+        if order != sorted(order):
+            x = x.permute(0, 1, *(2 + order.index(axis) for axis in range(len(order))))
+        x = x.reshape(-1, x.shape[1], rows.groups * rows.length, columns.groups * columns.length)
         for dim, side in ((2, rows), (3, columns)):
             if side.shift:
                 x = torch.roll(x, side.shift, dim)
-        if rows.padding or columns.padding:
-            x = x[:, :, : rows.size, : columns.size]
-        return x
+        return x[:, :, : rows.size, : columns.size] if self.padded else x
+
+    @property
+    def _axes(self) -> tuple[list[int], list[int]]:
+        """Sizes of the axes that a map's sides fall into, and which of them come first where groups do.
+
+        Axes of one position are left out: moving them is no work, but no runtime knows.
+        """
+        sizes = (*_order(self.rows), *_order(self.columns))
+        groups = [0 + self.rows.spread, 2 + self.columns.spread]
+        lengths = [1 - self.rows.spread, 3 - self.columns.spread]
+        kept = [axis for axis in range(4) if sizes[axis] > 1] or [0]
+        order = [kept.index(axis) for axis in (*groups, *lengths) if axis in kept]
+        return [sizes[axis] for axis in kept], order
 
     def mask(self, like: Tensor) -> Tensor | None:
         """What is added to the logits of a group: (groups, 1, positions or 1, positions), or None for

@@ -78,6 +78,7 @@ class RegionHeads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         partition = partition_at(x, self.partition)
+        x = partition.arrange(x)
         q, k, v = (partition.split(part(x)) for part in (self.q, self.k, self.v))  # (B groups, heads d, N)
         bias = next((one(partition) for one in self.bias.values()), None)
         mixed = self.attend(
@@ -89,7 +90,8 @@ class RegionHeads(nn.Module):
         if self.local is not None:
             maps = v.reshape(-1, v.shape[1], partition.rows.length, partition.columns.length)
             mixed = mixed + self.local(maps).reshape(v.shape)
-        return self.project(partition.join(mixed))
+        restored: Tensor = partition.restore(self.project(partition.join(mixed)))
+        return restored
 
 
 class Regional(nn.Module):
