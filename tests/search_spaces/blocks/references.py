@@ -113,6 +113,11 @@ def convnext(x: Tensor, weights: Weights, stride: int) -> Tensor:
     return x + conv_norm(y, weights, "inner.mlp.project")
 
 
+def convmixer(x: Tensor, weights: Weights, stride: int) -> Tensor:
+    x = x + relu(conv_norm(x, weights, "mix.inner", groups=x.shape[1]))
+    return relu(conv_norm(x, weights, "pointwise"))
+
+
 def depthwise(x: Tensor, weights: Weights, stride: int) -> Tensor:
     """The MetaFormer block of a depthwise convolution."""
     x = x + relu(conv_norm(x, weights, "mixer.inner", groups=x.shape[1]))
@@ -126,6 +131,7 @@ REFERENCES = {
     "mbconv": mbconv,
     "fused_mbconv": fused_mbconv,
     "convnext": convnext,
+    "convmixer": convmixer,
     "depthwise": depthwise,
     **DYNAMIC,
 }

@@ -128,6 +128,8 @@ def macs_by_hand(name: str, inputs: int, outputs: int, out: int, full: int, own:
     if name == "pick_or_mix":
         squeezed = inputs * (inputs // 4) * (full if own["squeeze"] == "conv" else 1)
         return squeezed + 9 * (inputs // 4) ** 2 * out + (inputs // 4) * outputs * out
+    if name == "convmixer":
+        return inputs * int(own["kernel"]) ** 2 * out + inputs * outputs * out
     if name == "fused_mbconv":
         project = hidden * outputs * out if hidden != inputs else 0
         return 9 * inputs * (hidden if project else outputs) * out + project
