@@ -91,7 +91,7 @@ def _names(recipe: Recipe) -> list[str]:
     from search_spaces.norms import norm_names
     from search_spaces.parts import ACTIVATIONS
     from search_spaces.residuals import RESIDUALS
-    from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options
+    from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options, stage_problems
 
     space = recipe.space
     if space.module and space.network:
@@ -109,8 +109,7 @@ def _names(recipe: Recipe) -> list[str]:
         problems += [f"space.{key}: {problem}" for key, problem in wrong_names]
         wrong = problems_with_options(space.preset, space.options, space.named)
         problems += [f"space.options.{problem}" for problem in wrong]
-    return [
-        *problems,
+    problems += [
         *_unknown("space.mixers", "mixer", space.mixers, MIXERS),
         *_unknown("space.blocks", "block", space.blocks, block_names()),
         *_unknown("space.channel_mixers", "channel mixer", space.channel_mixers, CHANNEL_MIXERS),
@@ -119,6 +118,10 @@ def _names(recipe: Recipe) -> list[str]:
         *_unknown("space.entries", "entry", space.entries, ENTRIES),
         *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
     ]
+    if not problems:  # whether it holds together is asked of what is right in itself
+        wrong = stage_problems(space.preset, space.options, space.named, space.recursions)
+        problems += [f"space: {problem}" for problem in wrong]
+    return problems
 
 
 def _parts(recipe: Recipe, complete: bool) -> list[str]:

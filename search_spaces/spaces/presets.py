@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -108,14 +109,55 @@ def preset(
     known, options = PRESETS[name], options or {}
     refuse(known_kind(name), problems_with_options(name, options, named))
     if isinstance(known, ConvNet):
-        stages = [_conv_stage(one, named, without, options) for one in known.stages]
-        if recursions:
-            again = tuple(recursions)
-            stages = [replace(one, recursions=again) if max(one.depths) > 1 else one for one in stages]
-        net = replace(known, stages=tuple(stages))
+        net = replace(known, stages=_conv_stages(known, named, without, options, recursions))
         return convnet(name, net, classes=classes, input_shape=input_shape, activation=activation)
-    whole = [_metaformer_stage(stage, named, without, options) for stage in known]
-    return metaformer(name, whole, classes=classes, input_shape=input_shape, activation=activation)
+    stages = _metaformer_stages(known, named, without, options)
+    return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
+
+
+def stage_problems(name: str, options: Options, named: Named, recursions: Sequence[int] = ()) -> list[str]:
+    """What is wrong with the first stage of a preset that does not hold together; its names and options are
+    right in themselves."""
+    known = PRESETS[name]
+    try:
+        if isinstance(known, ConvNet):
+            _conv_stages(known, named, (), options, recursions)
+        else:
+            _metaformer_stages(known, named, (), options)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _conv_stages(
+    known: ConvNet, named: Named, without: Collection[str], options: Options, recursions: Sequence[int]
+) -> tuple[ConvStage, ...]:
+    found = []
+    for index, one in enumerate(known.stages):
+        with _told(index):
+            stage = _conv_stage(one, named, without, options)
+            deep = recursions and max(stage.depths) > 1
+            found.append(replace(stage, recursions=tuple(recursions)) if deep else stage)
+    return tuple(found)
+
+
+def _metaformer_stages(
+    known: Sequence[Stage], named: Named, without: Collection[str], options: Options
+) -> list[Stage]:
+    found = []
+    for index, one in enumerate(known):
+        with _told(index):
+            found.append(_metaformer_stage(one, named, without, options))
+    return found
+
+
+@contextlib.contextmanager
+def _told(index: int) -> Iterator[None]:
+    """What is raised inside, with the stage."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"stage {index}: {error}") from None
 
 
 Named = Mapping[str, Sequence[str]]

@@ -351,6 +351,18 @@ def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
             ["space.recursions=[1, 2]"],
             "space.recursions: preset 'digits' has no blocks that run again; those of fast-32 have",
         ),
+        (
+            ["space.preset=fast-8", "space.blocks=['moat']"],
+            "space: stage 0: block 'moat' needs widths that are multiples of 16, got [24]",
+        ),
+        (
+            ["space.norms=['dyt', 'dyt']"],
+            "space: stage 0: 'dyt' stands twice in a stage",
+        ),
+        (
+            ["space.mixers=['cswin']", "space.options.cswin.head_channels=32"],
+            "space: stage 0: mixer 'cswin' needs widths that are multiples of 32",
+        ),
         (["space.preset=fast-8", "space.recursions=[2, 1]"], "space.recursions: values have to ascend"),
         (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (
