@@ -59,11 +59,17 @@ FINETUNE_EPOCHS = 2
 TUNED = tuple(range(0, NETWORKS, 4))
 SEEDS = 3
 BATCH = 64
+DISTILLED = {"labels": 0.0}
 RULES: dict[str, dict[str, Any]] = {
-    "sandwich": {"rule": "sandwich"},
-    "sandwich, alpha-divergence": {"rule": "sandwich", "distillation": "alpha"},
-    "sandwich, by choices": {"rule": "sandwich", "sampling": "choices"},
-    "sandwich, sizes 12 and 16": {"rule": "sandwich", "resolutions": ((12, 12), (16, 16))},
+    "sandwich": {"rule": "sandwich", "options": DISTILLED},
+    "sandwich, alpha-divergence": {"rule": "sandwich", "options": DISTILLED, "distillation": "alpha"},
+    "sandwich, by choices": {"rule": "sandwich", "options": DISTILLED, "sampling": "choices"},
+    "sandwich, sizes 12 and 16": {
+        "rule": "sandwich",
+        "options": DISTILLED,
+        "resolutions": ((12, 12), (16, 16)),
+    },
+    "sandwich, from labels": {"rule": "sandwich"},
     "progressive": {"rule": "progressive"},
     "delayed": {"rule": "delayed"},
     "nested": {"rule": "nested"},
@@ -187,7 +193,7 @@ def alone(shop: Workshop, *, network: int, seed: int, name: str) -> dict[str, An
 def by_rule(shop: Workshop, *, label: str, seed: int, name: str) -> dict[str, Any]:
     """A supernet trained by a rule, for as many MACs as the sandwich takes in ``shop.epochs``."""
     chosen = {"distillation": "kl", "sampling": "size", **RULES[label]}
-    made = rule(chosen["rule"], resolutions=chosen.get("resolutions", ()))
+    made = rule(chosen["rule"], chosen.get("options"), resolutions=chosen.get("resolutions", ()))
     size = shop.size if chosen["sampling"] == "size" else None
     budget = shop.epochs * macs_each_step(shop, rule("sandwich"), shop.size)
     each_step = macs_each_step(shop, made, size)

@@ -85,9 +85,28 @@ def test_passes_are_valid_ordered_and_repeatable(
 def test_where_there_is_a_teacher_it_is_the_largest_and_all_others_learn_from_it(
     which: str, progress: float
 ) -> None:
-    first, *others = rule(which)(moment("cifar", 1, progress=progress))
-    assert first == Pass(arch=space_of("cifar").largest())
+    options = {"labels": 0.0} if which == "sandwich" else {}
+    first, *others = rule(which, options)(moment("cifar", 1, progress=progress))
+    assert first == Pass(arch=space_of("cifar").largest(), weight=first.weight)
     assert all(one.teacher == 0 for one in others)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_the_sandwich_learns_from_labels_first_and_by_default_throughout(sized: bool) -> None:
+    """Same networks, same weights, whatever they learn from; the weights make the step's loss a mean."""
+    for progress, taught_after in ((0.39, 0.4), (0.41, 0.4), (0.0, 0.0)):
+        from_labels, then = (
+            rule("sandwich", {"random_subnets": 3, "labels": share})(
+                moment("cifar", 5, progress=progress, sized=sized)
+            )
+            for share in (1.0, taught_after)
+        )
+        assert [one.teacher for one in from_labels] == [None] * 5
+        assert [one.teacher for one in then] == ([None] * 5 if progress < taught_after else [None, *[0] * 4])
+        assert [one.arch for one in then] == [one.arch for one in from_labels]
+        for passes in (from_labels, then):
+            assert [one.weight for one in passes] == [pytest.approx(1 / 5)] * 5
+    assert {one.teacher for one in rule("sandwich")(moment("cifar", 5, progress=0.999))} == {None}
 
 
 def test_the_sandwich_has_the_smallest_with_every_mixer_in_turn() -> None:
