@@ -58,9 +58,11 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         partition = partition_at(x, self.partition)
+        x = partition.arrange(x)
         (positions,) = self.positions.values()
         mixed = positions(partition.split(self.gate(x)), partition)
-        return self.project(self.gated(x) * partition.join(mixed))
+        restored: Tensor = partition.restore(self.project(self.gated(x) * partition.join(mixed)))
+        return restored
 
 
 register_mixer(

@@ -48,8 +48,8 @@ class TokenMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         partition = partition_at(x, self.partition)
-        hidden = self.act(self.expand(partition.split(x), partition))
-        return partition.join(self.project(hidden, partition))
+        hidden = self.act(self.expand(partition.split(partition.arrange(x)), partition))
+        return partition.restore(partition.join(self.project(hidden, partition)))
 
 
 register_mixer(Mixer(name="token_mlp", make=TokenMlp, choices=(Choice("tokens", (32, 64, 128)),)))

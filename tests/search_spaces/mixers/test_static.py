@@ -74,7 +74,7 @@ MACS = {
     "inception_dw": ({"band": 11, "taken": 1}, (9 + 11 + 11) * C // 8 * N),
     "large_kernel": ({"large": 13}, 169 * C * N),
     "sepconv": ({"kernel": 7}, 4 * C * C * N + 2 * C * 49 * N),
-    "shift": ({"directions": 8}, 0),
+    "shift": ({"directions": 8}, 9 * C * N),
     "mix_shift": ({"distance": 2}, 2 * (1 + 2 * 1 + 2 * 9 + 2 * 25 + 49) * C // 8 * N),
     "recconv": ({"levels": 1, "kernel": 5}, 25 * C * (N + 2 * N // 4)),
     "gnconv": (
