@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from results.names import unknown
 from search_spaces.choice import Choice, Value
-from search_spaces.conditions import Parent, active, count_archs
+from search_spaces.conditions import active, indices, parents_of
 from search_spaces.layer import Layer, Slot
 from search_spaces.reference.extremes import Term, argmax, argmin, canonical_terms, sweep
+from search_spaces.rules import AnyRule, moves
+from search_spaces.rules.kept import Kept
 from search_spaces.slot_table import SlotTable, slot_table
 
 if TYPE_CHECKING:  # keeps this import free of torch; no cycle is hidden here
@@ -48,10 +50,11 @@ class SearchSpace:
             some parameters are in few networks; it looks at the ends and at random ones by itself.
         reference: arch that ``largest`` stands for; the one with the most multiply-accumulates by default.
             Larger ones are trained and searched all the same.
+        rules: combinations of values that the space does not have (``search_spaces.rules``).
 
     Raises:
         ValueError: repeated or unknown choice names, a parent that comes later or lacks the value, a
-            reference that is no arch of the space.
+            reference that is no arch of the space, rules that leave nothing.
     """
 
     def __init__(
@@ -64,12 +67,14 @@ class SearchSpace:
         input_shape: Shape | Callable[[Arch], Shape] = (3, 32, 32),
         probes: Iterable[Arch] = (),
         reference: Arch | None = None,
+        rules: Iterable[AnyRule] = (),
     ) -> None:
         self.name = name
         self.choices = tuple(choices)
         self.slots = tuple(slots)
         self._build = build
         self._input_shape = input_shape
+        self.declares_reference = reference is not None
         self.probes = (*probes, reference) if reference is not None else tuple(probes)
         if (build is None) == (not self.slots):
             raise ValueError(f"space {name!r}: give either build or slots")
@@ -80,29 +85,14 @@ class SearchSpace:
             raise ValueError(f"space {name!r} repeats choices: {', '.join(repeated)}")
         self.n_values: Rows = np.array([len(choice.values) for choice in self.choices], dtype=np.int64)
         self.categorical = np.array([choice.categorical for choice in self.choices], dtype=bool)
-        self._parents = [self._parent(index) for index in range(len(self.choices))]
+        self._parents = parents_of(self.choices)
         for slot in self.slots:
             for needed in slot.choices:
                 if needed not in self.column:
                     raise ValueError(f"slot {slot.name!r}: {unknown('choice', needed, self.names)}")
+        self.rules = tuple(part for rule in rules for part in rule.over(self.choices))
+        self.kept = Kept(self.rules, self.choices, self._parents)
         self._reference: Rows | None = None if reference is None else self.to_row(reference)
-
-    def _parent(self, index: int) -> Parent:
-        """The column of a choice's parent, and which of the parent's value indices make it active."""
-        choice = self.choices[index]
-        if not choice.parent:
-            return None
-        if choice.parent not in self.names[:index]:
-            raise ValueError(
-                f"choice {choice.name!r}: its parent {choice.parent!r} must be a choice that comes before it"
-            )
-        parent = self.choices[self.column[choice.parent]]
-        for value in choice.parent_values:
-            if value not in parent.values:
-                raise ValueError(
-                    f"choice {choice.name!r}: {parent.name!r} never takes {value!r}, only {parent.values}"
-                )
-        return self.column[parent.name], np.array([value in choice.parent_values for value in parent.values])
 
     # -- archs one at a time ---------------------------------------------------------------------
 
@@ -120,26 +110,9 @@ class SearchSpace:
         return np.array(self._indices(arch), dtype=np.int64)
 
     def _indices(self, arch: Arch) -> list[int]:
-        """The canonical row as plain numbers: for one arch ten times faster than the vectorised way."""
-        for name in arch:
-            if name not in self.column:
-                raise ValueError(unknown("choice", name, self.names))
-        row = [0] * len(self.choices)
-        active = [True] * len(self.choices)
-        missing = []
-        for index, choice in enumerate(self.choices):
-            parent = self._parents[index]
-            if parent is not None:
-                active[index] = active[parent[0]] and bool(parent[1][row[parent[0]]])
-            if choice.name in arch:
-                value = arch[choice.name]
-                if value not in choice.values:
-                    raise ValueError(f"choice {choice.name!r} takes {choice.values}, not {value!r}")
-                row[index] = choice.values.index(value) if active[index] else 0
-            elif active[index]:
-                missing.append(choice.name)
-        if missing:
-            raise ValueError(f"the arch says nothing of {', '.join(missing)}")
+        row = indices(arch, self.choices, self._parents)
+        if self.rules and not self.kept.allowed(np.array([row]))[0]:
+            raise ValueError(f"the arch breaks a rule of the space: {self.kept.broken(np.array(row))}")
         return row
 
     def smallest(self) -> dict[str, Value]:
@@ -179,15 +152,19 @@ class SearchSpace:
     def _end(self, plain: Rows, solve: Callable[..., Rows | None], sign: int) -> Rows:
         """The exact end where there is one, unless the plain one is as good; else what a sweep finds."""
         exact = None
+        plain = self.nearest(plain[None])[0] if self.rules else plain
         if self.slots and self.size > 1:
-            exact = solve(self.n_values, self.terms(self.layer_macs), self.canonical_terms)
+            exact = solve(self.n_values, self.terms(self.layer_macs), self.possible_terms)
         if exact is not None:
             found = plain if self._macs(plain) == self._macs(exact) else exact
         else:
             movable = np.flatnonzero(self.categorical & (self.n_values > 1))
             categories = {int(at): int(self.n_values[at]) for at in movable}
-            found = sweep(plain, categories, self.canonical, lambda row: sign * self._macs(row))
+            found = sweep(plain, categories, self.canonical, lambda row: self._rank(row, sign))
         return np.asarray(self.canonical(found[None])[0])
+
+    def _rank(self, row: Rows, sign: int) -> float:
+        return sign * self._macs(row) if self.allowed(self.canonical(row[None]))[0] else -np.inf
 
     def _macs(self, row: Rows) -> float:
         """Multiply-accumulates of one arch; not a number where its network cannot be counted."""
@@ -203,9 +180,9 @@ class SearchSpace:
             return float("nan")
 
     @property
-    def canonical_terms(self) -> list[Term]:
-        """Combinations of values that are canonical, a term for each choice that depends on others."""
-        return canonical_terms(self.n_values, self._parents)
+    def possible_terms(self) -> list[Term]:
+        """Combinations of values that archs have: canonical ones that keep the rules."""
+        return [*canonical_terms(self.n_values, self._parents), *self.kept.terms]
 
     def terms(self, per_layer: NDArray[np.float64]) -> list[Term]:
         """The parts of ``sum_over_layers``: what each slot adds for every combination of its choices."""
@@ -240,6 +217,27 @@ class SearchSpace:
         return np.where(self.active(rows), rows, 0)
 
     def valid(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether each row has every index in range and keeps the rules, (n,)."""
+        good = self.in_range(rows)
+        good[good] = self.allowed(np.asarray(rows)[good])
+        return good
+
+    def allowed(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether each row, its indices in range, keeps the rules, (n,)."""
+        return self.kept.allowed(rows)
+
+    def nearest(self, rows: Rows) -> Rows:
+        """The same archs, canonical; those that break a rule become the nearest that keep all.
+
+        That takes milliseconds for each of them, the exact search of ``Kept.nearest``.
+        """
+        rows = self.canonical(rows)
+        for at in np.flatnonzero(~self.kept.allowed(rows)):
+            found = self.kept.nearest(rows[at])
+            rows[at] = self.sample(1, np.random.default_rng(0))[0] if found is None else found
+        return rows
+
+    def in_range(self, rows: Rows) -> NDArray[np.bool_]:
         """Whether each row has every index in range, (n,)."""
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.choices):
@@ -249,7 +247,9 @@ class SearchSpace:
         return np.asarray(((rows >= 0) & (rows < self.n_values)).all(axis=1))
 
     def sample(self, n: int, rng: np.random.Generator) -> Rows:
-        """n canonical archs, every choice uniform over its values."""
+        """n canonical archs, every choice uniform over its values, as far as the rules leave it free."""
+        if self.rules:
+            return self.canonical(self.kept.draw(n, rng))
         return self.canonical(rng.integers(0, self.n_values, size=(n, len(self.choices))))
 
     def mutate(self, rows: Rows, rng: np.random.Generator, *, rate: float) -> Rows:
@@ -257,33 +257,32 @@ class SearchSpace:
 
         A row of a space in which no active choice has a second value comes back unchanged.
         """
-        movable = self.active(rows) & (self.n_values > 1)
-        flip = movable & (rng.random(rows.shape) < rate)
-        # One movable choice is forced where chance chose none: a mutation that changes nothing is wasted.
-        draw = np.where(movable, rng.random(rows.shape), -1.0)
-        forced = np.zeros_like(flip)
-        forced[np.arange(len(rows)), draw.argmax(axis=1)] = True
-        flip |= forced & movable & ~flip.any(axis=1, keepdims=True)
-        shift = rng.integers(1, np.maximum(self.n_values, 2), size=rows.shape)
-        return self.canonical(np.where(flip, (rows + shift) % self.n_values, rows))
+        known = self.n_values, self.active, self.canonical
+        made, bad = moves.retried(
+            moves.mutated(rows, rng, rate, *known),
+            lambda these: moves.mutated(rows[these], rng, rate, *known),
+            self.kept.allowed,
+        )
+        for at in np.flatnonzero(bad):  # no step alone may be allowed: then it is a leap
+            steps = self.neighbours(rows[at])
+            made[at] = steps[rng.integers(len(steps))] if len(steps) else self.sample(1, rng)[0]
+        return made
 
     def crossover(self, first: Rows, second: Rows, rng: np.random.Generator) -> Rows:
-        """Uniform crossover: each choice from either parent with equal probability."""
-        return self.canonical(np.where(rng.random(first.shape) < 0.5, first, second))
+        """Uniform crossover: each choice from either parent; the first where each try breaks a rule."""
+
+        def crossed(these: NDArray[np.bool_]) -> Rows:
+            one, other = first[these], second[these]
+            return self.canonical(np.where(rng.random(one.shape) < 0.5, one, other))
+
+        everywhere = np.ones(len(first), dtype=bool)
+        made, bad = moves.retried(crossed(everywhere), crossed, self.kept.allowed)
+        made[bad] = self.canonical(first[bad])
+        return made
 
     def neighbours(self, row: Rows) -> Rows:
         """Every canonical arch that differs from this one in one active choice, without repeats."""
-        row = self.canonical(np.asarray(row)[None])[0]
-        steps = []
-        for index in np.flatnonzero(self.active(row[None])[0]):
-            for value in range(self.n_values[index]):
-                if value != row[index]:
-                    step = row.copy()
-                    step[index] = value
-                    steps.append(step)
-        if not steps:
-            return np.empty((0, len(row)), dtype=np.int64)
-        return np.unique(self.canonical(np.array(steps)), axis=0)
+        return moves.neighbours(row, self.n_values, self.active, self.canonical, self.allowed)
 
     def one_hot(self, rows: Rows) -> NDArray[np.float64]:
         """Features for predictors, (n, sum of n_values): one column per value, zero where inactive."""
@@ -296,7 +295,7 @@ class SearchSpace:
     @cached_property
     def size(self) -> int:
         """How many different canonical archs there are, exactly."""
-        return count_archs(self.n_values, self._parents)
+        return self.kept.size
 
     def enumerate(self, limit: int = 1_000_000) -> Rows:
         """Every canonical arch, (size, n choices).
@@ -306,13 +305,7 @@ class SearchSpace:
         """
         if self.size > limit:
             raise ValueError(f"space {self.name!r} holds {self.size:.3g} archs; enumerating stops at {limit}")
-        rows = np.zeros((1, len(self.choices)), dtype=np.int64)
-        for index in range(len(self.choices)):  # parents come first, so activity is known column by column
-            grown = np.repeat(rows, self.n_values[index], axis=0)
-            grown[:, index] = np.tile(np.arange(self.n_values[index]), len(rows))
-            keep = self.active(grown)[:, index] | (grown[:, index] == 0)
-            rows = grown[keep]
-        return rows
+        return moves.enumerated(self.n_values, self.active, self.kept.settled)
 
     # -- layers -----------------------------------------------------------------------------------
 
@@ -394,5 +387,6 @@ class SearchSpace:
     def fingerprint(self) -> str:
         """A short hash of the choices and layers: files made for another space are told by it."""
         choices = [[c.name, c.values, c.parent, c.parent_values] for c in self.choices]
-        text = json.dumps([self.name, choices, [layer.key for layer in self.layers]])
+        ruled = [self.size, *(rule.text for rule in self.rules)] if self.rules else []
+        text = json.dumps([self.name, choices, [layer.key for layer in self.layers], *ruled])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

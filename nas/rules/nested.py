@@ -35,7 +35,7 @@ def nested(moment: Moment, *, random_subnets: Count = 2) -> list[Pass]:
         aim = at[0] + moment.rng.random(n) * (at[-1] - at[0])
         chosen = links[np.abs(at - aim[:, None]).argmin(axis=1)]
     categories = moment.rng.integers(0, moment.space.n_values, size=chosen.shape)
-    rows = np.where(moment.space.categorical, categories, chosen)
+    rows = moment.space.nearest(np.where(moment.space.categorical, categories, chosen))
     return [Pass(arch=moment.space.to_arch(row), weight=1 / n) for row in rows]
 
 

@@ -26,9 +26,10 @@ def draw(moment: Moment, n: int, lowest: Rows | None = None) -> Rows:
         lowest: the first value index that may be drawn, (n choices,); 0 everywhere when not given.
     """
     if moment.size is None:
-        first = np.zeros_like(moment.space.n_values) if lowest is None else lowest
+        if lowest is None:
+            return moment.space.sample(n, moment.rng)
         shape = (n, len(moment.space.choices))
-        return moment.space.canonical(moment.rng.integers(first, moment.space.n_values, size=shape))
+        return moment.space.nearest(moment.rng.integers(lowest, moment.space.n_values, size=shape))
     return draw_at(moment, moment.rng.random(n), lowest)
 
 
@@ -50,8 +51,9 @@ def draw_at(moment: Moment, wanted: Floats, lowest: Rows | None = None) -> Rows:
     at = positions(moment, np.concatenate([ends, rows]))
     low, high = at[:2]
     aim = low + wanted * max(high - low, 0.0)
-    best = np.abs(at[2:].reshape(n, _CANDIDATES) - aim[:, None]).argmin(axis=1)
-    return rows[np.arange(n) * _CANDIDATES + best]
+    missed = np.where(space.allowed(rows), np.abs(at[2:] - aim.repeat(_CANDIDATES)), np.inf)
+    best = missed.reshape(n, _CANDIDATES).argmin(axis=1)
+    return space.nearest(rows[np.arange(n) * _CANDIDATES + best])
 
 
 def positions(moment: Moment, rows: Rows) -> Floats:
@@ -78,7 +80,7 @@ def smallest_row(space: SearchSpace, rng: np.random.Generator) -> Rows:
 
     So every category (mixer) is trained at its smallest.
     """
-    return space.canonical(np.where(space.categorical, rng.integers(0, space.n_values), 0)[None])[0]
+    return space.nearest(np.where(space.categorical, rng.integers(0, space.n_values), 0)[None])[0]
 
 
 def taught(space: SearchSpace, students: Sequence[Rows] | Rows, weight: float = 1.0) -> list[Pass]:

@@ -261,7 +261,7 @@ class _Run:
             asked = self._searcher.ask(1)
             if not len(asked):
                 return None
-            if not space.valid(asked).all():
+            if not space.in_range(asked).all():
                 raise ValueError(
                     f"the searcher proposed {asked.tolist()}, which is no arch of {space.name!r}"
                 )

@@ -124,7 +124,7 @@ def _nothing(space: SearchSpace, losses: Sequence[Term], bounds: Mapping[str, Bo
             Term(columns=one.columns, values=np.where(np.isfinite(one.values), one.values, 0.0))
             for one in bound.terms
         ]
-        row = argmin(space.n_values, finite, [*possible, *space.canonical_terms])
+        row = argmin(space.n_values, finite, [*possible, *space.possible_terms])
         least = "?" if row is None else f"{_total(bound.terms, row):.4g}"
         told.append(f"{name} <= {bound.limit:.4g} (the least there is {least})")
     return f"no arch of space {space.name!r} meets " + " and ".join(told or ["what the losses allow"])
@@ -139,7 +139,7 @@ class _Program:
         n_choices = int(space.n_values.sum())
         allowed = [
             Term(columns=one.columns, values=np.where(one.values, 0.0, np.inf))
-            for one in space.canonical_terms
+            for one in space.possible_terms
         ]
         sums = [[*losses, *allowed], *(bound.terms for bound in bounds.values())]
         tables = _tables(sums, space.n_values)

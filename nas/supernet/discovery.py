@@ -15,6 +15,7 @@ from nas.supernet.building import Skeletons, collecting_later, new
 from nas.supernet.weights import Entry, Parameter, lay_out, same_kind
 from search_spaces.choice import Value
 from search_spaces.layer import Layer
+from search_spaces.reference.extremes import Term
 from search_spaces.space import Arch, SearchSpace
 
 _RANDOM_PROBES = 64
@@ -77,8 +78,12 @@ def _probes(space: SearchSpace) -> Iterator[dict[str, Value]]:
                 row = base.copy()
                 row[column] = value
                 rows.append(row)
+            if space.rules:  # by which that may become something without this value
+                own = Term(columns=(column,), values=np.arange(count) == value)
+                found = space.kept.nearest(large, [own])
+                rows += [] if found is None else [found]
     rows += list(space.sample(_RANDOM_PROBES, np.random.default_rng(0)))
-    canonical = space.canonical(np.array(rows))
+    canonical = space.nearest(np.array(rows))
     _, first = np.unique(canonical, axis=0, return_index=True)
     for at in sorted(first):
         yield space.to_arch(canonical[at])

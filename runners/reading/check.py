@@ -91,18 +91,19 @@ def _names(recipe: Recipe) -> list[str]:
     from search_spaces.norms import norm_names
     from search_spaces.parts import ACTIVATIONS
     from search_spaces.residuals import RESIDUALS
+    from search_spaces.rules import rule_of
     from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options, stage_problems
 
     space = recipe.space
+    wrong_rules = [problem for one in space.rules for problem in _failing("space.rules", rule_of, one)]
     if space.module and space.network:
-        return ["space.network: this is instead of space.module; give one of them"]
+        return [*wrong_rules, "space.network: this is instead of space.module; give one of them"]
     if space.module or space.network:
         own = "the function of space.module" if space.module else "the file of space.network"
-        return [
-            f"space.{key}: this is for presets; {own} chooses its own"
-            for key in ("preset", *space.named, "recursions", "activation", "options")
-            if key in space.model_fields_set
-        ]
+        fields = ("preset", *space.named, "recursions", "activation", "options")
+        strange = [key for key in fields if key in space.model_fields_set]
+        own_choice = f"this is for presets; {own} chooses its own"
+        return [*wrong_rules, *(f"space.{key}: {own_choice}" for key in strange)]
     problems = _unknown("space.preset", "preset", [space.preset], PRESETS)
     if not problems:
         wrong_names = naming_problems(space.preset, space.named, space.recursions)
@@ -110,6 +111,7 @@ def _names(recipe: Recipe) -> list[str]:
         wrong = problems_with_options(space.preset, space.options, space.named)
         problems += [f"space.options.{problem}" for problem in wrong]
     problems += [
+        *wrong_rules,
         *_unknown("space.mixers", "mixer", space.mixers, MIXERS),
         *_unknown("space.blocks", "block", space.blocks, block_names()),
         *_unknown("space.channel_mixers", "channel mixer", space.channel_mixers, CHANNEL_MIXERS),
@@ -200,7 +202,7 @@ def _unknown(key: str, kind: str, names: Sequence[str], valid: Iterable[str]) ->
     return [f"{key}: {unknown(kind, name, known)}" for name in names if name not in known]
 
 
-def _failing(key: str, load: Callable[[str], object], spec: str) -> list[str]:
+def _failing(key: str, load: Callable[[Any], object], spec: object) -> list[str]:
     try:
         load(spec)
     except (ValueError, OSError) as error:

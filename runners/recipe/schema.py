@@ -85,6 +85,10 @@ class Space(Section):
     """Settings of mixers, blocks and the other parts of a space, and values of the choices they bring:
     ``{ cswin = { stripe = [1, 2] } }``."""
 
+    rules: tuple[dict[str, Any], ...] = ()
+    """Rules over several choices of any space, which no network breaks: ``{ ascending = ["stage*.width"] }``,
+    or ``{ forbid = { "stage{n}.block*.mixer" = "attention", "stage{n}.width" = "> 64" } }``."""
+
     @property
     def named(self) -> dict[str, tuple[str, ...]]:
         """The names that replace those of a preset, by key."""

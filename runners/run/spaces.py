@@ -10,7 +10,9 @@ from results.loading import load_object
 from runners.adopting.file import space_of_file
 from runners.recipe.schema import Recipe, Space
 from runners.targets.hardware import HardwareProfile
+from search_spaces.rules import rule_of
 from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.narrowed import ruled
 from search_spaces.spaces.presets import PRESETS, operations, preset
 
 
@@ -21,9 +23,23 @@ def make_space(
 
     Raises:
         ValueError: an unknown preset, mixer or block, a stage left without any, a user's module that gives
-            no space, or a file of a space that does not go with its network or the data.
+            no space, a file of a space that does not go with its network or the data, or rules that do not
+            go with the space.
         FileNotFoundError: a user's file that is not there.
     """
+    space = _without_rules(recipe, classes, input_shape, without)
+    if not recipe.rules:
+        return space
+    try:
+        # Held against all that the recipe names: a value may be left out that a rule is about.
+        whole = _without_rules(recipe, classes, input_shape, ()) if without else space
+        rules = ruled(whole, [rule_of(one) for one in recipe.rules]).rules
+        return ruled(space, [rule for rule in rules if set(rule.choices) <= set(space.names)])
+    except ValueError as error:
+        raise ValueError(f"space.rules: {error}") from None
+
+
+def _without_rules(recipe: Space, classes: int, input_shape: Shape, without: Collection[str]) -> SearchSpace:
     if recipe.module:
         return _users(recipe.module)(classes=classes, input_shape=input_shape)
     if recipe.network:

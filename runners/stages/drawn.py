@@ -40,6 +40,9 @@ class Drawn:
         self._rng = np.random.default_rng([seed, _SEED])
         n = _DRAWN if space.slots else _DRAWN_BUILT
         drawn = np.vstack([_of_all_sizes(space, n // 2, self._rng), _regular(space, n // 2, self._rng)])
+        drawn = drawn[space.allowed(drawn)]
+        if space.rules:
+            drawn = np.vstack([drawn, space.sample(n - len(drawn), self._rng)])
         rows = np.unique(np.vstack([drawn, space.to_row(space.largest())[None], space.ends]), axis=0)
         costs = counts(space, rows)
         fits = np.ones(len(rows), dtype=bool)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from results.names import unknown
 from search_spaces.choice import Choice, Value
+from search_spaces.rules import AnyRule
 from search_spaces.space import Arch, Rows, SearchSpace
 
 
@@ -61,6 +62,35 @@ def narrowed(
         input_shape=space.input_shape,
         probes=() if space.slots else space.probes,
         reference=reference,
+        rules=[rule for rule in space.rules if never.isdisjoint(rule.choices)],
+    )
+
+
+def ruled(space: SearchSpace, rules: Iterable[AnyRule]) -> SearchSpace:
+    """The space without the archs that break these rules, besides its own; its networks are the same ones.
+
+    A reference that it declares stays where it keeps the rules.
+
+    Raises:
+        ValueError: a rule over what the space has not, or rules that leave nothing.
+    """
+    choices = space.choices
+    resolved = [part for rule in (*space.rules, *rules) for part in rule.over(choices)]
+    declared = space.largest() if space.declares_reference else None
+    kept = declared is not None and all(
+        rule.allows(*(declared[name] for name in rule.choices))
+        for rule in resolved
+        if space.active(space.to_row(declared)[None])[0, [space.column[name] for name in rule.choices]].all()
+    )
+    return SearchSpace(
+        space.name,
+        choices,
+        None if space.slots else space.build,
+        slots=space.slots,
+        input_shape=space.input_shape,
+        probes=() if space.slots else space.probes,
+        reference=declared if kept else None,
+        rules=resolved,
     )
 
 

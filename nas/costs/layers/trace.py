@@ -101,7 +101,8 @@ class _Function(nn.Module):
         leaves = [self._buffers.get(f"constant{index}", leaf) for index, leaf in enumerate(self._leaves)]
         if _plain(self._function.__name__) == "cat":  # which does not repeat what is there once, as sums do
             leaves = [
-                leaf.expand(len(x), *leaf.shape[1:]) if isinstance(leaf, Tensor) else leaf for leaf in leaves
+                leaf.expand(x.shape[0], *leaf.shape[1:]) if isinstance(leaf, Tensor) else leaf
+                for leaf in leaves
             ]
         leaves[self._first] = x.clone() if self._in_place else x
         arguments, options = self._unflatten(leaves)

@@ -79,7 +79,7 @@ def fastest_of(space: SearchSpace, model: LatencyModel, only: Sequence[Term]) ->
     """The least latency there can be, and the arch that it is of; 0 and None where that is hard to say."""
     terms, offset_ms = latency_terms(space, model)
     solvable = [Term(columns=one.columns, values=np.minimum(one.values, _ENDLESS_MS)) for one in terms]
-    row = argmin(space.n_values, solvable, [*space.canonical_terms, *only])
+    row = argmin(space.n_values, solvable, [*space.possible_terms, *only])
     return (0.0, None) if row is None else (float(_total(terms, offset_ms, row[None])[0]), row)
 
 

@@ -29,7 +29,7 @@ class Nested(Searcher):
     def __init__(self, problem: Problem, seed: int) -> None:
         space = problem.space
         feasible = Feasible(problem, seed=0)
-        line = space.canonical(_line(problem))
+        line = space.nearest(_line(problem))
         _, first = np.unique(line, axis=0, return_index=True)
         line = line[np.sort(first)]
         good = line[problem.admits(line)]

@@ -18,7 +18,9 @@ from nas.rules.nested import chain
 from nas.rules.progressive import lowest_open
 from nas.rules.sampling import draw, draw_at
 from search_spaces.choice import Choice
+from search_spaces.rules import Forbid
 from search_spaces.space import Rows, SearchSpace
+from search_spaces.spaces.narrowed import ruled
 from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
 
 SPACES = {"digits": digits_space, "cifar": cifar_space, "resnet": resnet_space, "vit": vit_space}
@@ -329,3 +331,26 @@ def test_only_the_rule_that_draws_by_size_needs_sizes() -> None:
 def test_an_unknown_rule_is_named() -> None:
     with pytest.raises(ValueError, match="unknown training rule 'sandwhich'. Did you mean 'sandwich'"):
         rule("sandwhich")
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("sized", [True, False])
+def test_no_pass_is_of_an_arch_that_the_rules_of_its_space_forbid(name: str, sized: bool) -> None:
+    """``ascending`` leaves few of the archs that are drawn choice by choice."""
+    if "sizes" in RULES[name].needs and not sized:
+        return
+    given_space = space_of("resnet")
+    depth = next(choice.name for choice in given_space.choices if choice.role == "depth")
+    space = ruled(
+        given_space, [Forbid(values={depth: given_space.choices[given_space.column[depth]].values[-1]})]
+    )
+    for seed in range(4):
+        state = Moment(
+            space=space,
+            rng=np.random.default_rng(seed),
+            progress=0.2 * seed + 0.1,
+            size=size_of("resnet") if sized else None,
+        )
+        passes = rule(name)(state)
+        assert passes
+        assert space.valid(np.array([space.to_row(one.arch) for one in passes])).all()
