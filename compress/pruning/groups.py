@@ -173,7 +173,8 @@ class _Experiment:
                 one = group_of(self._graph, module, [channels // 2])
                 parts = len(channels_taken(self._graph, one, module))
             except Exception as error:  # torch-pruning raises what it likes on layers that it does not know
-                reason = f"torch-pruning cannot follow its channels ({in_words(error)})"
+                into = _recurrent(self._names)
+                reason = f"torch-pruning cannot follow its channels{into} ({in_words(error)})"
                 refused.append(Refused(root=name, channels=channels, reason=reason))
                 continue
             grown = {
@@ -249,6 +250,12 @@ class _Experiment:
     def _outputs(self, network: nn.Module) -> list[Tensor]:
         with torch.no_grad():
             return [one for one in trees.tree_leaves(network(self._images)) if isinstance(one, Tensor)]
+
+
+def _recurrent(names: dict[nn.Module, str]) -> str:
+    """The recurrent layers, which torch-pruning does not know, as a clause; nothing where there are none."""
+    found = [f"{name} ({type(one).__name__})" for one, name in names.items() if isinstance(one, nn.RNNBase)]
+    return f", which may run into {' and '.join(found)}" if found else ""
 
 
 def equal(one: Tensor, other: Tensor, tolerance: float) -> bool:

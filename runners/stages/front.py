@@ -222,10 +222,10 @@ def _measure(
         timings = target.measure([files[place] for place in there], budget_s=budget_s) if there else []
     timed = dict(zip(there, timings, strict=True))
     problems |= {place: one.reason for place, one in timed.items() if one.status != "measured"}
-    for place, problem in sorted(problems.items()):
-        searcher, arch, _ = found[place]
-        which = "the largest network" if searcher == _LARGEST else f"the network of arch {dict(arch)}"
-        look.console.warn(f"{which} is left out of the front, as its file does not run: {problem}")
+    for problem in dict.fromkeys(problems.values()):
+        of = [found[place] for place, one in sorted(problems.items()) if one == problem]
+        named = ["the largest" if who == _LARGEST else str(dict(arch)) for who, arch, _ in of]
+        look.console.warn(f"left out of the front, as their files do not run: {', '.join(named)}: {problem}")
     entries = []
     for place, ((searcher, arch, accuracy), form, costs) in enumerate(zip(found, forms, known, strict=True)):
         if place in problems:

@@ -241,9 +241,9 @@ def test_a_network_of_the_front_that_fails_costs_itself(tmp_path: Path) -> None:
     assert len(widths) > 2
     assert summary.largest is not None
     log = (tmp_path / "log.txt").read_text()
-    assert "the network of arch {'width': 19} is left out of the front" in log
-    assert "failed: 'no such operator' (KeyError)" in log
-    assert "{'width': 18} is left out of the front, as its file does not run: it died" in log
+    told = "left out of the front, as their files do not run: {'width': "
+    assert f"{told}19}}: failed: 'no such operator' (KeyError)" in log
+    assert f"{told}18}}: it died" in log
 
 
 def test_a_front_does_without_a_largest_network_that_does_not_run(tmp_path: Path) -> None:
