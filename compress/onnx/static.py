@@ -24,6 +24,7 @@ from compress.onnx.export import INPUT_NAME
 from results.files import write_atomic
 from results.names import unknown
 
+_ERRORS, _WARNINGS = 3, 2  # severities of ONNX Runtime; the second is its default
 RangeMethod = Literal["minmax", "percentile", "entropy"]
 
 EVERY_OPERATOR: tuple[str, ...] = ()
@@ -161,9 +162,12 @@ class _Calibration:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Holds back advice that this module has already taken (preprocessing) or left aside on purpose."""
+    import onnxruntime
+
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
+    onnxruntime.set_default_logger_severity(_ERRORS)  # its calibration writes past Python's streams
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -171,3 +175,4 @@ def _quiet() -> Iterator[None]:
                 yield
     finally:
         logger.setLevel(level)
+        onnxruntime.set_default_logger_severity(_WARNINGS)

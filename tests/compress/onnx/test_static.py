@@ -140,3 +140,16 @@ def test_a_grouped_transposed_convolution_stays_float_and_the_rest_is_quantized(
     weights = {entry.name: entry.data_type for entry in graph.initializer}
     assert weights["2.weight"] == onnx.TensorProto.FLOAT
     assert sum(kind == onnx.TensorProto.INT8 for kind in weights.values()) >= 2
+
+
+def test_a_graph_with_nothing_to_quantize_brings_no_chatter_of_the_runtime(tmp_path, capfd):
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3))
+
+    export_onnx(Mean(), torch.zeros(2, 4, 8, 8), tmp_path / "m.onnx")
+    capfd.readouterr()
+    quantize_static(tmp_path / "m.onnx", np.zeros((4, 4, 8, 8), np.float32), tmp_path / "int8.onnx")
+    assert capfd.readouterr() == ("", ""), (
+        "an initializer that calibration leaves unread is warned of past Python"
+    )
