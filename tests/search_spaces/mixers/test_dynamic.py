@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from compress.onnx.export import onnx_bytes
+from compress.pruning.prune import prune
 from search_spaces.mixers import mixer
 from search_spaces.mixers.dynamic.condconv import CondConv
 from search_spaces.mixers.dynamic.deformable import Deformable
@@ -16,6 +17,7 @@ from search_spaces.mixers.dynamic.experts import ExpertConv
 from search_spaces.mixers.dynamic.fdconv import FrequencyDynamic
 from search_spaces.mixers.dynamic.tvconv import TranslationVariant
 from search_spaces.mixers.dynamic.windowed import windowed
+from search_spaces.parts import ConvNorm, Head
 from search_spaces.reference.macs import count_macs
 
 C, H, W = 16, 5, 7
@@ -74,6 +76,19 @@ def test_a_mixed_convolution_of_one_image_is_a_plain_one() -> None:
             settled = {"stride": stride, "padding": kernel // 2, "groups": C if depthwise else 1}
             plain = functional.conv2d(x[i : i + 1], weight, **settled)
             torch.testing.assert_close(mixed[i : i + 1], plain, atol=1e-10, rtol=1e-10)
+
+
+def test_experts_are_not_pruned_and_that_is_said() -> None:
+    """Their number hangs together with all that they mix; torch-pruning takes the network for one group."""
+    network = nn.Sequential(
+        ConvNorm(1, C, activation="relu"), CondConv(C, activation="relu", kernel=3, experts=2), Head(C, 3)
+    )
+    pruned = prune(network.eval(), torch.randn(1, 1, H, W), keep=0.5)
+    (reason,) = [one.reason for one in pruned.refused if one.root == "1.conv.route"]
+    assert "hang together" in reason
+    images = torch.randn(2, 1, H, W)
+    if not pruned.cuts:
+        torch.testing.assert_close(pruned.network(images), network(images))
 
 
 def test_mixed_kernels_larger_than_one_pixel_are_depthwise() -> None:
