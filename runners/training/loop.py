@@ -84,8 +84,7 @@ def train(
         precision=resolve(settings.precision, trainable, data),
         per_epoch=batches_per_epoch(len(data.images), settings.batch_size),
     )
-    digest = course_of(trainable, settings, seed) if checkpoint else ""
-    state = _start(trainable, settings, digest, course.precision)
+    state = _start(trainable, settings, course_of(trainable, settings, seed) if checkpoint else "")
     if checkpoint and checkpoint.exists():
         load_checkpoint(checkpoint, state)
     for epoch in range(state.progress.step // course.per_epoch, settings.epochs):
@@ -124,8 +123,8 @@ class _Course:
             save_checkpoint(self.checkpoint, state)
 
 
-def _start(trainable: Trainable[Any], settings: TrainSettings, course: str, precision: str) -> TrainingState:
-    optimizer = optimizer_of(trainable, settings, precision)
+def _start(trainable: Trainable[Any], settings: TrainSettings, course: str) -> TrainingState:
+    optimizer = optimizer_of(trainable, settings)
     weights, average = trainable.weights(), {}
     if settings.average_decay:  # of counters there is none
         average = {name: one.detach().clone() for name, one in weights.items() if one.is_floating_point()}

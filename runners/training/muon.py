@@ -11,6 +11,7 @@ from torch import Tensor, nn
 _MOMENTUM = 0.95
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+_LEAST_NORM = 1e-7
 _ADAM_RMS = 0.2  # root mean square of AdamW's steps over its learning rate, as measured in the paper
 
 
@@ -26,12 +27,9 @@ class Muon(torch.optim.AdamW):
     Args:
         groups: parameters in groups, as for ``torch.optim.AdamW``.
         classifier: the last matrix of the network; None where there is none.
-        dtype: number format of the iterations: bfloat16 where the device computes in it, else float32.
     """
 
-    def __init__(
-        self, groups: Iterable[dict[str, Any]], *, classifier: nn.Parameter | None, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]], *, classifier: nn.Parameter | None) -> None:
         split = []
         for group in groups:
             matrices = [one for one in group["params"] if is_matrix(one) and one is not classifier]
@@ -41,7 +39,6 @@ class Muon(torch.optim.AdamW):
                 if params:
                     split.append({**group, "params": params, "orthogonal": orthogonal})
         super().__init__(split, fused=True)
-        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -66,24 +63,31 @@ class Muon(torch.optim.AdamW):
             state["momentum"] = torch.zeros_like(parameter)
         momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
         ahead = gradient.lerp(momentum, _MOMENTUM).flatten(1)
-        wanted = orthogonalized(ahead.to(self._dtype)).to(parameter.dtype)
+        wanted = orthogonalized(ahead)
         scale = _ADAM_RMS * max(ahead.shape) ** 0.5
         parameter.mul_(1 - rate * decay).add_(wanted.reshape(parameter.shape), alpha=-rate * scale)
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """A matrix (m, n) with the singular vectors of the given one, and singular values of 0.7 to 1.2.
+    """A matrix (m, n) with the singular vectors of the given one, and most singular values in 0.7 to 1.2.
 
-    Exact ones are not needed, and the coefficients are those that bring small values up fastest.
+    Exact ones are not needed, and the coefficients are those that bring small values up fastest. All
+    iterations are polynomials of the Gram matrix, so they run on that: kernels are many times as wide as
+    high.
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    wide = matrix.T if tall else matrix
+    wide = wide / (wide.norm() + _LEAST_NORM)
+    gram = wide @ wide.T
+    whole = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     for _ in range(_ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        whole = factor @ whole
+        gram = factor @ gram @ factor
+    wide = whole @ wide
+    return wide.T if tall else wide
 
 
 def is_matrix(parameter: Tensor) -> bool:

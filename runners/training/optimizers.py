@@ -12,13 +12,12 @@ from runners.training.settings import TrainSettings
 from runners.training.trainable import Trainable
 
 
-def optimizer_of(trainable: Trainable[Any], settings: TrainSettings, precision: str) -> torch.optim.Optimizer:
+def optimizer_of(trainable: Trainable[Any], settings: TrainSettings) -> torch.optim.Optimizer:
     """The optimizer that the settings name, over all parameters.
 
     Args:
         trainable: whose parameters it changes.
         settings: name and weight decay.
-        precision: ``fp32`` or ``bf16``, whichever the training computes in.
 
     Raises:
         ValueError: there is none of that name.
@@ -28,10 +27,6 @@ def optimizer_of(trainable: Trainable[Any], settings: TrainSettings, precision: 
         case "adamw":
             return torch.optim.AdamW(groups, fused=True)
         case "muon":
-            return Muon(
-                groups,
-                classifier=last_matrix(list(trainable.parameters.values())),
-                dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
-            )
+            return Muon(groups, classifier=last_matrix(list(trainable.parameters.values())))
         case other:
             raise ValueError(unknown("optimizer", other, ("adamw", "muon")))

@@ -23,6 +23,14 @@ def test_singular_vectors_stay_and_values_come_near_to_one(shape: tuple[int, int
     assert (values < 1.3).all()
 
 
+def test_float32_is_enough_where_singular_values_differ_by_ten_thousand() -> None:
+    rng = np.random.default_rng(0)
+    u, v = np.linalg.qr(rng.normal(size=(24, 24)))[0], np.linalg.qr(rng.normal(size=(90, 24)))[0]
+    matrix = torch.tensor((u * np.logspace(0, -4, 24)) @ v.T)
+    exact, found = orthogonalized(matrix), orthogonalized(matrix.float())
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-3)
+
+
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1))
@@ -36,7 +44,7 @@ def groups(model: nn.Module) -> list[dict[str, object]]:
 
 
 def muon(model: nn.Module) -> Muon:
-    return Muon(groups(model), classifier=last_matrix(list(model.parameters())), dtype=torch.float64)
+    return Muon(groups(model), classifier=last_matrix(list(model.parameters())))
 
 
 def give_gradients(model: nn.Module, seed: int) -> None:
