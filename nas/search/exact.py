@@ -75,11 +75,12 @@ def solve(
     *,
     k: int = 1,
     budget_s: float = 60.0,
+    gap: float = 0.0,
 ) -> list[Solution]:
     """The k archs with the least loss that meet every bound, best first; all there are where they are fewer.
 
     Those after the first are found by excluding what was found before. HiGHS solves the programs (by
-    ``scipy.optimize.milp``, gap 0); every sum is then computed again, and what the solver's tolerance let
+    ``scipy.optimize.milp``); every sum is then computed again, and what the solver's tolerance let
     over a limit is excluded.
 
     Args:
@@ -88,6 +89,7 @@ def solve(
         bounds: costs by name, such as ``{"latency_ms": Bound(terms=space.terms(layer_ms), limit=0.1)}``.
         k: number of archs.
         budget_s: seconds for each program.
+        gap: share by which a sum may be away from the best there is; to prove the last of it can take long.
 
     Raises:
         ValueError: no arch meets the bounds; says what the least of each cost would be.
@@ -98,7 +100,7 @@ def solve(
     program = _Program(space, losses, bounds)
     found: list[Solution] = []
     while len(found) < k:
-        row = program.solve(budget_s)
+        row = program.solve(budget_s, gap)
         if row is None:
             break
         program.exclude(row)
@@ -168,14 +170,14 @@ class _Program:
         self._objective = coefficients[0] * (_SPAN / span)
         self._integral = np.arange(len(self._objective)) < n_choices
 
-    def solve(self, budget_s: float) -> Row | None:
+    def solve(self, budget_s: float, gap: float) -> Row | None:
         """The best row that is not excluded; None where there is none."""
         done = milp(
             self._objective,
             integrality=self._integral.astype(int),
             bounds=Bounds(0, 1),
             constraints=self._rows.constraint(len(self._objective)),
-            options={"mip_rel_gap": 0.0, "time_limit": budget_s},
+            options={"mip_rel_gap": gap, "time_limit": budget_s},
         )
         if done.status == _INFEASIBLE:
             return None

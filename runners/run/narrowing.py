@@ -136,16 +136,24 @@ def _reference(
 
 
 def most_within(
-    given: SearchSpace, kept: Mapping[str, Collection[Value]], model: LatencyModel, bound_ms: float
+    given: SearchSpace,
+    kept: Mapping[str, Collection[Value]],
+    model: LatencyModel,
+    bound_ms: float,
+    *,
+    gap: float = 0.0,
 ) -> Solution | None:
-    """The arch with the most multiply-accumulates that has these values and is within a bound."""
+    """The arch with the most multiply-accumulates, but for a gap, with these values and within a bound.
+
+    None where there is none, or none was found in time.
+    """
     terms, offset_ms = latency_terms(given, model)
     less = [Term(columns=one.columns, values=-one.values) for one in given.terms(given.layer_macs)]
     masks = [among(given, name, values) for name, values in kept.items()]
     barred = [Term(columns=one.columns, values=np.where(one.values, 0.0, np.inf)) for one in masks]
     try:
         limit = {"latency_ms": Bound(terms=terms, limit=bound_ms - offset_ms)}
-        return solve(given, [*less, *barred], limit, budget_s=_PATIENCE_S)[0]
+        return solve(given, [*less, *barred], limit, budget_s=_PATIENCE_S, gap=gap)[0]
     except (ValueError, TimeoutError):  # the space's own then stands for the largest
         return None
 

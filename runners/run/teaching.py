@@ -10,6 +10,7 @@ from nas.costs.model.reach import fastest_of
 from runners.run.narrowing import LARGEST, most_within
 from search_spaces.space import Arch, SearchSpace
 
+_GAP = 0.02  # of the multiply-accumulates: whether a teacher is the very largest does not matter
 _STEP = 0.8  # from one bound on the teacher's latency to the next
 _ROOM = 0.7  # of the limit, that the fastest with the teacher's widths takes at most: else it is no choice
 
@@ -31,7 +32,7 @@ def teacher_arch(space: SearchSpace, models: Sequence[LatencyModel], limit_ms: f
     times = LARGEST
     while True:
         times = max(times, 1.0)
-        rows = [most_within(space, {}, model, times * limit_ms) for model in models]
+        rows = [most_within(space, {}, model, times * limit_ms, gap=_GAP) for model in models]
         found = [one for one in rows if one is not None]
         for one in sorted(found, key=lambda each: each.loss):
             arch = space.to_arch(one.row)
@@ -40,6 +41,9 @@ def teacher_arch(space: SearchSpace, models: Sequence[LatencyModel], limit_ms: f
             if least_ms <= _ROOM * limit_ms or times == 1.0:
                 return arch
         if times == 1.0:
+            least_ms, row = min((fastest_of(space, model, []) for model in models), key=lambda one: one[0])
+            if row is not None and least_ms <= limit_ms:
+                return space.to_arch(row)
             raise ValueError(
                 f"no network of space {space.name!r} takes {limit_ms:.4g} ms or less: raise search.latency_ms"
             )

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from scipy.stats import kendalltau
 
+from nas.costs.layers.probes import layer_probes
+from nas.costs.model.fit import MeasurePlan
 from nas.costs.model.reach import reachable
 from nas.supernet import Supernet
 from results.records import AuditSummary, read_record
@@ -32,6 +34,9 @@ from runners.stages.sieve import sieved
 from runners.stages.train import check_training, train, train_settings, training_data
 from runners.training.pace import seconds_per_epoch
 
+_TIMED = 0.5  # of the time for measuring, that files run; the other half makes them
+_LEAST_S = 0.01  # to measure a layer or network
+
 
 def _measure(made: Wiring) -> None:
     if made.alone:
@@ -48,12 +53,22 @@ def _measure(made: Wiring) -> None:
         made.given,
         made.target,
         made.profile,
-        made.plan,
+        in_time(made),
         forms=made.forms,
         left_out=made.left_out,
         folder=made.path / "measure",
         console=made.console,
     )
+
+
+def in_time(made: Wiring) -> MeasurePlan:
+    """What is measured for a table, each for as long as a run's minutes allow, and no longer than wanted."""
+    plan, clock = made.plan, made.clock
+    if clock is None:
+        return plan
+    probes = len(layer_probes(made.given)) + plan.fit_networks + 2 * plan.check_networks
+    each_s = _TIMED * clock.measuring_s / (len(made.forms) * probes)
+    return replace(plan, seconds_each=max(_LEAST_S, min(plan.seconds_each, each_s)))
 
 
 def _train(made: Wiring) -> None:

@@ -12,16 +12,20 @@ import pytest
 from torch import nn
 
 from nas.blockwise.spans import spans
+from nas.costs.layers.probes import layer_probes
 from nas.costs.layers.sums import layers_of
+from nas.costs.model.fit import MeasurePlan
 from nas.costs.model.latency import LatencyModel
 from results.files import read_lines
 from results.records import BlockErrors, BlocksPlan, Raced, SearchSummary, read_record
 from runners.console import Console
 from runners.reading.load import load_recipe
+from runners.run import teaching
 from runners.run.directory import RunDirectory
 from runners.run.sequence import start
 from runners.run.teaching import teacher_arch
 from runners.run.wiring import Wiring
+from runners.run.work import in_time
 from runners.stages import blocks as stage
 from runners.stages.blocks import check_blocks
 from search_spaces.choice import Choice
@@ -214,6 +218,40 @@ def test_minutes_say_how_long_teacher_and_blocks_are_trained(
     work.clock = SimpleNamespace(training_s=10.0)
     assert stage._planned(work) == plan  # as it was begun
     assert read_record(BlocksPlan, tmp_path / "blocks.json") == plan
+
+
+def test_what_takes_too_long_to_prove_costs_no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    space = tiny(classes=10, input_shape=(1, 8, 8))
+    monkeypatch.setattr(teaching, "most_within", lambda *_, **__: None)
+    smallest_ms = float(space.sum_over_layers(space.ends, space.layer_macs)[0]) / 1e6
+    arch = teacher_arch(space, [model(space)], 1.5 * smallest_ms)
+    row = space.to_row(arch)[None]
+    assert float(space.sum_over_layers(row, space.layer_macs)[0]) / 1e6 <= 1.5 * smallest_ms
+    gaps = []
+
+    def slow(*_: Any, gap: float = 0.0, **__: Any) -> list[str]:
+        gaps.append(gap)
+        if not gap:
+            raise TimeoutError
+        return ["solution"]
+
+    monkeypatch.setattr(stage, "solve", slow)
+    work: Any = SimpleNamespace(space=space, console=Console(tmp_path / "log.txt"))
+    assert stage._exactly(work, [], {}, 2) == ["solution"]
+    assert gaps == [0.0, 0.02]
+    assert "within 2% of it" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_table_is_measured_within_its_share_of_the_minutes() -> None:
+    space = tiny(classes=10, input_shape=(1, 8, 8))
+    plan = MeasurePlan(fit_networks=5, check_networks=3, seconds_each=0.4)
+    made: Any = SimpleNamespace(given=space, plan=plan, forms=("fp32", "int8"), clock=None)
+    assert in_time(made) is plan
+    made.clock = SimpleNamespace(measuring_s=72.0)  # of ten minutes
+    n = 2 * (len(layer_probes(space)) + 5 + 2 * 3)
+    assert in_time(made).seconds_each == pytest.approx(min(0.4, 36 / n))
+    made.clock = SimpleNamespace(measuring_s=1e6)
+    assert in_time(made).seconds_each == 0.4
 
 
 def test_a_recipe_that_makes_no_sense_block_by_block_is_refused() -> None:
