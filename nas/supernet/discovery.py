@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.supernet.building import Skeletons, collecting_later, new
-from nas.supernet.weights import Entry, Parameter, lay_out, same_kind
+from nas.supernet.weights import Entry, Parameter, is_norm, lay_out, own_name, same_kind
 from search_spaces.choice import Value
 from search_spaces.layer import Layer
 from search_spaces.reference.extremes import Term
@@ -93,15 +93,26 @@ Known = list[tuple[Piece, list[Parameter]]]
 """Pieces with their parameters, by the names these have in the network."""
 
 
-def look(space: SearchSpace, skeletons: Skeletons) -> Known:
-    """Builds what has to be looked at; ``skeletons`` may keep it for whoever needs it next."""
+def look(space: SearchSpace, skeletons: Skeletons, *, own_norms: bool = False) -> Known:
+    """Builds what has to be looked at; ``skeletons`` may keep it for whoever needs it next.
+
+    Args:
+        space: space to look at.
+        skeletons: what makes its networks.
+        own_norms: whether norms of two widths are two, each with scales and shifts of its own.
+    """
     known = []
     with collecting_later():
         for piece in pieces(space):
             found = skeletons.of({piece.what: piece.build})[piece.what].parameters
             prefix = f"{piece.prefix}." if piece.prefix else ""
-            known.append((piece, [replace(one, name=prefix + one.name) for one in found]))
+            known.append((piece, [_named_apart(one, prefix + one.name, own_norms) for one in found]))
     return known
+
+
+def _named_apart(parameter: Parameter, name: str, own_norms: bool) -> Parameter:
+    apart = own_norms and is_norm(parameter.owner)
+    return replace(parameter, name=own_name(name, parameter.shape) if apart else name)
 
 
 def discover(known: Known) -> dict[str, Entry]:
@@ -176,6 +187,7 @@ def initialise(known: Known, index: dict[str, Entry], flat: dict[str, Tensor], s
             if not wanted:
                 continue
             values = dict(_named(new(piece.build), piece.prefix))
+            values |= {own_name(name, value.shape): value for name, value in values.items()}
             for name, shape in wanted:
                 entry, drawn = index[name], values[name].detach()
                 if shape != entry.shape:

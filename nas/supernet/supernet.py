@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nas.supernet.building import Skeletons, collecting_later
 from nas.supernet.cloning import Single, Skeleton
 from nas.supernet.discovery import Piece, discover, initialise, look, pieces_of
-from nas.supernet.weights import GROUPS, Entry, Parameter, allocate, same_kind
+from nas.supernet.weights import GROUPS, Entry, Parameter, allocate, entry_of, same_kind
 from results.files import replace_atomic
 from search_spaces.space import Arch, SearchSpace
 
@@ -47,6 +47,9 @@ class Supernet:
         space: the search space.
         seed: seed of the first values.
         device: device that holds weights and gradients.
+        own_norms: whether norms share their scales and shifts only among networks of the same width at that
+            place ("Slimmable Neural Networks", Yu et al., ICLR 2019, section 3.2); else the narrower take the
+            leading ones of the wider. Only spaces of layers show all widths beforehand.
 
     Attributes:
         index: place of each parameter, by name.
@@ -55,7 +58,7 @@ class Supernet:
 
     Raises:
         ValueError: two archs disagree about a parameter (see ``discover``); the network keeps modules without
-            registering them.
+            registering them; norms of their own in a space that only builds.
     """
 
     def __init__(
@@ -64,9 +67,15 @@ class Supernet:
         *,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        own_norms: bool = False,
     ) -> None:
+        if own_norms and not space.slots:
+            raise ValueError(
+                f"space {space.name!r} only builds whole networks, so not all widths of its norms are known "
+                f"beforehand; leave own_norms out"
+            )
         self._skeletons = Skeletons(torch.device(device))
-        known = look(space, self._skeletons)
+        known = look(space, self._skeletons, own_norms=own_norms)
         index = discover(known)
         flat = allocate(index, torch.device("cpu"))
         initialise(known, index, flat, seed)
@@ -161,7 +170,7 @@ class Supernet:
         """What the parameters of a piece become."""
         prefix, own = f"{piece.prefix}." if piece.prefix else "", []
         for one in parameters:
-            entry = self.index.get(prefix + one.name)
+            entry = entry_of(self.index, prefix + one.name, one.shape)
             try:
                 if entry is None:
                     raise ValueError(f"parameter {prefix + one.name!r} was in no network that was looked at")
@@ -231,6 +240,16 @@ class Supernet:
             groups.append({"params": chosen, "weight_decay": decay})
         return groups
 
+    def used_by(self, networks: Sequence[nn.Module]) -> set[str]:
+        """The names in the index of the parameters that these subnets run on."""
+        found = set()
+        for network in networks:
+            for name, parameter in network.named_parameters():
+                entry = entry_of(self.index, name, tuple(parameter.shape))
+                if entry is not None:
+                    found.add(entry.name)
+        return found
+
     def expose_gradients(self, used: Collection[str]) -> None:
         """Lets the optimizer see the gradients of these parameters only.
 
@@ -266,8 +285,9 @@ class Supernet:
             FileNotFoundError: there is no such file.
             ValueError: a truncated file, one of another kind, or of another space.
         """
-        supernet = cls(space, device=device)
         tensors = read_weights(Path(path), space)
+        own_norms = bool(space.slots) and any(name.endswith("]") for name in tensors)
+        supernet = cls(space, device=device, own_norms=own_norms)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         if shapes != {name: entry.shape for name, entry in supernet.index.items()}:
             raise ValueError(f"{path} holds other parameters than space {space.name!r} has; train it anew")

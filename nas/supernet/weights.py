@@ -169,6 +169,27 @@ def _kind(owner: nn.Module) -> str:
     return kind
 
 
+def own_name(name: str, shape: Sequence[int]) -> str:
+    """The name of a norm's parameter that only networks of this width have at this place."""
+    return f"{name}[{'x'.join(map(str, shape))}]"
+
+
+def is_norm(owner: str) -> bool:
+    """Whether a kind of module scales and shifts channels."""
+    return owner in _NORMS
+
+
+_NORMS = frozenset(
+    kind.__name__
+    for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm)
+)
+
+
+def entry_of(index: Mapping[str, Entry], name: str, shape: tuple[int, ...]) -> Entry | None:
+    """The entry of a network's parameter: shared by all widths, or of its width alone; None without one."""
+    return index.get(name) or index.get(own_name(name, shape))
+
+
 def same_kind(first: str, second: str) -> bool:
     """Whether two owners may share a parameter."""
     if first == second:

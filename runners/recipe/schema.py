@@ -139,6 +139,9 @@ class Train(Section):
     """Training rule: which subnets a step trains, and what each learns from."""
     sampling: Literal["size", "choices"] = "size"
     """Random subnets are drawn evenly over log MACs (``size``) or over the values of every choice."""
+    own_norms: bool = False
+    """Norms share their scales and shifts only among networks of the same width at that place; else the
+    narrower take the leading ones of the wider. For spaces of layers."""
     distillation: Literal["kl", "alpha"] = "kl"
     """Loss of a subnet that learns from another's outputs: KL, or AlphaNet's adaptive alpha-divergence."""
     resolutions: tuple[int, ...] = ()

@@ -80,6 +80,7 @@ def train(
         mix=mix_of(settings, len(data.classes)),
         task=data.task,
         size=macs_of(costs, seed=seed) if settings.sampling == "size" else None,
+        own_norms=settings.own_norms,
     )
     images, labels = data.training_tensors(device)
     checkpoint = folder / "checkpoint.safetensors"
@@ -112,8 +113,14 @@ def check_training(space: SearchSpace, data: RunData, settings: Train) -> None:
     """What is known to be impossible before a supernet is trained.
 
     Raises:
-        ValueError: the space does not take the data, or a rule or resolution it can be trained with.
+        ValueError: the space does not take the data, or a rule or resolution it can be trained with, or is no
+            space of layers where norms are to be apart.
     """
+    if settings.own_norms and not space.slots:
+        raise ValueError(
+            f"train.own_norms: space {space.name!r} only builds whole networks, so not all widths of its "
+            f"norms are known before the training; leave it out, or make the space of slots"
+        )
     check_input(space, data.input_shape)
     check_outputs(space, data.input_shape, len(data.classes), data.task)
     _rule(settings, space)

@@ -33,6 +33,7 @@ class SupernetTraining:
         mix: Mixes the images of a batch; None leaves them.
         task: What the networks are trained for.
         size: Size of archs, for rules that draw by it; None lets them draw every choice uniformly.
+        own_norms: Scales and shifts of norms of their own for each width.
     """
 
     space: SearchSpace
@@ -43,6 +44,7 @@ class SupernetTraining:
     mix: Mix | None = None
     task: Task = CLASSIFICATION
     size: Size | None = None
+    own_norms: bool = False
 
     def __call__(
         self,
@@ -63,7 +65,7 @@ class SupernetTraining:
             watch: who follows the training.
         """
         data = TrainingData(images=images, labels=labels, prepare=self.prepare, mix=self.mix, task=self.task)
-        supernet = Supernet(self.space, seed=self.seed, device=images.device)
+        supernet = Supernet(self.space, seed=self.seed, device=images.device, own_norms=self.own_norms)
         return train(
             SharedWeights(supernet, self.size),
             data,

@@ -145,7 +145,7 @@ class SharedWeights:
 
     def expose_gradients(self, networks: Sequence[nn.Module]) -> None:
         """Hides the gradients of parameters that no subnet of the step used."""
-        self.model.expose_gradients({name for one in networks for name, _ in one.named_parameters()})
+        self.model.expose_gradients(self.model.used_by(networks))
 
     def averaged(self, average: Mapping[str, Tensor]) -> Supernet:
         """A supernet over the averages, which go on changing with the training."""

@@ -197,7 +197,7 @@ def trained_by(shop: Workshop, label: str, seed: int, epochs: int) -> Supernet:
     space = by_hand_space(rung.blocks)
     checkpoint = shop.out / f"{name}.safetensors"
     trained = train(
-        SharedWeights(Supernet(space, seed=seed), AnalyticCosts(space).macs),
+        SharedWeights(Supernet(space, seed=seed, own_norms=rung.own_norms), AnalyticCosts(space).macs),
         shop.training,
         replace(SETTINGS, epochs=epochs, **rung.settings),
         rule=rung.rule,

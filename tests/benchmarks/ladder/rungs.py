@@ -41,6 +41,7 @@ class Rung:
         rule: Training rule.
         settings: Settings of the training that differ from those of the networks alone.
         blocks: Blocks of the space, with their options.
+        own_norms: Whether norms have scales and shifts of their own for each width.
         calibration_images: Training images for the statistics of norms.
         weights_of: Rung whose weights are judged again, climbed before; empty trains them.
     """
@@ -48,6 +49,7 @@ class Rung:
     rule: Rule
     settings: Mapping[str, Any] = field(default_factory=dict)
     blocks: Blocks = field(default_factory=lambda: DENSE)
+    own_norms: bool = False
     calibration_images: int = CALIBRATION_IMAGES
     weights_of: str = ""
 
@@ -90,6 +92,7 @@ CHANGED: Mapping[str, Mapping[str, Any]] = {
     "batch of 64": {"settings": {"batch_size": 64}},
     "batch of 256": {"settings": {"batch_size": 256}},
     "no clipping": {"settings": {"gradient_clip": 1e9}},
+    "own norms": {"own_norms": True},
 }
 """What is changed alone, whichever rule it is."""
 

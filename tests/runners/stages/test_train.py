@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,13 +13,18 @@ from torch import Tensor, nn
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
+from nas.rules import rule
+from runners.data.prepared import RunData
 from runners.reading.load import load_recipe
-from runners.stages.train import bigger_is_worse
+from runners.recipe.schema import Train
+from runners.stages.train import bigger_is_worse, check_training, train_settings
 from runners.training.resolutions import check_input, check_outputs, check_resolutions
+from runners.training.supernet import SupernetTraining
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.metaformer import Stage, metaformer
 from search_spaces.spaces.presets import preset
+from tests.runners.training.test_loop import digits, prepare, tiny_space
 from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
 
 
@@ -39,6 +46,24 @@ def test_resolutions_that_do_not_fit_are_told_why() -> None:
         check_resolutions(cifar_space(), [40])
     with pytest.raises(ValueError, match="train.resolutions: 8 does not run through arch"):
         check_resolutions(vit_space(), [8])  # its positions are learned for one size
+
+
+def test_norms_are_apart_where_the_recipe_says_so_and_a_space_of_layers_is_needed(tmp_path: Path) -> None:
+    space = tiny_space()
+    images, labels = digits(64)
+    for own_norms in (False, True):
+        training = SupernetTraining(
+            space=space,
+            rule=rule("sandwich"),
+            settings=train_settings(Train(epochs=1, own_norms=own_norms)),
+            seed=0,
+            prepare=prepare,
+            own_norms=own_norms,
+        )
+        trained = training(images, labels, tmp_path / f"{own_norms}.safetensors")
+        assert any(name.endswith("norm.weight[16]") for name in trained.index) == own_norms
+    with pytest.raises(ValueError, match=r"train\.own_norms: space .* only builds whole networks"):
+        check_training(vit_space(), cast(RunData, None), Train(epochs=1, own_norms=True))
 
 
 def test_a_space_for_other_images_than_there_are_is_refused() -> None:
