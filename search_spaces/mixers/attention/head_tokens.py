@@ -53,7 +53,7 @@ class HeadTokens(nn.Module):
         means = nn.functional.pad(x.mean(dim=(2, 3)), (0, self.missing))  # (B, rounds tokens d)
         sums = means.reshape(x.shape[0], -1, self.tokens, self.head_channels).sum(dim=1)  # (B, tokens, d)
         tokens = self.act(self.expand(sums.transpose(1, 2).unsqueeze(3))) + self.place  # (B, C, tokens, 1)
-        mixed: Tensor = self.mix(x, torch.cat([x.flatten(2).unsqueeze(3), tokens], dim=2))
+        mixed: Tensor = self.mix(x, torch.cat([x.reshape(x.shape[0], x.shape[1], -1, 1), tokens], dim=2))
         return mixed
 
 

@@ -18,6 +18,9 @@ from search_spaces.parts import ACTIVATIONS, ConvNorm
 ATTENDED = Choice("attended", (0.25, 0.5, 0.75), role="category")
 """Share of the channels that attention has, as a choice of mixers; another share is no slice of a larger."""
 
+Attended = Annotated[float, Field(gt=0, lt=1, multiple_of=0.25)]
+"""Share that attention has, in quarters."""
+
 Unit = Annotated[int, Field(ge=8, multiple_of=8)]
 """Channels that are dealt out alike."""
 
@@ -41,14 +44,14 @@ class InceptionAttention(nn.Module):
         pool: side of the squares whose averages attention is on, in positions; 1 for the map as it is.
 
     Raises:
-        ValueError: a width that is no multiple of the unit, or a share that leaves no three parts of it.
+        ValueError: a width that is no multiple of the unit.
     """
 
     def __init__(
         self,
         channels: int,
         *,
-        attended: Annotated[float, Field(gt=0, lt=1)],
+        attended: Attended,
         activation: str,
         unit: Unit = 32,
         pool: Times = 2,
@@ -61,10 +64,6 @@ class InceptionAttention(nn.Module):
             )
         self.low = round(unit * attended)
         self.high = (unit - self.low) // 2
-        if self.low < 1 or self.high < 1 or (unit - self.low) % 2:
-            raise ValueError(
-                f"attended = {attended} of {unit} channels leaves no two equal parts of the others"
-            )
         # The name says the share: of another one, the same channels mean other things.
         self.paths = nn.ModuleDict(
             {

@@ -86,9 +86,11 @@ def neighbours(x: Tensor, kernel: int, dilation: int, head_channels: int) -> lis
     """Views of a map (B, heads d, H, W), each as it lies one offset away, zeros outside: (B, heads, d, H,
     W)."""
     height, width = x.shape[2], x.shape[3]
-    padded = functional.pad(x, (kernel // 2 * dilation,) * 4).unflatten(1, (-1, head_channels))
+    padded = functional.pad(x, (kernel // 2 * dilation,) * 4)
     starts = [(i * dilation, j * dilation) for i in range(kernel) for j in range(kernel)]
-    return [padded[..., down : down + height, right : right + width] for down, right in starts]
+    # Heads come after the shift: pruning takes a slice of five axes for one of channels, and finds no end.
+    moved = (padded[:, :, down : down + height, right : right + width] for down, right in starts)
+    return [one.unflatten(1, (-1, head_channels)) for one in moved]
 
 
 def weighed_sum(values: list[Tensor], weights: Tensor) -> Tensor:

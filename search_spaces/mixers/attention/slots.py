@@ -89,8 +89,9 @@ class SemanticTokens(nn.Module):
         self.recover = HeadsBetween(channels, heads, head_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = averages(x, self.token_side).flatten(2).unsqueeze(3)  # (B, C, S, 1)
-        everything = torch.cat([tokens, x.flatten(2).unsqueeze(3)], dim=2)
+        tokens = averages(x, self.token_side)  # (B, C, side, side)
+        tokens = tokens.reshape(x.shape[0], x.shape[1], -1, 1)
+        everything = torch.cat([tokens, x.reshape(x.shape[0], x.shape[1], -1, 1)], dim=2)
         tokens = tokens + self.gather(tokens, everything)
         tokens = tokens + self.refine(tokens, tokens)
         recovered: Tensor = self.recover(x, tokens)

@@ -3,14 +3,11 @@ position."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from search_spaces.mixers.attention.heads import HEAD_CHANNELS, HeadChannels, HeadsBetween, heads_of
-from search_spaces.mixers.attention.inception import ATTENDED
+from search_spaces.mixers.attention.inception import ATTENDED, Attended
 from search_spaces.mixers.attention.neighbourhood import neighbours, weighed_sum
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.parts import ConvNorm, OddSize
@@ -35,22 +32,20 @@ class SpanAttention(nn.Module):
         head_channels: channels of a head.
 
     Raises:
-        ValueError: a width that is no multiple of the head's, or a share of no whole heads of four.
+        ValueError: a width that is no multiple of the head's.
     """
 
     def __init__(
         self,
         channels: int,
         *,
-        attended: Annotated[float, Field(gt=0, lt=1)],
+        attended: Attended,
         kernel: OddSize = 3,
         head_channels: HeadChannels = HEAD_CHANNELS,
     ) -> None:
         super().__init__()
         heads = heads_of(channels, head_channels, "span_attention")
         count = round(attended * DEALT)
-        if count != attended * DEALT:
-            raise ValueError(f"attended = {attended} of {DEALT} heads is no whole number of them")
         attending = {0, 2, 3} if count == 3 else {0, 2} if count == 2 else {0}
         whole = sum(head % DEALT in attending for head in range(heads))
         # The names say the share: of another one, the same heads mean other things.

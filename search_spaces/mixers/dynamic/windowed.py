@@ -32,12 +32,13 @@ def windowed(x: Tensor, weights: Tensor, kernel: int, group_channels: int, *, st
     """
     height, width = x.shape[2], x.shape[3]
     padded = nn.functional.pad(x, (kernel // 2,) * 4)
-    grouped = padded.unflatten(1, (-1, group_channels))  # (B, groups, group channels, H + 2r, W + 2r)
     mixed = x.new_zeros(())
     parts = weights.split(1, dim=2)
     for tap in range(kernel**2):
         down, right = divmod(tap, kernel)
-        shifted = grouped[..., down : down + height : stride, right : right + width : stride]
+        # Groups come after the shift: pruning takes a slice of five axes for one of channels, without end.
+        moved = padded[:, :, down : down + height : stride, right : right + width : stride]
+        shifted = moved.unflatten(1, (-1, group_channels))  # (B, groups, group channels, height, width)
         mixed = torch.addcmul(mixed, shifted, parts[tap])
     return mixed.flatten(1, 2)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from compress.pruning.prune import prune
 from nas.supernet.supernet import Supernet
 from search_spaces.mixers import Mixer, mixer
 from search_spaces.mixers.attention.partition import Partition, adjacent, grid
@@ -124,6 +125,17 @@ def test_windows_of_all_sizes_share_all_weights(name: str, bias: str) -> None:
     assert shapes[0] == shapes[1] == shapes[2]
 
 
+@pytest.mark.parametrize("name", ["window", "neighbourhood", "involution", "semantic_tokens"])
+def test_pruning_finds_an_end_in_networks_that_have_it(name: str) -> None:
+    """Whatever it can follow of the mixer, it prunes the rest."""
+    stage = Stage(widths=(32,), depths=(1,), mixers=("identity", name), ratios=(1,))
+    space = metaformer("pruned", [stage], classes=3, input_shape=(1, 8, 8))
+    network = space.build({**space.smallest(), "stage0.block0.mixer": name}).eval()
+    pruned = prune(network, torch.zeros(1, 1, 8, 8), keep=0.5)
+    assert any("mlp" in cut.root for cut in pruned.cuts)
+    assert pruned.network(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+
+
 def test_swin_v2_is_a_setting_that_a_recipe_names_and_a_search_decides_its_window() -> None:
     options = {"window": {"window": [2, 4], "logits": "cosine", "bias": "log", "head_channels": 8}}
     stage = Stage(widths=(8, 24), depths=(1,), mixers=("identity", "window"), options=options)
@@ -144,6 +156,8 @@ def test_swin_v2_is_a_setting_that_a_recipe_names_and_a_search_decides_its_windo
     [
         ("window", {"logits": "cosin"}, "window.logits = 'cosin': .*'dot' or 'cosine'"),
         ("window", {"window": [0]}, "window.window = .*greater than or equal to 1"),
+        ("span_attention", {"attended": [0.3]}, "attended = .*multiple of 0.25"),
+        ("inception_attention", {"unit": 12}, "unit = 12: .*multiple of 8"),
         ("grid", {"shift": True}, "'grid' has no setting 'shift'"),
         ("window", {"head_channels": 12}, r"needs widths that are multiples of 12, got \[16\]"),
     ],
