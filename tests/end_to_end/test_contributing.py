@@ -48,7 +48,7 @@ def test_parts_from_outside_go_through_a_whole_run(folder: Path) -> None:
     [
         ("train.rule.alone=2", "train.rule.alone"),
         ("train.rule.along=0.5", "alone"),
-        ("space.options={dilated={dilution=[1]}}", "dilation"),
+        ("space.options={atrous={dilution=[1]}}", "dilation"),
         ("space.channel_mixers=['powrs']", "powers"),
         ("space.options={powers={power=[0]}}", "space.options.powers.power"),
         ("task.focus=-1", "task.focus"),
