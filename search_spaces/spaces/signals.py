@@ -6,7 +6,6 @@ kernels, state spaces, spectral filters, trees of scales and a convolution that 
 
 from __future__ import annotations
 
-from search_spaces.operations.operation import Options
 from search_spaces.spaces.stage import Stage
 
 SEQUENCE_MIXERS = (
@@ -22,24 +21,8 @@ SEQUENCE_MIXERS = (
 )
 
 
-def _stage(
-    widths: tuple[int, ...],
-    depths: tuple[int, ...],
-    *,
-    step: int,
-    reach: tuple[int, ...],
-    filters: tuple[int, ...] = (8,),
-) -> Stage:
-    """A stage with an entry of 7 positions and one kernel of each mixer's minor choices."""
-    options: Options = {
-        "along": {"kernel": (7,)},
-        "long_conv": {"reach": reach},
-        "state_space": {"states": (8,)},
-        "stu": {"filters": filters},
-        "dilated": {"growth": (2, 4), "layers": (3,)},
-        "multires": {"scales": (4,)},
-        "orchid": {"kernel": (3,)},
-    }
+def _stage(widths: tuple[int, ...], depths: tuple[int, ...], *, step: int) -> Stage:
+    """A stage that begins with a convolution along the row."""
     return Stage(
         widths=widths,
         depths=depths,
@@ -47,20 +30,19 @@ def _stage(
         entries=("along",),
         ratios=(1, 2),
         resolution_step=step,
-        options=options,
     )
 
 
 SIGNALS: dict[str, tuple[Stage, ...]] = {
     # For signals of some 50 to 200 samples: as many positions, then half.
     "signal-short": (
-        _stage((16, 32), (1, 2), step=1, reach=(8, 32)),
-        _stage((32, 64), (1, 2), step=2, reach=(8, 16)),
+        _stage((16, 32), (1, 2), step=1),
+        _stage((32, 64), (1, 2), step=2),
     ),
     # For signals of 500 samples and more: a quarter of the positions, a sixteenth, and half of that.
     "signal": (
-        _stage((16, 32, 48), (1, 2), step=4, reach=(16, 64)),
-        _stage((32, 64, 96), (1, 2, 3), step=4, reach=(16, 32)),
-        _stage((64, 128), (1, 2), step=2, reach=(8, 16)),
+        _stage((16, 32, 48), (1, 2), step=4),
+        _stage((32, 64, 96), (1, 2, 3), step=4),
+        _stage((64, 128), (1, 2), step=2),
     ),
 }
