@@ -133,13 +133,19 @@ class Task:
     @cached_property
     def epoch_s(self) -> float:
         """Processor seconds of an epoch of a network near the limit."""
-        return _cpu(lambda: self.alone(self.field[0], 1, 0))
+        return _each(lambda epochs: self.alone(self.field[0], epochs, 0))
 
 
-def _cpu(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+def _each(work: Callable[[int], object], n: int = 1) -> float:
+    """Processor seconds of one more, by what twice as many take longer than n: the start does not count."""
+
+    def took(times: int) -> float:
+        began = time.process_time()
+        work(times)
+        return time.process_time() - began
+
+    work(n)  # allocators and kernels settle
+    return max(took(2 * n) - took(n), 1e-3) / n
 
 
 def by_chance(task: Task) -> np.ndarray:
@@ -192,7 +198,7 @@ def by_shared_weights(task: Task) -> np.ndarray:
         return found
 
     few = replace(task.data, images=task.data.images[: 8 * BATCH], labels=task.data.labels[: 8 * BATCH])
-    epoch_s = _cpu(lambda: trained(1, few)) * (IMAGES // BATCH) / 8
+    epoch_s = _each(lambda epochs: trained(epochs, few)) * (IMAGES // BATCH) / 8
     began = time.process_time()
     supernet = trained(max(1, int(0.8 * task.seconds / epoch_s)), task.data)
     rows = task.space.sample(100_000, np.random.default_rng([task.seed, 2]))
@@ -211,11 +217,11 @@ def by_blocks(task: Task) -> np.ndarray:
     space = task.space
     arch = teacher_arch(space, [_macs_model(space)], LIMIT_MACS / 1e6)
     row = space.to_row(arch)
-    epochs = max(1, int(2 / 3 * task.seconds / _cpu(lambda: task.alone(row, 1, 0))))
+    epochs = max(1, int(2 / 3 * task.seconds / _each(lambda epochs: task.alone(row, epochs, 0))))
     supernet, _ = task.alone(row, epochs, task.seed)
     network = recalibrate(supernet.extract(arch), task.calibration)
     teacher = Teacher(space=space, arch=arch, network=network)
-    step_s = _cpu(lambda: learn(teacher, _images(task), steps=3)) / 3
+    step_s = _each(lambda steps: learn(teacher, _images(task), steps=steps), 2)
     students = learn(teacher, _images(task), steps=max(20, int(task.seconds / 3 / step_s)), seed=task.seed)
     found = errors(teacher, students, task.val[0].split(BATCH))
     return solve(space, loss_terms(teacher, found), _limit(task), gap=0.01, budget_s=300)[0].row
