@@ -51,6 +51,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "starrelu": StarReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
 }
 
 
@@ -120,3 +122,29 @@ class Head(nn.Sequential):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.classify = nn.Linear(channels, classes)
+
+
+class WideHead(nn.Sequential):
+    """1x1 convolution, global average pooling, linear layer, classifier: (B, C, H, W) -> (B, classes).
+
+    "Searching for MobileNetV3" (Howard et al., ICCV 2019), section 5.1, where the last layers are wider than
+    the last stage; without the linear layer MobileNetV2's (Sandler et al., CVPR 2018, table 2).
+
+    Args:
+        channels: width of the last stage.
+        classes: outputs.
+        last: channels of the 1x1 convolution; 0 for none.
+        hidden: features of the linear layer; 0 for none.
+        activation: name of the activation after both.
+    """
+
+    def __init__(self, channels: int, classes: int, *, last: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        if last:
+            self.last = ConvNorm(channels, last, activation=activation)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        if hidden:
+            self.hidden = nn.Linear(last or channels, hidden)
+            self.act = ACTIVATIONS[activation]()
+        self.classify = nn.Linear(hidden or last or channels, classes)

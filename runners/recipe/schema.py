@@ -51,7 +51,8 @@ class Space(Section):
     preset: str = "cifar"
     """Built-in space. Of MetaFormers: ``digits``, ``cifar-small``, ``cifar``, ``mobile``; of signals, which
     are images of one row: ``signal-short``, ``signal``. Of convolutional networks, by the side of the images
-    that they are for: ``fast-8``, ``fast-32``, ``fast-64``, ``fast-128``."""
+    that they are for: ``fast-8``, ``fast-32``, ``fast-64``, ``fast-128``. Published ones, for images of
+    128x128 and more: ``mobilenetv3``, ``mobilenetv2``, ``convnext-t``, ``poolformer``."""
     module: str = ""
     """Function of yours that returns a search space, instead of a preset: ``path/to/file.py:function`` or
     ``package.module:function``; called with ``classes`` and ``input_shape``."""
@@ -80,7 +81,7 @@ class Space(Section):
     """Runs of every block but a stage's first, on the same weights, as a choice of each stage: ``[1, 2]``; in
     presets of convolutional networks."""
     activation: str = "relu"
-    """Activation between convolutions."""
+    """Activation between convolutions; published presets keep their own."""
     options: dict[str, dict[str, Any]] = Field(default={})
     """Settings of mixers, blocks and the other parts of a space, and values of the choices they bring:
     ``{ cswin = { stripe = [1, 2] } }``."""

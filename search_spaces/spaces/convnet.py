@@ -22,7 +22,7 @@ from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.operations.operation import Options
 from search_spaces.operations.options import chosen, refuse
-from search_spaces.parts import ACTIVATIONS, ConvNorm, Head
+from search_spaces.parts import ACTIVATIONS, ConvNorm, Head, WideHead
 from search_spaces.space import Arch, SearchSpace, Shape
 from search_spaces.spaces.pick import Pick, part_choices
 
@@ -41,10 +41,13 @@ class ConvStage:
         entries: names of what stands before blocks that keep their shape, where it changes, in any order.
         recursions: how often every block but the first runs, on the same weights, ascending.
         options: values of the blocks' and entries' own choices, and their settings, by name and key.
+        alike: whether all blocks of a network's stage take the same values of their own choices; otherwise
+            each has choices of its own, ``stageI.blockJ.BLOCK.NAME``, and the stage one kind of block.
+        activation: activation of its layers, whatever the space's; empty takes that.
 
     Raises:
-        ValueError: an unknown block, option or value; widths that a block cannot take; values out of order;
-            recursions of a stage that has one block.
+        ValueError: an unknown block, option, value or activation; widths that a block cannot take; values out
+            of order; recursions of a stage that has one block; several blocks where they are not alike.
     """
 
     widths: tuple[int, ...]
@@ -54,8 +57,17 @@ class ConvStage:
     entries: tuple[str, ...] = (STRIDED,)
     recursions: tuple[int, ...] = (1,)
     options: Options = field(default_factory=dict)
+    alike: bool = True
+    activation: str = ""
 
     def __post_init__(self) -> None:
+        if self.activation and self.activation not in ACTIVATIONS:
+            raise ValueError(unknown("activation", self.activation, ACTIVATIONS))
+        if not self.alike and len(self.blocks) > 1:
+            raise ValueError(
+                f"each block of this stage has choices of its own, so that it takes one kind of block, got "
+                f"{self.blocks}"
+            )
         for one in self.configured:
             one.refuse_widths(self.widths)
         for name in ("widths", "depths", "recursions"):
@@ -94,10 +106,18 @@ class ConvNet:
     Attributes:
         stages: first to last.
         stem_strides: strides of the stem, ascending.
+        stem_width: channels of the stem; 0 takes those of the first stage.
+        last_width: channels of a 1x1 convolution before the pooling of the head; 0 for none.
+        hidden_width: features of a linear layer between pooling and classifier; 0 for none.
+        activation: activation of stem, head and stages that name none; empty takes the space's.
     """
 
     stages: tuple[ConvStage, ...]
     stem_strides: tuple[int, ...] = (1, 2)
+    stem_width: int = 0
+    last_width: int = 0
+    hidden_width: int = 0
+    activation: str = ""
 
 
 def convnet(
@@ -110,7 +130,7 @@ def convnet(
         net: its choices.
         classes: outputs of the head.
         input_shape: (C, H, W) of one image.
-        activation: activation of the blocks, one for the whole space.
+        activation: activation of everything for which ``net`` names none.
 
     Raises:
         ValueError: an unknown activation, or an image too small for the strides.
@@ -118,6 +138,7 @@ def convnet(
     if activation not in ACTIVATIONS:
         raise ValueError(unknown("activation", activation, ACTIVATIONS))
     _refuse_small(net, input_shape)
+    activation = net.activation or activation
     choices = [Choice(STEM_STRIDE, net.stem_strides)]
     slots: list[Slot] = []
     downs = 1  # stride of all stages so far
@@ -125,19 +146,20 @@ def convnet(
         here = _Place(
             name=f"stage{index}",
             previous=f"stage{index - 1}.width" if index else f"stage{index}.width",
+            stem_width=0 if index else net.stem_width,
             stage=stage,
             downs=downs,
             image=input_shape,
-            activation=activation,
+            activation=stage.activation or activation,
         )
         choices += _stage_choices(here)
         if not index:
-            slots.append(_stem_slot(here))
+            slots.append(_stem_slot(here, activation))
         slots.append(_entry_slot(here))
         for number in range(max(stage.depths)):
             slots += [_block_slot(here, number, one) for one in stage.configured]
         downs *= stage.stride
-    slots.append(_head_slot(here, classes))
+    slots.append(_head_slot(here, net, classes, activation))
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
 
 
@@ -160,14 +182,16 @@ class _Place:
     Attributes:
         name: its name, with which those of its choices and layers begin.
         previous: the choice of the width before it: of the stage before, or of the stem, which is its own.
+        stem_width: channels before it where they are no choice; else 0.
         stage: its choices.
         downs: stride of all stages before it.
         image: (C, H, W) of one image.
-        activation: activation of the space.
+        activation: activation of its layers.
     """
 
     name: str
     previous: str
+    stem_width: int
     stage: ConvStage
     downs: int
     image: Shape
@@ -179,9 +203,25 @@ class _Place:
         before = _halved((height, width), int(arch[STEM_STRIDE]), self.downs)
         return before, _halved(before, self.stage.stride)
 
+    def inputs(self, arch: Arch) -> int:
+        """Channels of the maps before the stage."""
+        return self.stem_width or int(arch[self.previous])
+
     def changes(self, arch: Arch) -> bool:
         """Whether the maps in the stage have another shape than those before it."""
-        return self.stage.stride > 1 or arch[self.previous] != arch[f"{self.name}.width"]
+        return self.stage.stride > 1 or self.inputs(arch) != arch[f"{self.name}.width"]
+
+    def owner(self, number: int, one: Block) -> str:
+        """What the names of a block's own choices begin with."""
+        return f"{self.name}.{one.name}" if self.stage.alike else f"{self.name}.block{number}.{one.name}"
+
+    def own_choices(self, number: int, one: Block, parent: str, values: tuple[Value, ...]) -> list[Choice]:
+        """A block's own choices; one with a single value is no choice of the space."""
+        return [
+            Choice(f"{self.owner(number, one)}.{own.name}", own.values, parent, values, own.role)
+            for own in one.choices
+            if len(own.values) > 1
+        ]
 
 
 def _halved(size: tuple[int, int], *strides: int) -> tuple[int, int]:
@@ -193,30 +233,28 @@ def _halved(size: tuple[int, int], *strides: int) -> tuple[int, int]:
 
 
 def _stage_choices(here: _Place) -> list[Choice]:
-    """Width, depth and block of a stage; then the blocks' own choices, active where the block is chosen, the
-    entry where there are several, and how often blocks run.
-
-    A choice of a block's with one value is no choice of the space.
+    """Width, depth and block of a stage; then the blocks' own choices, active where the block is chosen or
+    its place is filled, the entry where there are several, and how often blocks run.
     """
-    stage, kind = here.stage, f"{here.name}.block"
+    stage, kind, depth = here.stage, f"{here.name}.block", f"{here.name}.depth"
     choices = [
         Choice(f"{here.name}.width", stage.widths),
-        Choice(f"{here.name}.depth", stage.depths, role="depth"),
+        Choice(depth, stage.depths, role="depth"),
         Choice(kind, stage.blocks),
     ]
     for one in stage.configured:
-        choices += [
-            Choice(f"{here.name}.{one.name}.{own.name}", own.values, kind, (one.name,), own.role)
-            for own in one.choices
-            if len(own.values) > 1
-        ]
+        if stage.alike:
+            choices += here.own_choices(0, one, kind, (one.name,))
+            continue
+        for number in range(max(stage.depths)):
+            filled = tuple(value for value in stage.depths if value > number)
+            choices += here.own_choices(number, one, depth, filled)
     entered = tuple(one.name for one in stage.configured if one.entered)
     if entered:
         choices += part_choices(here.name, "entry", stage.configured_entries, kind, entered)
     if len(stage.recursions) > 1:
-        deep = tuple(depth for depth in stage.depths if depth > 1)
-        name = f"{here.name}.recursion"
-        choices.append(Choice(name, stage.recursions, f"{here.name}.depth", deep, "depth"))
+        deep = tuple(value for value in stage.depths if value > 1)
+        choices.append(Choice(f"{here.name}.recursion", stage.recursions, depth, deep, "depth"))
     return choices
 
 
@@ -242,13 +280,13 @@ def _convolution(
     return _layer(name, kind, ConvNorm, before, after, {**sizes, "activation": activation})
 
 
-def _stem_slot(first: _Place) -> Slot:
-    """The convolution on the image, as wide as the first stage."""
+def _stem_slot(first: _Place, activation: str) -> Slot:
+    """The convolution on the image, as wide as the first stage unless the space says how wide."""
     width = f"{first.name}.width"
 
     def layer(arch: Arch) -> Layer:
-        after = (int(arch[width]), *first.maps(arch)[0])
-        return _convolution("stem", first.image, after, int(arch[STEM_STRIDE]), first.activation)
+        after = (first.inputs(arch), *first.maps(arch)[0])
+        return _convolution("stem", first.image, after, int(arch[STEM_STRIDE]), activation)
 
     return Slot(name="stem", choices=(STEM_STRIDE, width), layer=layer)
 
@@ -263,7 +301,7 @@ def _entry_slot(here: _Place) -> Slot:
         if arch[kind] not in entered or not here.changes(arch):
             return None
         before, after = here.maps(arch)
-        shapes = ((int(arch[here.previous]), *before), (int(arch[width]), *after))
+        shapes = ((here.inputs(arch), *before), (int(arch[width]), *after))
         one = here.stage.configured_entries[list(pick.parts).index(pick.name(arch))]
         stride, activation = here.stage.stride, here.activation
         if one.name == STRIDED:
@@ -283,7 +321,7 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
     width, depth, kind = (f"{here.name}.{what}" for what in ("width", "depth", "block"))
     settled = {choice.name: choice.values[0] for choice in one.choices if len(choice.values) == 1}
     own = {
-        choice.name: f"{here.name}.{one.name}.{choice.name}"
+        choice.name: f"{here.owner(number, one)}.{choice.name}"
         for choice in one.choices
         if choice.name not in settled
     }
@@ -296,7 +334,7 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
             return None
         before, after = here.maps(arch)
         outputs = int(arch[width])
-        inputs, stride = (int(arch[here.previous]), here.stage.stride) if changes else (outputs, 1)
+        inputs, stride = (here.inputs(arch), here.stage.stride) if changes else (outputs, 1)
         shape = (outputs, *after)
         chosen = {name: arch[choice] for name, choice in own.items()}
         values = one.values_at({**settled, **chosen}, shape)
@@ -326,13 +364,18 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
     )
 
 
-def _head_slot(last: _Place, classes: int) -> Slot:
+def _head_slot(last: _Place, net: ConvNet, classes: int, activation: str) -> Slot:
     width = f"{last.name}.width"
+    wide = {"last": net.last_width, "hidden": net.hidden_width}
 
     def layer(arch: Arch) -> Layer:
         channels = int(arch[width])
         shape = (channels, *last.maps(arch)[1])
-        return _layer("head", "head", Head, shape, (classes,), {"channels": channels, "classes": classes})
+        sizes: dict[str, Value] = {"channels": channels, "classes": classes}
+        if not any(wide.values()):
+            return _layer("head", "head", Head, shape, (classes,), sizes)
+        sizes |= {**wide, "activation": activation}
+        return _layer("head", "wide_head", WideHead, shape, (classes,), sizes)
 
     return Slot(name="head", choices=(STEM_STRIDE, width), layer=layer)
 

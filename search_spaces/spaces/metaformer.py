@@ -42,7 +42,7 @@ def metaformer(
         stages: first to last.
         classes: outputs of the head.
         input_shape: (C, H, W) of one image.
-        activation: activation of the convolutions, one for the whole space.
+        activation: activation of the convolutions of stages that name none.
 
     Raises:
         ValueError: an unknown mixer or activation, widths a mixer cannot take, an image too small for
@@ -60,7 +60,7 @@ def metaformer(
         if min((side for side in before if side > 1), default=1) < stage.resolution_step:
             raise ValueError(f"an input of {input_shape} has nothing left at stage {index}; use fewer stages")
         height, width = -(-height // stage.resolution_step), -(-width // stage.resolution_step)
-        here = StagePlace.of(f"stage{index}", stage, (height, width), activation)
+        here = StagePlace.of(f"stage{index}", stage, (height, width), stage.activation or activation)
         choices += _stage_choices(here)
         slots.append(entry_slot(here, previous, channels, before))
         for block in range(max(stage.depths)):

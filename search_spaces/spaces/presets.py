@@ -20,6 +20,7 @@ from search_spaces.residuals import RESIDUALS
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.fast import CONVNETS
+from search_spaces.spaces.known import KNOWN
 from search_spaces.spaces.metaformer import Stage, metaformer
 from search_spaces.spaces.signals import SIGNALS
 
@@ -53,7 +54,12 @@ METAFORMERS: dict[str, tuple[Stage, ...]] = {
 }
 
 
-PRESETS: dict[str, tuple[Stage, ...] | ConvNet] = {**METAFORMERS, **SIGNALS, **CONVNETS}
+PRESETS: dict[str, tuple[Stage, ...] | ConvNet] = {
+    **METAFORMERS,
+    **SIGNALS,
+    **CONVNETS,
+    **{name: known.space for name, known in KNOWN.items()},
+}
 
 
 def preset(
@@ -88,7 +94,7 @@ def preset(
         recursions: how often the blocks of every stage but its first run, in a preset of convolutional
             networks, where a stage has more than one.
         without: parts that are left out of every stage: what a device cannot run.
-        activation: name of the activation of the convolutions.
+        activation: name of the activation of the convolutions, where the preset names none.
         options: values of the parts' own choices, and their settings, by part and key, for every stage that
             has it: ``{"depthwise": {"kernel": (3, 5)}}``.
 

@@ -12,6 +12,7 @@ from search_spaces.mixers.registry import Mixer, choices_of, configured
 from search_spaces.norms import NORMS, norm_names
 from search_spaces.operations.operation import Options
 from search_spaces.operations.options import chosen
+from search_spaces.parts import ACTIVATIONS
 from search_spaces.residuals import RESIDUALS, ResidualForm
 
 
@@ -31,6 +32,7 @@ class Stage:
         entries: names of what starts the stage, in any order.
         options: values of the parts' own choices, and their settings, by part and key; a choice that
             several mixers share takes the values given to any of them.
+        activation: activation of its layers, whatever the space's; empty takes that.
 
     Raises:
         ValueError: an unknown part, option or value; widths that a part cannot take; values out of order; a
@@ -47,8 +49,11 @@ class Stage:
     residuals: tuple[str, ...] = ("sum",)
     entries: tuple[str, ...] = ("strided",)
     options: Options = field(default_factory=dict)
+    activation: str = ""
 
     def __post_init__(self) -> None:
+        if self.activation and self.activation not in ACTIVATIONS:
+            raise ValueError(unknown("activation", self.activation, ACTIVATIONS))
         named = (*self.mixers, *self.channel_mixers, *self.norms, *self.residuals, *self.entries)
         if doubled := [name for name, times in Counter(named).items() if times > 1]:
             raise ValueError(
