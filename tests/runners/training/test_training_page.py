@@ -32,7 +32,9 @@ def test_every_setting_is_there_with_its_default() -> None:
     assert set(named) == set(Train.model_fields)
     for name, value in named.items():
         default = Train.model_fields[name].default
-        if isinstance(default, (int, float)):
+        if isinstance(default, bool):
+            assert value == str(default).lower(), name
+        elif isinstance(default, (int, float)):
             assert float(value) == default, name
         elif isinstance(default, str):
             assert value == f'"{default}"', name
