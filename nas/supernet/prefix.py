@@ -47,7 +47,7 @@ def check_prefix_rule(
     Args:
         space: the space.
         seed: seed of weights, images and archs.
-        archs: archs to start from; the smallest and random ones where none are given.
+        archs: archs to start from; that of all least values and random ones where none are given.
         networks: how many random archs to start from.
 
     Returns:
@@ -61,7 +61,8 @@ def check_prefix_rule(
     starts = list(archs)
     if not starts:
         rows = space.sample(networks, np.random.default_rng(seed))
-        starts = [space.smallest(), *(space.to_arch(row) for row in rows)]
+        least = np.zeros((1, len(space.choices)), dtype=np.int64)  # the fewest MACs would have to be counted
+        starts = [space.to_arch(row) for row in (*space.nearest(least), *rows)]
     compared = 0
     for narrow in starts:
         for wide, choice in _moves(space, narrow):
