@@ -65,7 +65,7 @@ def own_calibration(data: RunData) -> Tensor:
 
     More than a search has time for, which scores hundreds of networks.
     """
-    return data.training_images(max(data.calibration_images, _OWN_CALIBRATION))
+    return data.augmented_images(max(data.calibration_images, _OWN_CALIBRATION))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
