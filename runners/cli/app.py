@@ -15,9 +15,9 @@ from runners.cli.table import tables
 
 app = typer.Typer(
     name="quarry",
-    help="Measure your device, train a supernet once, or networks alone in a given time, search under latency "
-    "limits, compress what was found, and export verified models.\n\nStart with: quarry run digits\n\n"
-    "Any command takes --debug, which shows the traceback of an error.",
+    help="Measure your device, train a supernet once, or networks alone in a given time, search under "
+    "latency limits, compress what was found, and export verified models.\n\nStart with: quarry run "
+    "digits\n\nAny command takes --debug, which shows the traceback of an error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

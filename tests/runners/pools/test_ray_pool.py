@@ -164,7 +164,7 @@ class Shift(nn.Module):
         return self.scale(shifted(x, self.by))
 
 
-register_mixer(Mixer(name="shift", make=Shift, choices=(Choice("by", (1, 2), role="kernel"),)))
+register_mixer(Mixer(name="moved", make=Shift, choices=(Choice("by", (1, 2), role="kernel"),)))
 """
 
 
@@ -176,7 +176,7 @@ def test_a_mixer_from_a_users_file_scores_in_workers(
     (tmp_path / "my_parts.py").write_text(PARTS)
     load_module(str(tmp_path / "my_parts.py"))
     assert "my_parts" not in sys.modules
-    space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("shift", "depthwise"))
+    space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("moved", "depthwise"))
     torch.manual_seed(0)
     evaluator = SubnetEvaluator(
         supernet=Supernet(space, seed=1),
@@ -185,7 +185,7 @@ def test_a_mixer_from_a_users_file_scores_in_workers(
         labels=torch.randint(10, (64,)),
     )
     rows = space.sample(40, np.random.default_rng(2))
-    archs = [arch for row in rows if "shift" in (arch := space.to_arch(row)).values()][:6]
+    archs = [arch for row in rows if "moved" in (arch := space.to_arch(row)).values()][:6]
     assert len(archs) == 6
     assert {arch["stage0.block0.by"] for arch in archs} == {1, 2}
     make = partial(worker_evaluator, space, evaluator.supernet.index)
