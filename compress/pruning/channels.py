@@ -14,11 +14,15 @@ from unittest import mock
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.dependency.group import Group
 from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from compress.plain import faithful_copy, plain_copy
 from results.records import Record
 
+_MOST_VISITS, _SPARE_STEPS = 4, 1000
+"""Steps of a group for each way between two layers, and beyond: ways are gone a few times, for parts of a
+concatenation."""
 _MOST_PLACES = 64
 """Most places that channels may become at reshapes, over the channels of the widest layer. What is flattened
 for a layer is as wide as that layer, so more than these are in no network."""
@@ -204,7 +208,8 @@ def group_of(graph: Any, module: nn.Module, channels: Iterable[int]) -> Any:
     """torch-pruning's group of everything that goes with some output channels of a layer.
 
     Raises:
-        ValueError: reshapes on the way multiply the channels without an end, which torch-pruning follows.
+        ValueError: reshapes on the way multiply the channels, or move them on, without an end, which
+            torch-pruning follows.
     """
     flatten = _FlattenIndexMapping.__call__
     parts = (part for part in graph.module2node if isinstance(part, nn.Module))
@@ -216,7 +221,23 @@ def group_of(graph: Any, module: nn.Module, channels: Iterable[int]) -> Any:
             raise ValueError("its reshapes are taken to multiply the channels each time around a shortcut")
         return flatten(mapping, indices)
 
-    with mock.patch.object(_FlattenIndexMapping, "__call__", bounded):
+    steps = 0
+    most_steps = _SPARE_STEPS + _MOST_VISITS * sum(
+        len(node.dependencies) for node in graph.module2node.values()
+    )
+    add = Group.add_dep
+
+    def counted(found: Any, *arguments: Any, **named: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > most_steps:
+            raise ValueError("its reshapes are taken to move the channels on each time around a shortcut")
+        add(found, *arguments, **named)
+
+    with (
+        mock.patch.object(_FlattenIndexMapping, "__call__", bounded),
+        mock.patch.object(Group, "add_dep", counted),
+    ):
         return graph.get_pruning_group(
             module, graph.get_pruner_of_module(module).prune_out_channels, list(channels)
         )

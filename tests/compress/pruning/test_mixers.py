@@ -12,6 +12,7 @@ from search_spaces.mixers import Mixer
 from search_spaces.mixers.channels import collected, dealt
 from search_spaces.mixers.registry import MIXERS, register_mixer
 from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.presets import preset
 from tests.compress.networks import randomise_norms
 
 
@@ -51,3 +52,13 @@ def test_what_a_mixer_moves_is_left_alone_and_the_mlp_beside_it_is_cut(
     assert (cut.channels, len(cut.kept)) == (64, 32)
     assert any(REASONS[mixer] in one.reason for one in found.refused), found.refused
     assert found.network(torch.randn(2, 3, 6, 5)).shape == (2, 4)
+
+
+def test_a_scan_that_moves_channels_on_without_an_end_is_left_alone() -> None:
+    """Each time around the shortcut torch-pruning comes to other places of the signal."""
+    space = preset("signal-short", classes=4, input_shape=(1, 1, 64), mixers=("state_space",))
+    network = randomise_norms(space.build(space.smallest())).eval()
+    found = prune(network, torch.randn(1, 1, 1, 64), keep=0.5)
+    assert any("move the channels on each time" in one.reason for one in found.refused), found.refused
+    assert found.cuts
+    assert found.network(torch.randn(2, 1, 1, 64)).shape == (2, 4)
