@@ -35,6 +35,26 @@ class Layer:
     output_shape: tuple[int, ...]
     make: Callable[..., nn.Module]
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        kind: str,
+        make: Callable[..., nn.Module],
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        sizes: Mapping[str, Value],
+    ) -> Layer:
+        """The layer with these sizes, in any order."""
+        return cls(
+            name=name,
+            kind=kind,
+            sizes=tuple(sorted(sizes.items())),
+            input_shape=input_shape,
+            output_shape=output_shape,
+            make=make,
+        )
+
     @property
     def key(self) -> str:
         """What this layer is, whatever its place: the key of cost tables."""

@@ -8,10 +8,8 @@ RegNet, ConvNeXt), which so are points of a space, and as in the AnyNet of "Desi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-from torch import nn
 
 from results.names import unknown
 from search_spaces.blocks.recursive import TIMES, Repeated
@@ -258,26 +256,10 @@ def _stage_choices(here: _Place) -> list[Choice]:
     return choices
 
 
-def _layer(
-    name: str,
-    kind: str,
-    make: Callable[..., nn.Module],
-    input_shape: Shape,
-    output_shape: Shape,
-    sizes: Mapping[str, Value],
-) -> Layer:
-    ordered = tuple(sorted(sizes.items()))
-    return Layer(
-        name=name, kind=kind, sizes=ordered, input_shape=input_shape, output_shape=output_shape, make=make
-    )
-
-
-def _convolution(
-    name: str, before: Shape, after: Shape, stride: int, activation: str, kind: str = "entry"
-) -> Layer:
+def _convolution(name: str, before: Shape, after: Shape, stride: int, activation: str) -> Layer:
     """A 3x3 convolution that changes the shape."""
     sizes: dict[str, Value] = {"inputs": before[0], "outputs": after[0], "kernel": 3, "stride": stride}
-    return _layer(name, kind, ConvNorm, before, after, {**sizes, "activation": activation})
+    return Layer.of(name, "entry", ConvNorm, before, after, {**sizes, "activation": activation})
 
 
 def _stem_slot(first: _Place, activation: str) -> Slot:
@@ -295,21 +277,22 @@ def _entry_slot(here: _Place) -> Slot:
     """What stands before a stage of blocks that keep their shape, where it changes."""
     width, kind = f"{here.name}.width", f"{here.name}.block"
     entered = {one.name for one in here.stage.configured if one.entered}
-    pick = Pick(here.name, "entry", {one.name: one for one in here.stage.configured_entries})
+    entries = {one.name: one for one in here.stage.configured_entries}
+    pick = Pick(here.name, "entry", entries)
 
     def layer(arch: Arch) -> Layer | None:
         if arch[kind] not in entered or not here.changes(arch):
             return None
         before, after = here.maps(arch)
         shapes = ((here.inputs(arch), *before), (int(arch[width]), *after))
-        one = here.stage.configured_entries[list(pick.parts).index(pick.name(arch))]
+        one = entries[pick.name(arch)]
         stride, activation = here.stage.stride, here.activation
         if one.name == STRIDED:
             return _convolution(f"{here.name}_entry", *shapes, stride, activation)
         sizes: dict[str, Value] = {"inputs": shapes[0][0], "outputs": shapes[1][0], "stride": stride}
         own = one.values_at(pick.own(arch), shapes[0])
         whole = {**sizes, "activation": activation, **one.fixed, **own}
-        return _layer(f"{here.name}_entry_{one.name}", one.name, one, *shapes, whole)
+        return Layer.of(f"{here.name}_entry_{one.name}", one.name, one, *shapes, whole)
 
     names = (STEM_STRIDE, here.previous, width, kind, *(pick.choices if entered else ()))
     return Slot(name=f"{here.name}.entry", choices=_once(names), layer=layer)
@@ -346,7 +329,7 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
         }
         if max(recursions) > 1:  # also where it runs once, for the names of its weights
             given[TIMES] = arch[recursion] if len(recursions) > 1 else recursions[0]
-        return _layer(
+        return Layer.of(
             f"{here.name}_block{number}_{one.name}",
             one.name,
             Repeated(one) if max(recursions) > 1 else one,
@@ -373,9 +356,9 @@ def _head_slot(last: _Place, net: ConvNet, classes: int, activation: str) -> Slo
         shape = (channels, *last.maps(arch)[1])
         sizes: dict[str, Value] = {"channels": channels, "classes": classes}
         if not any(wide.values()):
-            return _layer("head", "head", Head, shape, (classes,), sizes)
+            return Layer.of("head", "head", Head, shape, (classes,), sizes)
         sizes |= {**wide, "activation": activation}
-        return _layer("head", "wide_head", WideHead, shape, (classes,), sizes)
+        return Layer.of("head", "wide_head", WideHead, shape, (classes,), sizes)
 
     return Slot(name="head", choices=(STEM_STRIDE, width), layer=layer)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
-
-from torch import nn
 
 from search_spaces.channel_mixers import ChannelMixer
 from search_spaces.choice import Value
@@ -20,7 +18,7 @@ from search_spaces.operations.operation import Operation
 from search_spaces.parts import ConvNorm, Head
 from search_spaces.residuals import ResidualForm
 from search_spaces.residuals.branch import Branch
-from search_spaces.space import Arch, Shape
+from search_spaces.space import Arch
 from search_spaces.spaces.pick import Pick
 from search_spaces.spaces.stage import Stage
 
@@ -61,20 +59,6 @@ def _by_name(found: Iterable[Kind]) -> dict[str, Kind]:
     return {one.name: one for one in found}
 
 
-def _layer(
-    name: str,
-    kind: str,
-    make: Callable[..., nn.Module],
-    input_shape: Shape,
-    output_shape: Shape,
-    sizes: Mapping[str, Value],
-) -> Layer:
-    ordered = tuple(sorted(sizes.items()))
-    return Layer(
-        name=name, kind=kind, sizes=ordered, input_shape=input_shape, output_shape=output_shape, make=make
-    )
-
-
 def entry_slot(here: StagePlace, previous: str, channels: int, before: tuple[int, int]) -> Slot:
     """What starts a stage: the stem, or what downsamples between two widths.
 
@@ -97,9 +81,11 @@ def entry_slot(here: StagePlace, previous: str, channels: int, before: tuple[int
         }
         one = here.entries[pick.name(arch)]
         if one.name == STRIDED:
-            return _layer(f"{here.name}_entry", "entry", ConvNorm, *shapes, {**sizes, "kernel": 3})
+            return Layer.of(f"{here.name}_entry", "entry", ConvNorm, *shapes, {**sizes, "kernel": 3})
         own = one.values_at(pick.own(arch), shapes[0])
-        return _layer(f"{here.name}_entry_{one.name}", one.name, one, *shapes, {**sizes, **one.fixed, **own})
+        return Layer.of(
+            f"{here.name}_entry_{one.name}", one.name, one, *shapes, {**sizes, **one.fixed, **own}
+        )
 
     names = (previous, width) if previous else (width,)
     return Slot(name=f"{here.name}.entry", choices=(*names, *pick.choices), layer=layer)
@@ -155,7 +141,7 @@ def _mixer_slot(here: StagePlace, block: int, group: Sequence[Mixer], name: str)
         own = one.values_at({choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}, shape)
         branch, around = _branch(here, prefix, one, arch)
         sizes = {"channels": channels, "activation": here.activation, **one.fixed, **own, **around}
-        return _layer(
+        return Layer.of(
             f"{here.name}_block{block}_{one.name}{branch.suffix}", one.name, branch, shape, shape, sizes
         )
 
@@ -182,7 +168,7 @@ def _channel_mixer_slot(here: StagePlace, block: int, one: ChannelMixer) -> Slot
         branch, around = _branch(here, prefix, one, arch)
         sizes = {"channels": channels, "ratio": arch[ratio], "activation": here.activation}
         sizes |= {**one.fixed, **own, **around}
-        return _layer(
+        return Layer.of(
             f"{here.name}_block{block}_{one.name}{branch.suffix}", one.name, branch, shape, shape, sizes
         )
 
@@ -205,7 +191,7 @@ def head_slot(previous: str, size: tuple[int, int], classes: int) -> Slot:
 
     def layer(arch: Arch) -> Layer:
         width = int(arch[previous])
-        return _layer(
+        return Layer.of(
             "head", "head", Head, (width, *size), (classes,), {"channels": width, "classes": classes}
         )
 
