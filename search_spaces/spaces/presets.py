@@ -96,7 +96,7 @@ def preset(
         without: parts that are left out of every stage: what a device cannot run.
         activation: name of the activation of the convolutions, where the preset names none.
         options: values of the parts' own choices, and their settings, by part and key, for every stage that
-            has it: ``{"depthwise": {"kernel": (3, 5)}}``.
+            has it, over those of the preset: ``{"depthwise": {"kernel": (3, 5)}}``.
 
     Raises:
         ValueError: an unknown preset, part, activation or option, a value that an option cannot take,
@@ -254,15 +254,17 @@ def _once(names: Iterable[str]) -> list[str]:
 
 
 def _metaformer_stage(stage: Stage, named: Named, left_out: Collection[str], options: Options) -> Stage:
+    """The stage with these parts; values of their choices are the preset's where none are given."""
     names = tuple(named["mixers"]) or stage.mixers
-    # Shared out before mixers are left out: what one was given for a shared choice stays with the others.
-    whole = shared_out(names, {name: own for name, own in options.items() if name in names})
     remaining = _remaining(Mixer.KIND, names, left_out, "space.mixers = ['identity', 'pooling', 'depthwise']")
     others = _others(stage, named, left_out, KINDS)
-    own = {name: options[name] for names in others.values() for name in names if name in options}
-    return replace(
-        stage, mixers=remaining, options={**own, **{name: whole[name] for name in remaining}}, **others
+    # Shared out before mixers are left out: what one was given for a shared choice stays with the others.
+    own, given = (
+        shared_out(names, {name: of[name] for name in names if name in of}) for of in (stage.options, options)
     )
+    mixing = {name: {**own[name], **given[name]} for name in remaining}
+    beside = _laid_over(stage.options, options, (name for names in others.values() for name in names))
+    return replace(stage, mixers=remaining, options={**mixing, **beside}, **others)
 
 
 def _conv_stage(stage: ConvStage, named: Named, left_out: Collection[str], options: Options) -> ConvStage:
@@ -270,9 +272,13 @@ def _conv_stage(stage: ConvStage, named: Named, left_out: Collection[str], optio
     names = tuple(named["blocks"]) or stage.blocks
     remaining = _remaining(Block.KIND, names, left_out, "space.blocks = ['residual', 'mbconv']")
     others = _others(stage, named, left_out, ("entries",))
-    kept = (*remaining, *others["entries"])
-    whole = {name: {**stage.options.get(name, {}), **options.get(name, {})} for name in kept}
+    whole = _laid_over(stage.options, options, (*remaining, *others["entries"]))
     return replace(stage, blocks=remaining, options=whole, **others)
+
+
+def _laid_over(own: Options, given: Options, names: Iterable[str]) -> Options:
+    """The options that these parts were given, over their own."""
+    return {name: {**own.get(name, {}), **given.get(name, {})} for name in names}
 
 
 def _others(

@@ -19,7 +19,7 @@ from search_spaces.slot_table import slot_table
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.metaformer import Stage, metaformer
-from search_spaces.spaces.presets import preset
+from search_spaces.spaces.presets import PRESETS, preset
 
 ALL = {
     "channel_mixers": ("mlp", "glu", "conv_mlp"),
@@ -150,6 +150,38 @@ def test_presets_take_them_and_leave_out_what_a_device_cannot_run() -> None:
         ValueError, match=r"no norm is left in the space; name others, such as in space.norms"
     ):
         preset("digits", classes=3, input_shape=(1, 8, 8), norms=["layer"], without=["layer"])
+
+
+def test_options_are_laid_over_those_of_the_stages_of_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"pooling": {"kernel": (3, 5)}, "cswin": {"stripe": 2}, "glu": {"kernel": (3, 5)}}
+    own |= {"overlapping": {"kernel": (3, 5)}}
+    stage = Stage(
+        widths=(16, 32),
+        depths=(1,),
+        mixers=("pooling", "depthwise", "cswin"),
+        channel_mixers=("glu",),
+        entries=("overlapping",),
+        options=own,
+    )
+    monkeypatch.setitem(PRESETS, "own", (stage,))
+
+    def found(**given: object) -> tuple[object, ...]:
+        space = preset("own", classes=3, input_shape=(3, 8, 8), **given)  # type: ignore[arg-type]
+        values = {one.name: one.values for one in space.choices}
+        stripes = {dict(layer.sizes)["stripe"] for layer in space.layers if layer.kind == "cswin"}
+        mixed, gated, entered = (
+            "stage0.block0.kernel",
+            "stage0.block0.glu.kernel",
+            "stage0.overlapping.kernel",
+        )
+        return values[mixed], values[gated], values[entered], stripes
+
+    assert found() == ((3, 5), (3, 5), (3, 5), {2})
+    assert found(without=["pooling"]) == ((3, 5), (3, 5), (3, 5), {2})
+    # What is given to one of the mixers that share a choice counts for all, over what any of them had.
+    given = {"depthwise": {"kernel": (3,)}, "glu": {"kernel": (5,)}, "overlapping": {"kernel": (7,)}}
+    assert found(options=given) == ((3,), (5,), (7,), {2})
+    assert found(options={"cswin": {"stripe": 4}}) == ((3, 5), (3, 5), (3, 5), {4})
 
 
 def test_entries_of_convolutional_stages_stand_before_blocks_that_keep_their_shape() -> None:
