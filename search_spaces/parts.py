@@ -93,6 +93,14 @@ class ConvNorm(nn.Sequential):
             self.act = ACTIVATIONS[activation]()
 
 
+def groups_name(group_width: int, groups: int) -> str:
+    """The name of a grouped convolution, as weights of groups of another width mean other things.
+
+    One group alone is a dense convolution, which shares weights with no grouped one.
+    """
+    return f"groups_of_{group_width}" if groups > 1 else f"dense_{group_width}"
+
+
 class Residual(nn.Module):
     """x + inner(x)."""
 

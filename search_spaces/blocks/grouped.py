@@ -10,7 +10,7 @@ from search_spaces.blocks.joined import Joined, in_a_row
 from search_spaces.blocks.registry import Block, register_block
 from search_spaces.choice import Choice
 from search_spaces.gates.registry import GATE, GateName, gated
-from search_spaces.parts import ConvNorm
+from search_spaces.parts import ConvNorm, groups_name
 
 
 class GroupedResidual(Joined):
@@ -48,9 +48,7 @@ class GroupedResidual(Joined):
         spatial = ConvNorm(outputs, outputs, 3, stride=stride, groups=groups, activation=activation)
         inner = in_a_row(
             reduce=ConvNorm(inputs, outputs, activation=activation),
-            # The name says the width of a group, as weights of other groups mean other things; one group
-            # alone is a dense convolution, which shares weights with no grouped one.
-            **{f"groups_of_{group_width}" if groups > 1 else f"dense_{group_width}": spatial},
+            **{groups_name(group_width, groups): spatial},
             **gated(gate, outputs),
             project=ConvNorm(outputs, outputs),
         )

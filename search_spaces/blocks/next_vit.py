@@ -10,7 +10,7 @@ from search_spaces.blocks.registry import Block, register_block
 from search_spaces.mixers.attention.heads import HEAD_CHANNELS, HeadChannels, heads_of
 from search_spaces.mixers.attention.reduced import REDUCTION, PooledKeys, Times, acting
 from search_spaces.operations.dealing import Deal
-from search_spaces.parts import ConvNorm, Mlp, PositiveRatio, Residual
+from search_spaces.parts import ConvNorm, Mlp, PositiveRatio, Residual, groups_name
 
 HEADS_EACH = (3, 1)
 """Heads of attention and of convolution in a round: its mix ratio of three quarters."""
@@ -24,9 +24,8 @@ def conv_attention(channels: int, head_channels: int, activation: str, name: str
     """
     groups = heads_of(channels, head_channels, name)
     grouped = ConvNorm(channels, channels, 3, groups=groups, activation=activation)
-    # The name says the width of a group: one group alone is a dense convolution and shares no weights.
-    called = f"groups_of_{head_channels}" if groups > 1 else f"dense_{head_channels}"
-    return Residual(in_a_row(**{called: grouped}, project=ConvNorm(channels, channels)))
+    named = {groups_name(head_channels, groups): grouped}
+    return Residual(in_a_row(**named, project=ConvNorm(channels, channels)))
 
 
 class NextConvolution(nn.Sequential):

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from search_spaces.choice import Choice, Value
 from search_spaces.mixers.attention.heads import HeadChannels
 from search_spaces.mixers.attention.partition import Partition, adjacent
 from search_spaces.mixers.attention.region import PartitionOf, Regional
 from search_spaces.mixers.registry import Mixer, register_mixer
-
-Positive = Annotated[int, Field(ge=1)]
+from search_spaces.parts import Positive
 
 
 class CrossStripe(Regional):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from search_spaces.mixers.channels import collected, dealt
 from search_spaces.mixers.registry import Mixer, register_mixer
+from search_spaces.operations.dealing import Deal
 from search_spaces.parts import ConvNorm
 
 KERNELS = (3, 5, 7, 9)
@@ -36,6 +36,7 @@ class ScaleAware(nn.Module):
             raise ValueError(
                 f"scale_aware needs a width that is a multiple of {len(KERNELS)}, got {channels}"
             )
+        self.deal = Deal((1,) * len(KERNELS), channels)
         self.v = ConvNorm(channels, channels)
         self.s = ConvNorm(channels, channels)
         self.heads = nn.ModuleList(ConvNorm(size, size, kernel, groups=size) for kernel in KERNELS)
@@ -44,10 +45,9 @@ class ScaleAware(nn.Module):
         self.project = ConvNorm(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = (1,) * len(KERNELS)
-        parts = dealt(self.s(x), sizes)
+        parts = self.deal.split(self.s(x))
         convolved = [head(part) for head, part in zip(self.heads, parts, strict=True)]
-        modulation = self.mix(self.gather(collected(convolved, sizes)))
+        modulation = self.mix(self.gather(self.deal.join(convolved)))
         return self.project(torch.mul(self.v(x), modulation))
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 from search_spaces.choice import Choice
 from search_spaces.mixers.attention.heads import Attend, over
 from search_spaces.mixers.attention.reduced import Times
-from search_spaces.mixers.channels import dealt
 from search_spaces.mixers.registry import Mixer, register_mixer
+from search_spaces.operations.dealing import Deal
 from search_spaces.parts import ACTIVATIONS, ConvNorm
 
 ATTENDED = Choice("attended", (0.25, 0.5, 0.75), role="category")
@@ -62,20 +62,21 @@ class InceptionAttention(nn.Module):
             raise ValueError(
                 f"inception_attention needs a width that is a multiple of {unit}, got {channels}"
             )
-        self.low = round(unit * attended)
-        self.high = (unit - self.low) // 2
+        low = round(unit * attended)
+        high = (unit - low) // 2
+        self.deal = Deal((low, high, high), channels)
         # The name says the share: of another one, the same channels mean other things.
         self.paths = nn.ModuleDict(
             {
-                f"attended_{self.low}": LowPath(units, self.low, channels, pool),
-                f"convolved_{self.high}": ConvPath(units * self.high, channels, activation),
-                f"maximum_{self.high}": MaxPath(units * self.high, channels, activation),
+                f"attended_{low}": LowPath(units, low, channels, pool),
+                f"convolved_{high}": ConvPath(units * high, channels, activation),
+                f"maximum_{high}": MaxPath(units * high, channels, activation),
             }
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = dealt(x, (self.low, self.high, self.high))
-        low, convolved, maximum = (path(part) for path, part in zip(self.paths.values(), parts, strict=True))
+        given = zip(self.paths.values(), self.deal.split(x), strict=True)
+        low, convolved, maximum = (path(part) for path, part in given)
         return low + convolved + maximum
 
 

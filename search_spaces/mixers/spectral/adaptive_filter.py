@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from search_spaces.choice import Choice
-from search_spaces.mixers.channels import groups_name
 from search_spaces.mixers.registry import Mixer, register_mixer
 from search_spaces.mixers.spectral.matrices import fourier
-from search_spaces.parts import ConvNorm, Positive
+from search_spaces.parts import ConvNorm, Positive, groups_name
 
 fx.wrap("fourier")  # whoever folds norms traces without sizes
 

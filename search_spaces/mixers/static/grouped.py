@@ -11,9 +11,8 @@ from __future__ import annotations
 from torch import nn
 
 from search_spaces.choice import Choice
-from search_spaces.mixers.channels import groups_name
 from search_spaces.mixers.registry import Mixer, register_mixer
-from search_spaces.parts import KERNEL, ConvNorm, OddSize, Positive
+from search_spaces.parts import KERNEL, ConvNorm, OddSize, Positive, groups_name
 
 
 class GroupedConv(nn.Sequential):

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice
-from search_spaces.mixers.channels import collected, dealt
 from search_spaces.mixers.registry import Mixer, register_mixer
+from search_spaces.operations.dealing import Deal
 from search_spaces.parts import ConvNorm, OddSize
 
 PERIOD = 8
@@ -40,7 +40,7 @@ class InceptionDepthwise(nn.Module):
         square: OddSize = 3,
     ) -> None:
         super().__init__()
-        self.sizes = (taken, taken, taken, PERIOD - 3 * taken)
+        self.deal = Deal((taken, taken, taken, PERIOD - 3 * taken), channels)
         own = channels // PERIOD * taken
         # With two of eight the same weights would belong to other channels.
         self.branches = nn.ModuleDict(
@@ -52,9 +52,9 @@ class InceptionDepthwise(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        *taken, rest = dealt(x, self.sizes)
+        *taken, rest = self.deal.split(x)
         convolved = [branch(part) for branch, part in zip(self.branches.values(), taken, strict=True)]
-        return collected([*convolved, rest], self.sizes)
+        return self.deal.join([*convolved, rest])
 
 
 register_mixer(

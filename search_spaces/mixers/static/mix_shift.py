@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice
-from search_spaces.mixers.channels import collected, dealt
 from search_spaces.mixers.registry import Mixer, register_mixer
+from search_spaces.operations.dealing import Deal
 from search_spaces.parts import ConvNorm, Positive
 
 SIZES = (1, 2, 2, 2, 1)
@@ -36,21 +36,21 @@ class MixShift(nn.Module):
     def __init__(self, channels: int, *, distance: Positive) -> None:
         super().__init__()
         self.shifts = tuple(shift * distance for shift in SHIFTS)
-        widths = [channels // sum(SIZES) * size for size in SIZES]
+        self.deal = Deal(SIZES, channels)
         self.along_rows, self.along_columns = (
             nn.ModuleList(
                 ConvNorm(width, width, kernel, groups=width)
-                for width, kernel in zip(widths, KERNELS, strict=True)
+                for width, kernel in zip(self.deal.counts, KERNELS, strict=True)
             )
             for _ in range(2)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        parts, mixed = dealt(x, SIZES), []
+        parts, mixed = self.deal.split(x), []
         for index, shift in enumerate(self.shifts):
             right, down = torch.roll(parts[index], shift, 3), torch.roll(parts[index], shift, 2)
             mixed.append(self.along_rows[index](right) + self.along_columns[index](down))
-        return collected(mixed, SIZES)
+        return self.deal.join(mixed)
 
 
 register_mixer(

@@ -9,8 +9,8 @@ from torch.nn.functional import pad
 
 from compress.pruning.prune import prune
 from search_spaces.mixers import Mixer
-from search_spaces.mixers.channels import collected, dealt
 from search_spaces.mixers.registry import MIXERS, register_mixer
+from search_spaces.operations.dealing import Deal
 from search_spaces.spaces.metaformer import Stage, metaformer
 from search_spaces.spaces.presets import preset
 from tests.compress.networks import randomise_norms
@@ -19,12 +19,13 @@ from tests.compress.networks import randomise_norms
 class Moved(nn.Module):
     """Of every eight channels, seven looked up beside the pixel, by cutting and joining the map."""
 
-    def __init__(self, channels: int) -> None:  # noqa: ARG002
+    def __init__(self, channels: int) -> None:
         super().__init__()
+        self.deal = Deal((1,) * 8, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = dealt(x, [1] * 8)
-        return collected([*(pad(part, (1, -1, 0, 0)) for part in parts[:7]), parts[7]], [1] * 8)
+        parts = self.deal.split(x)
+        return self.deal.join([*(pad(part, (1, -1, 0, 0)) for part in parts[:7]), parts[7]])
 
 
 ENDLESS = "its reshapes are taken to multiply the channels each time around a shortcut"
