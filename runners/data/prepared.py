@@ -53,7 +53,7 @@ class RunData:
         """The same augmented as in training, always alike: for BatchNorm statistics.
 
         Weights were trained behind statistics of augmented batches. Those of images as they are differ (no
-        black comes in at the borders), and cost a network of CIFAR-10 two points.
+        black comes in at the borders), and cost accuracy (docs/training.md has how much).
         """
         train = self.splits.train
         chosen = torch.linspace(0, len(train) - 1, min(n, len(train))).long()

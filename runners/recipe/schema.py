@@ -116,7 +116,7 @@ class Train(Section):
     batch_size: int = Field(default=128, ge=2)
     """Images in an optimizer step."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Optimizer. ``muon`` makes the steps of matrices orthogonal: dense networks learn in about half the
+    """Optimizer. ``muon`` makes the steps of matrices orthogonal, by which dense networks learn in fewer
     epochs at the same learning rate; what compression trains again keeps ``adamw``."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate; it rises over the warm-up, then falls to zero along a cosine."""

@@ -15,8 +15,8 @@ def starters(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
     """The networks of the first rung: half of them the first of each family in turn, half evenly spread.
 
     More multiply-accumulates at equal latency is the best that is known before training, within a family.
-    Between families it is wrong (depthwise networks do more with less), so the first of each gets its
-    chance, and then the second of each.
+    Between families it says less (depthwise networks do more with less arithmetic), so the first of each
+    gets its chance, and then the second of each.
     """
     families: dict[Value | None, list[Scouted]] = {}
     for one in candidates:

@@ -22,7 +22,8 @@ class Muon(torch.optim.AdamW):
     matrix (outputs, inputs times kernel) is replaced by the nearest one with equal singular values, found by
     five Newton-Schulz iterations. Steps are scaled as in "Muon is Scalable for LLM Training" (Liu et al.,
     2025, section 2.2), so that learning rate and weight decay are AdamW's. Depthwise kernels are no matrices;
-    the classifier, which is the last matrix, is AdamW's as in the source.
+    the classifier, which is the last matrix, is AdamW's as in the source. (``torch.optim.Muon`` takes
+    parameters of two dimensions alone, so no kernels.)
 
     Args:
         groups: parameters in groups, as for ``torch.optim.AdamW``.
