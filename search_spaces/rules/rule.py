@@ -78,7 +78,8 @@ class Forbid:
         """A rule for every combination of choices that the names stand for.
 
         Raises:
-            ValueError: a name that stands for no choice, or a value that no such choice takes.
+            ValueError: a name that stands for no choice, a value that no such choice takes, or names of which
+                no choices go together.
         """
         if not self.values:
             raise ValueError("forbid names no choice")
@@ -100,6 +101,11 @@ class Forbid:
                         + ", ".join(f"{n} = {v}" for n, v in zip(names, self.values.values(), strict=True)),
                     )
                 )
+        if not rules:
+            raise ValueError(
+                f"forbid: no choices go together that {' and '.join(map(repr, self.values))} stand for: each "
+                f"has to be another one, and {{n}} the same in all"
+            )
         return rules
 
 

@@ -266,6 +266,8 @@ def test_one_name_for_the_same_place_in_every_choice() -> None:
         ({"forbid": {"mixer": "atention"}}, "unknown value of 'mixer' 'atention'. Did you mean 'attention'"),
         ({"forbid": {"mixer": "> 3"}}, "which '> 3' cannot compare"),
         ({"forbid": {"stage0.width": "> 1"}}, "the rules leave no network: forbid stage0.width = > 1"),
+        ({"forbid": {"depth": 1, "dep*": 2}}, "no choices go together that 'depth' and 'dep*' stand for"),
+        ({"forbid": {"stage{n}.width": 4, "dept{n}": 1}}, "no choices go together that 'stage{n}.width' and"),
         ({"ascending": ["stage0.width"]}, "ascending needs two choices or more"),
         ({"ascending": ["depth", "mixer"]}, "choice 'mixer' takes ('none', 'attention', 'conv'), no numbers"),
         ({"forbids": {"mixer": "conv"}}, "unknown rule 'forbids'. Did you mean 'forbid'"),
@@ -297,6 +299,14 @@ def test_a_rule_over_too_many_combinations_is_refused() -> None:
     every = Rule(choices=tuple(one.name for one in choices), allows=lambda *_: True, text="all of them")
     with pytest.raises(ValueError, match="rule 'all of them' is over 1000000 combinations"):
         SearchSpace("many", choices, lambda _: nn.Identity(), rules=[every])
+
+
+def test_rules_that_tie_too_many_choices_together_are_refused() -> None:
+    choices = [Choice(f"c{at}", tuple(range(8))) for at in range(9)]
+    pairs = itertools.combinations([one.name for one in choices], 2)
+    rules = [Rule(choices=pair, allows=lambda a, b: a + b < 14, text=f"{pair}") for pair in pairs]
+    with pytest.raises(ValueError, match="the rules tie too many choices together to be counted"):
+        SearchSpace("tied", choices, lambda _: nn.Identity(), rules=rules)
 
 
 def test_a_reference_that_breaks_a_rule_is_refused_or_falls() -> None:
