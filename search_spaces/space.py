@@ -74,7 +74,6 @@ class SearchSpace:
         self.slots = tuple(slots)
         self._build = build
         self._input_shape = input_shape
-        self.declares_reference = reference is not None
         self.probes = (*probes, reference) if reference is not None else tuple(probes)
         if (build is None) == (not self.slots):
             raise ValueError(f"space {name!r}: give either build or slots")
@@ -114,6 +113,11 @@ class SearchSpace:
         if self.rules and not self.kept.allowed(np.array([row]))[0]:
             raise ValueError(f"the arch breaks a rule of the space: {self.kept.broken(np.array(row))}")
         return row
+
+    @property
+    def declares_reference(self) -> bool:
+        """Whether ``largest`` stands for an arch that was declared."""
+        return self._reference is not None
 
     def smallest(self) -> dict[str, Value]:
         """The arch with the fewest multiply-accumulates; of equal ones that with the earliest values.
@@ -234,7 +238,8 @@ class SearchSpace:
         rows = self.canonical(rows)
         for at in np.flatnonzero(~self.kept.allowed(rows)):
             found = self.kept.nearest(rows[at])
-            rows[at] = self.sample(1, np.random.default_rng(0))[0] if found is None else found
+            assert found is not None  # rules that leave nothing are refused
+            rows[at] = found
         return rows
 
     def in_range(self, rows: Rows) -> NDArray[np.bool_]:

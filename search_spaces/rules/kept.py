@@ -95,7 +95,7 @@ class Kept:
 
         Args:
             row: indices of values.
-            only: further combinations that are allowed.
+            only: further values that are allowed, of one choice each.
 
         Returns:
             None where nothing is left with these.
@@ -104,10 +104,9 @@ class Kept:
             Term(columns=(column,), values=self._distances(column, int(row[column])))
             for column in range(len(row))
         ]
-        found = argmin(self._n_values, distances, [*self.terms, *self._canonical, *only])
-        if found is None:  # too many choices are tied together to look at all at once
-            return None
         wanted = [*self.terms, *self._canonical, *only]
+        found = argmin(self._n_values, distances, wanted)
+        assert found is not None  # its tables are those of ``size``, which were small enough
         return found if all(one.values[tuple(found[list(one.columns)])] for one in wanted) else None
 
     def _distances(self, column: int, index: int) -> NDArray[np.float64]:

@@ -50,7 +50,7 @@ def narrowed(
             choices[choice.name] = replace(choice, values=values[:1], parent="", parent_values=())
         else:
             choices[choice.name] = replace(choice, values=values, parent_values=left)
-    if reference is None and not np.array_equal(space.to_row(space.largest()), space.ends[1]):
+    if reference is None and space.declares_reference:
         declared = space.largest()
         if all(declared[name] in choice.values for name, choice in choices.items()):
             reference = declared
