@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from results.numbers import count
-from runners.adopting.file import load_network, propose_for, write_space_file
+from runners.adopting.file import propose_for, write_space_file
 
 
 def space(
@@ -30,7 +30,6 @@ def space(
             raise ValueError
     except ValueError:
         raise ValueError(f"an input shape is written like 3x32x32, not {input_shape!r}") from None
-    load_network(spec)  # what is wrong with it is told before anything else
     path = out or Path(f"{spec.rpartition(':')[2]}.toml")
     proposal = propose_for(spec, shape)
     write_space_file(proposal, spec, path)
