@@ -32,7 +32,8 @@ def find_chains(experiment: Experiment) -> tuple[list[Chain], list[Refused]]:
     """Runs of equal blocks of which the last can be left out, and those of which they cannot.
 
     Blocks are children of an ``nn.Sequential`` or ``nn.ModuleList`` that have children themselves, and are
-    equal where classes, sizes and shapes of weights are; random rates may differ.
+    equal where classes, sizes and shapes of weights are; random rates may differ. Of blocks that two of these
+    hold, only the first is asked about.
     """
     chains, refused = [], []
     for chain in _runs(experiment.traced.network):
@@ -48,13 +49,14 @@ def find_chains(experiment: Experiment) -> tuple[list[Chain], list[Refused]]:
 
 
 def _runs(network: nn.Module) -> Iterator[Chain]:
-    for holder, module in network.named_modules():
+    known = dict(network.named_modules())  # each under the first of its names
+    for holder, module in known.items():
         if not isinstance(module, nn.Sequential | nn.ModuleList):
             continue
         prefix = f"{holder}." if holder else ""
         for signature, children in groupby(module.named_children(), key=lambda one: _signature(one[1])):
             names = tuple(f"{prefix}{name}" for name, _ in children)
-            if signature and len(names) > 1:
+            if signature and len(names) > 1 and known.keys() >= set(names):
                 yield Chain(holder=holder, blocks=names)
 
 

@@ -41,7 +41,7 @@ class Adjustable:
         name: name of the choice.
         role: role of the choice.
         values: values that are proposed; the last is what the network has.
-        step: values that there can be are multiples of it.
+        step: step between values that there can be, from the least on; 0 where there is none.
         least: least value.
         about: layers, blocks or the convolution that it is about, in words.
         decision: what a value decides.
@@ -169,7 +169,7 @@ def space_of_network(network: nn.Module, example: Tensor, *, name: str = "networ
 
 def _depth(chain: Chain, chains: Collection[Chain]) -> Adjustable:
     n = len(chain.blocks)
-    first = 1 if n < _DEPTHS else max(n // 2, 1)
+    first = 1 if n < _DEPTHS else n // 2
     several = sum(other.holder == chain.holder for other in chains) > 1
     name = chain.blocks[0] if several or not chain.holder else chain.holder
     return Adjustable(
@@ -184,7 +184,7 @@ def _depth(chain: Chain, chains: Collection[Chain]) -> Adjustable:
 
 
 def _kernel(conv: str, side: int) -> Adjustable:
-    values = (3, *range(5, side, 2), side) if side < 9 else (*_odd_spread(side),)
+    values = tuple(range(3, side + 1, 2)) if side < 9 else _odd_spread(side)
     return Adjustable(
         name=f"{conv}.kernel",
         role="kernel",
@@ -204,7 +204,6 @@ def _channels(group: Group, groups: Sequence[Group], whole: nn.Module) -> Adjust
     layers = [*dict.fromkeys(name for flow in group.flows for name in flow.producers)]
     more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
     about = f"channels of {', '.join(layers[:3])}{more}"
-    least = min(_LEAST, group.units)
     if group.heads:
         values = _units(group.units, [share * group.units for share in _SHARES])
         return Adjustable(
@@ -212,7 +211,7 @@ def _channels(group: Group, groups: Sequence[Group], whole: nn.Module) -> Adjust
             role="size",
             values=values,
             step=1,
-            least=least,
+            least=_LEAST,
             about=f"{about}; {group.run} to a head",
             decision=Width(group=group.name, each=1),
         )
@@ -240,15 +239,14 @@ def _channels(group: Group, groups: Sequence[Group], whole: nn.Module) -> Adjust
         role="size",
         values=tuple(units * group.run for units in _units(group.units, shares)),
         step=group.run,
-        least=least * group.run,
+        least=_LEAST * group.run,
         about=about,
         decision=Width(group=group.name, each=group.run),
     )
 
 
 def _units(most: int, wanted: Sequence[float]) -> tuple[int, ...]:
-    least = min(_LEAST, most)
-    return tuple(sorted({min(max(round(one), least), most) for one in wanted} | {most}))
+    return tuple(sorted({max(round(one), _LEAST) for one in wanted} | {most}))
 
 
 def _spread(first: int, last: int, n: int) -> tuple[int, ...]:
@@ -325,26 +323,22 @@ def _told_apart(findings: Sequence[Adjustable]) -> list[Adjustable]:
 
 
 def _with_parents(choices: Sequence[Choice], decisions: Mapping[str, Decision]) -> list[Choice]:
-    """The choices, each inside a block that may go active where the block stays; parents first."""
+    """The choices, each inside a block that may go active where the block stays.
+
+    Parents come first, as choices are in the network's order and the first block of several always stays.
+    """
     depths = [(one, decision.blocks) for one in choices if isinstance(decision := decisions[one.name], Depth)]
-    parents: dict[str, tuple[Choice, int]] = {}
+    made = []
     for choice in choices:
         places = _places(decisions[choice.name])
         for depth, blocks in depths:  # outer ones come first, so the innermost is what stays
             held = [at for at, block in enumerate(blocks) if all(_within(one, block) for one in places)]
-            if held and depth is not choice and any(int(value) <= held[0] for value in depth.values):
-                parents[choice.name] = depth, held[0]
-    made = [
-        replace(
-            one,
-            parent=parents[one.name][0].name,
-            parent_values=tuple(value for value in parents[one.name][0].values if int(value) > at),
-        )
-        if one.name in parents and (at := parents[one.name][1]) >= 0
-        else one
-        for one in choices
-    ]
-    return _parents_first(made)
+            if held and depth.name != choice.name:
+                staying = tuple(value for value in depth.values if int(value) > held[0])
+                if len(staying) < len(depth.values):
+                    choice = replace(choice, parent=depth.name, parent_values=staying)
+        made.append(choice)
+    return made
 
 
 def _places(decision: Decision) -> tuple[str, ...]:
@@ -359,12 +353,3 @@ def _places(decision: Decision) -> tuple[str, ...]:
 
 def _within(name: str, block: str) -> bool:
     return name == block or name.startswith(f"{block}.")
-
-
-def _parents_first(choices: Sequence[Choice]) -> list[Choice]:
-    left, ordered = list(choices), list[Choice]()
-    while left:
-        ready = {one.name for one in ordered}
-        at = next(i for i, one in enumerate(left) if not one.parent or one.parent in ready)
-        ordered.append(left.pop(at))
-    return ordered

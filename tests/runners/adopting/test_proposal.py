@@ -257,6 +257,25 @@ def test_what_stays_as_it_is_says_why() -> None:
     assert re.match("the network does not run without them .*shape", stays["a"])
 
 
+class HeldTwice(nn.Module):
+    """Blocks that a list holds, and the sequence that runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh()) for _ in range(2))
+        self.body, self.head = nn.Sequential(*self.layers), nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3)))
+
+
+def test_blocks_that_are_held_twice_stay() -> None:
+    proposal = propose(HeldTwice(), torch.randn(2, 3, 8, 8))
+    assert not [one for one in proposal.findings if one.role == "depth"]
+    stays = {one.root: one.reason for one in proposal.refused}
+    assert stays["layers.0 to layers.1"].endswith("computes something else than with them masked")
+
+
 def test_a_network_that_cannot_be_taken_says_so() -> None:
     network, _ = made("MobileNet")
     with pytest.raises(ValueError, match=r"Sequential does not run on \(2, 1, 8, 8\)"):
