@@ -16,8 +16,8 @@ from torch import nn
 from results.files import write_atomic
 from results.loading import load_object
 from results.names import unknown
-from runners.adopting.flows import example_of
 from runners.adopting.proposal import Proposal, propose
+from runners.adopting.taken_up import example_of
 from search_spaces.choice import Value
 from search_spaces.space import SearchSpace
 

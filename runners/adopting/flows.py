@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 import torch_pruning as tp
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from compress.pruning.channels import channels_taken, dependency_graph, group_of
 from compress.pruning.groups import TOLERANCE, Refused, in_words, random_inputs, randomised
 from compress.pruning.masks import unmaskable
-from nas.from_network.attention import open_attention
 from nas.from_network.cutting import Place
 
 
@@ -67,7 +65,7 @@ class Traced:
     In float64, or in float32 where its ``forward`` asks for that.
 
     Args:
-        network: network of one input, its attention opened (``open_attention``); left untouched.
+        network: network of one input, its attention opened (``taken_up``); left untouched.
         example: an input (B, ...).
 
     Raises:
@@ -198,55 +196,3 @@ def _graph(network: nn.Module, images: Tensor) -> Any:
             module.__class__ = _WHOLE_GROUPS.get(type(module), type(module))  # of our own copy
     pruner = tp.pruner.function.DepthwiseConvPruner()
     return dependency_graph(network, images, dict.fromkeys(_WHOLE_GROUPS.values(), pruner))
-
-
-def example_of(input_shape: tuple[int, ...]) -> Tensor:
-    """Two images of random numbers, (2, C, H, W)."""
-    return torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
-
-
-class TensorOutput(nn.Module):
-    """A network that gives a structure with ``logits``, as those of transformers do, giving these alone."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The logits."""
-        logits: Tensor = self.network(x).logits
-        return logits
-
-
-INSIDE = "network."
-"""Prefix of names in a network that is wrapped as ``TensorOutput``."""
-
-
-def taken_up(network: nn.Module, example: Tensor, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """A copy that can be taken apart: of ordinary weights, attention opened, giving a tensor.
-
-    Args:
-        network: finished network.
-        example: an input (B, ...).
-        copied: makes a copy of ordinary weights.
-
-    Raises:
-        ValueError: it does not run on the example, or gives no tensor and no ``logits``.
-    """
-    whole = open_attention(copied(network))
-    training = whole.training
-    kind = type(network).__name__
-    try:
-        with torch.no_grad():
-            output = whole.eval()(example)
-    except Exception as error:  # whatever the user's forward raises
-        raise ValueError(f"{kind} does not run on {tuple(example.shape)} ({in_words(error)})") from error
-    whole.train(training)
-    if isinstance(output, Tensor):
-        return whole
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return TensorOutput(whole).train(training)
-    raise ValueError(
-        f"{kind} gives a {type(output).__name__}; it has to give a tensor, or something with a tensor "
-        f"called logits"
-    )

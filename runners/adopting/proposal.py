@@ -9,7 +9,6 @@ from itertools import takewhile
 
 from torch import Tensor, nn
 
-from compress.plain import plain_copy
 from compress.pruning.groups import Refused
 from nas.from_network.cutting import Cuttable, Stretches
 from nas.from_network.decisions import (
@@ -23,8 +22,9 @@ from nas.from_network.decisions import (
 from results.names import unknown
 from runners.adopting.blocks import Chain, find_chains, find_kernels
 from runners.adopting.experiment import Experiment
-from runners.adopting.flows import INSIDE, TensorOutput, Traced, taken_up
+from runners.adopting.flows import Traced
 from runners.adopting.groups import Group, find_groups, layout
+from runners.adopting.taken_up import INSIDE, TensorOutput, taken_up
 from search_spaces.choice import Choice, Role, Value
 from search_spaces.space import SearchSpace, Shape
 
@@ -132,7 +132,7 @@ def propose(network: nn.Module, example: Tensor) -> Proposal:
     Raises:
         ValueError: it does not run on the example, or cannot be traced.
     """
-    whole = taken_up(network, example, plain_copy)
+    whole = taken_up(network, example)
     experiment = Experiment(Traced(whole, example))
     groups, refused = find_groups(experiment)
     chains, kept = find_chains(experiment)
