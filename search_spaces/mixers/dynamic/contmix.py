@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, fx, nn
 
 from search_spaces.choice import Choice
@@ -31,8 +32,8 @@ class ContextMixing(nn.Module):
         wide: side of the large window in pixels, odd.
         small: side of the small window in pixels, odd.
         regions: regions along each side of the map, whose means are the context.
-        pair_channels: channels of a head with a small window and the next, with a large; half as many are in
-            their q and k.
+        pair_channels: channels, a multiple of 4, of a head with a small window and the next, with a large;
+            half as many are in their q and k.
 
     Raises:
         ValueError: a width that is no multiple of a pair's.
@@ -45,15 +46,12 @@ class ContextMixing(nn.Module):
         wide: OddSize,
         small: OddSize = 3,
         regions: Positive = 7,
-        pair_channels: Positive = 16,
+        pair_channels: Annotated[int, Field(ge=4, multiple_of=4)] = 16,
     ) -> None:
         super().__init__()
         pairs, rest = divmod(channels, pair_channels)
-        if rest or pair_channels % 4:
-            raise ValueError(
-                f"contmix needs a width that is a multiple of its pair_channels, and these of 4; got "
-                f"{channels} and {pair_channels}"
-            )
+        if rest:
+            raise ValueError(f"contmix needs a width that is a multiple of {pair_channels}, got {channels}")
         self.regions, self.pair_channels, self.sides = regions, pair_channels, (small, wide)
         self.q = ConvNorm(channels, channels // 2)
         self.k = ConvNorm(channels, channels // 2)

@@ -161,7 +161,7 @@ def test_windows_go_in_steps_as_convolutions_do() -> None:
         ("involution", {"kernel": 3}, "involution needs a width that is a multiple of 8, got 12"),
         ("lsconv", {"see": 5, "focus": 3}, "lsconv needs a width that is a multiple of 8, got 12"),
         ("dcnv4", {"points": 3}, "dcnv4 needs a width that is a multiple of 8, got 12"),
-        ("contmix", {"wide": 5}, "multiple of its pair_channels, and these of 4; got 12 and 16"),
+        ("contmix", {"wide": 5}, "contmix needs a width that is a multiple of 16, got 12"),
     ],
 )
 def test_widths_it_cannot_take_are_refused_in_words(name: str, values: dict[str, int], message: str) -> None:
@@ -169,3 +169,9 @@ def test_widths_it_cannot_take_are_refused_in_words(name: str, values: dict[str,
         mixer(name)(12, activation="relu", **values)
     with pytest.raises(ValueError, match="needs widths that are multiples of"):
         mixer(name).refuse_widths((12,))
+
+
+def test_a_pair_that_cannot_be_halved_twice_is_refused_before_anything_is_built() -> None:
+    """A pair is two heads, and queries have half of a head's channels."""
+    with pytest.raises(ValueError, match=r"contmix.pair_channels.*multiple of 4"):
+        mixer("contmix").configured({"pair_channels": 6})
