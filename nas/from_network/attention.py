@@ -14,7 +14,7 @@ class SeparateAttention(nn.Module):
         given: attention whose weights it takes, without added key or value biases.
 
     Attributes:
-        heads: number of heads.
+        num_heads: number of heads.
         head_size: channels of a head, which stay what they are when heads go.
     """
 
@@ -24,25 +24,18 @@ class SeparateAttention(nn.Module):
 
     def __init__(self, given: nn.MultiheadAttention) -> None:
         super().__init__()
-        inside, bias = given.embed_dim, given.in_proj_bias is not None
-        self.heads, self.head_size = given.num_heads, given.head_dim
+        self.num_heads, self.head_size = given.num_heads, given.head_dim
         self.batch_first, self.dropout = given.batch_first, given.dropout
         if given.in_proj_weight is not None:
             weights = given.in_proj_weight.chunk(3)
         else:
             weights = (given.q_proj_weight, given.k_proj_weight, given.v_proj_weight)
-        biases = given.in_proj_bias.chunk(3) if bias else (None, None, None)
+        biases = (None,) * 3 if given.in_proj_bias is None else given.in_proj_bias.chunk(3)
         self.query, self.key, self.value = (
             _linear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
         )
-        assert self.query.out_features == inside
         self.out_proj = _linear(given.out_proj.weight, given.out_proj.bias)
         self.train(given.training)
-
-    @property
-    def num_heads(self) -> int:
-        """The heads, as ``nn.MultiheadAttention`` calls them."""
-        return self.heads
 
     def forward(
         self,
@@ -64,7 +57,7 @@ class SeparateAttention(nn.Module):
         if batched and not self.batch_first:
             given = [one.transpose(0, 1) for one in given]
         q, k, v = (
-            layer(one).unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)
+            layer(one).unflatten(-1, (self.num_heads, self.head_size)).transpose(1, 2)
             for layer, one in zip((self.query, self.key, self.value), given, strict=True)
         )  # (B, heads, N, head size)
         mask = self._mask(attn_mask, key_padding_mask, q)
@@ -89,7 +82,7 @@ class SeparateAttention(nn.Module):
         if attention is not None:
             mask = _added(attention, q.dtype)
             if mask.dim() == 3:  # (B * heads, N, M), in which the first heads are kept
-                mask = mask.unflatten(0, (q.shape[0], -1))[:, : self.heads]
+                mask = mask.unflatten(0, (q.shape[0], -1))[:, : self.num_heads]
         if padding is not None:
             padded = _added(padding, q.dtype)
             padded = (padded if padded.dim() == 2 else padded.unsqueeze(0))[:, None, None]
