@@ -22,7 +22,7 @@ from results.records import Record
 
 _MOST_VISITS, _SPARE_STEPS = 4, 1000
 """Steps of a group for each way between two layers, and beyond: ways are gone a few times, for parts of a
-concatenation. What takes more, where an end is far too, is the whole network, and nothing could be cut."""
+concatenation. Groups that end farther away are known of mixed kernels alone, which cannot be cut either."""
 _MOST_PLACES = 64
 """Most places that channels may become at reshapes, over the channels of the widest layer. What is flattened
 for a layer is as wide as that layer, so more than these are in no network."""
