@@ -132,21 +132,24 @@ def errors(
     lessons = _up_to(teacher.lessons, only)
     for module in (module for ones in students.values() for module in ones.values()):
         module.eval()
-    wrong = {lesson.name: np.zeros(len(lesson.span.alternatives)) for lesson in lessons}
+    judged = [lesson for lesson in lessons if only is None or lesson.name in only]
+    wrong = {lesson.name: np.zeros(len(lesson.span.alternatives)) for lesson in judged}
     spread = dict.fromkeys(wrong, 0.0)
     for images in batches:
         for lesson, (given, wanted) in zip(lessons, teacher.flow(lessons, images), strict=True):
+            if lesson.name not in wrong:
+                continue
             spread[lesson.name] += float((wanted - wanted.mean()).square().sum())
             for at in lesson.fitting:
                 if at != lesson.teacher:
                     own = _student(lesson, students, at)
                     error = math.inf if own is None else float((own(given) - wanted).square().sum())
                     wrong[lesson.name][at] += error
-    for lesson in lessons:
+    for lesson in judged:
         found = wrong[lesson.name] / max(spread[lesson.name], 1e-12)
         fits = np.isin(np.arange(len(found)), lesson.fitting)
         wrong[lesson.name] = np.where(fits, found, np.inf)
-    return {name: found for name, found in wrong.items() if only is None or name in only}
+    return wrong
 
 
 def _student(lesson: Lesson, students: Students, at: int) -> nn.Sequential | None:

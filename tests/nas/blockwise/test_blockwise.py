@@ -102,6 +102,17 @@ def test_the_error_is_the_squared_distance_over_the_spread(teacher: Teacher) -> 
     assert find(told, "mlp", channels=16, ratio=1) == math.inf  # it did not learn
 
 
+def test_spans_are_judged_alone_as_among_all(
+    teacher: Teacher, students: dict[str, dict[int, nn.Sequential]]
+) -> None:
+    batches = images(3, seed=3)
+    among = errors(teacher, students, batches)
+    for name in ("stage0.block0.mixer", "stage0.block1.mlp"):
+        alone = errors(teacher, students, batches, only=[name])
+        assert list(alone) == [name]
+        np.testing.assert_array_equal(alone[name], among[name])
+
+
 def test_errors_add_up_and_the_exact_solution_is_the_best_of_all_archs(
     teacher: Teacher, students: dict[str, dict[int, nn.Sequential]]
 ) -> None:
