@@ -28,6 +28,7 @@ from results.numbers import count as in_units
 from results.records import BlockErrors, BlocksPlan, Scouted
 from runners.console import Console
 from runners.data.prepared import RunData
+from runners.pools.known import key_of
 from runners.recipe.schema import Recipe
 from runners.scoring.networks import own_calibration
 from runners.scoring.score import score
@@ -255,16 +256,16 @@ def _chosen(work: BlockRanking, losses: Sequence[Term]) -> list[Scouted]:
     wanted, bound_ms, order = work.recipe.blockwise.networks, work.limit_ms, dict[str, float]()
     for _ in range(_ROUNDS):
         solutions = _solved(work, losses, bound_ms, wanted + _MORE)
-        order |= {_key(work.space.to_arch(one.row)): one.loss for one in solutions}
-        there = {_key(one.arch) for one in known(work.scouting)}
-        rows = [one.row for one in solutions if _key(work.space.to_arch(one.row)) not in there]
+        order |= {key_of(work.space.to_arch(one.row)): one.loss for one in solutions}
+        there = {key_of(one.arch) for one in known(work.scouting)}
+        rows = [one.row for one in solutions if key_of(work.space.to_arch(one.row)) not in there]
         if rows:
             measure_networks(work.scouting, np.stack(rows))
-        measured = [one for one in known(work.scouting) if _key(one.arch) in order]
-        met = sorted(meeting(measured, work.limit_ms), key=lambda one: order[_key(one.arch)])
+        measured = [one for one in known(work.scouting) if key_of(one.arch) in order]
+        met = sorted(meeting(measured, work.limit_ms), key=lambda one: order[key_of(one.arch)])
         if met:
             told = f"{len(met)} networks of least error measure under {work.limit_ms:.4g} ms"
-            work.console.say(f"{told}; error of their blocks {order[_key(met[0].arch)]:.3g} and more")
+            work.console.say(f"{told}; error of their blocks {order[key_of(met[0].arch)]:.3g} and more")
             return met[:wanted]
         fastest = min((one.latency_ms for one in measured if one.latency_ms is not None), default=math.inf)
         if not math.isfinite(fastest):
@@ -307,7 +308,3 @@ def _exactly(
     except TimeoutError:
         work.console.warn(f"the archs of least error are within {_GAP:.0%} of it; more would take too long")
         return solve(work.space, losses, limit, k=n, gap=_GAP)
-
-
-def _key(arch: Arch) -> str:
-    return repr(sorted(arch.items()))

@@ -24,6 +24,7 @@ from runners.console import Console
 from runners.data.prepared import RunData
 from runners.measuring.machine import cores
 from runners.pools.evaluate_all import evaluate_all
+from runners.pools.known import key_of
 from runners.pools.ray_pool import RayPool
 from runners.recipe.schema import Recipe
 from runners.scoring.alone import AlonePlan, AloneTrainer, worker_trainer
@@ -110,7 +111,9 @@ def race(work: Racing) -> SearchSummary:
     until = math.inf if work.clock is None else time.monotonic() + _SLACK * RANKING * work.clock.training_s
     begun = _done(file, plan.rungs[0], 0)
     field = starters(work.candidates, plan.rungs[0].networks)
-    field += [one for one in work.candidates if _key(one) in begun and one not in field]  # timed for the plan
+    field += [
+        one for one in work.candidates if key_of(one.arch) in begun and one not in field
+    ]  # timed for the plan
     for place, rung in enumerate(plan.rungs):
         last = place == len(plan.rungs) - 1
         if last:
@@ -121,12 +124,12 @@ def race(work: Racing) -> SearchSummary:
         while field and not ranked:  # where none of them could be trained, the next ones
             running, field = field[:n], field[n:]
             before = _settled(file, rung, place)
-            waiting = [one for one in running if _key(one) not in before]
+            waiting = [one for one in running if key_of(one.arch) not in before]
             time_limit = math.inf if last else until
             _train(work, waiting, rung, place, plan.threads[place], time_limit, mixed=last)
             done = _done(file, rung, place)
             scores = {key: one.accuracy if last else _by_loss(one) for key, one in done.items()}
-            ranked = promoted(running, [scores.get(_key(one)) for one in running])
+            ranked = promoted(running, [scores.get(key_of(one.arch)) for one in running])
         if not ranked:
             reasons = [one.error for one in done.values() if one.error]
             raise ValueError(
@@ -134,7 +137,7 @@ def race(work: Racing) -> SearchSummary:
             )
         _tell_result(work, ranked, done, last=last)
         field = ranked
-    summary = _summary(work, field, [done[_key(one)].accuracy or 0.0 for one in field])
+    summary = _summary(work, field, [done[key_of(one.arch)].accuracy or 0.0 for one in field])
     write_json(work.folder / "front.json", summary.to_json())
     shutil.rmtree(work.folder / WEIGHTS / "under_way", ignore_errors=True)
     return summary
@@ -180,7 +183,7 @@ def _first_pace(work: Racing, epochs: int, threads: int) -> float:
     rung = RungRecord(networks=work.workers, epochs=epochs)
     field = work.candidates[: work.workers]
     before = _done(work.folder / RACE, rung, 0)
-    _train(work, [one for one in field if _key(one) not in before], rung, 0, threads, math.inf)
+    _train(work, [one for one in field if key_of(one.arch) not in before], rung, 0, threads, math.inf)
     done = _done(work.folder / RACE, rung, 0).values()
     return max((one.seconds / epochs for one in done if not one.error), default=0.0) or _pace(
         work, work.candidates[-1], threads
@@ -216,9 +219,9 @@ def _final(work: Racing, rung: RungRecord, field: Sequence[Scouted]) -> RungReco
 
 def _finished(work: Racing, field: Sequence[Scouted]) -> list[Raced]:
     """The longest training so far of each of these networks."""
-    keys = {_key(one) for one in field}
+    keys = {key_of(one.arch) for one in field}
     lines = [Raced.from_json(line) for line in read_lines(work.folder / RACE)]
-    longest = {_key(one): one for one in sorted(lines, key=lambda one: one.epochs) if not one.error}
+    longest = {key_of(one.arch): one for one in sorted(lines, key=lambda one: one.epochs) if not one.error}
     return [one for key, one in longest.items() if key in keys]
 
 
@@ -331,7 +334,7 @@ def _tell_rung(work: Racing, rung: RungRecord, *, last: bool) -> None:
 
 
 def _tell_result(work: Racing, ranked: Sequence[Scouted], done: dict[str, Raced], *, last: bool) -> None:
-    first, ended = ranked[0], done[_key(ranked[0])]
+    first, ended = ranked[0], done[key_of(ranked[0].arch)]
     place = (
         "best"
         if last or len(ranked) == 1
@@ -343,14 +346,10 @@ def _tell_result(work: Racing, ranked: Sequence[Scouted], done: dict[str, Raced]
     )
 
 
-def _key(one: Scouted | Raced) -> str:
-    return repr(sorted(one.arch.items()))
-
-
 def _done(file: Path, rung: RungRecord, place: int) -> dict[str, Raced]:
     """The trainings of a rung that ended."""
     lines = [Raced.from_json(line) for line in read_lines(file)]
-    return {_key(one): one for one in lines if (one.rung, one.epochs) == (place, rung.epochs)}
+    return {key_of(one.arch): one for one in lines if (one.rung, one.epochs) == (place, rung.epochs)}
 
 
 def _settled(file: Path, rung: RungRecord, place: int) -> dict[str, Raced]:

@@ -20,10 +20,11 @@ from compress.target import Target
 from results.files import append_line, read_lines
 from results.records import Scouted
 from runners.console import Console
+from runners.pools.known import key_of
 from runners.recipe.schema import Search
 from runners.stages.drawn import Drawn, by_size, counts
 from runners.targets.hardware import Limits
-from search_spaces.space import Arch, Rows, SearchSpace
+from search_spaces.space import Rows, SearchSpace
 
 SCOUTED = "scouted.jsonl"
 _AT_ONCE = 16  # networks measured side by side
@@ -73,7 +74,7 @@ def scout_sizes(work: Scouting) -> None:
         raise ValueError(f"no network of the space runs on {work.target.facts.profile}: {found[0].reason}")
     ran = [_ms(one) for one in found if one.latency_ms is not None]
     work.console.say(
-        f"{len({_key(one) for one in found})} networks from the smallest to the largest measured in "
+        f"{len({key_of(one.arch) for one in found})} networks from the smallest to the largest measured in "
         f"{' and '.join(work.precisions)}: {min(ran):.4g} to {max(ran):.4g} ms"
     )
 
@@ -109,8 +110,8 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
         fastest = min(map(_ms, found))
         raise ValueError(
             f"no network of space {work.space.name!r} is under {limit_ms:.4g} ms: of "
-            f"{len({_key(one) for one in found})} that were measured the fastest takes {fastest:.4g} ms. "
-            f"Raise search.latency_ms, or take a space with smaller networks"
+            f"{len({key_of(one.arch) for one in found})} that were measured the fastest takes "
+            f"{fastest:.4g} ms. Raise search.latency_ms, or take a space with smaller networks"
         )
     if _ms(near[0]) >= _LEAST_SHARE * limit_ms:
         said = f"{len(near)} networks known that use {_LEAST_SHARE:.0%} or more of the limit"
@@ -129,8 +130,8 @@ def _drawn(work: Scouting) -> Drawn:
 def _with_sizes(work: Scouting, drawn: Drawn) -> list[Scouted]:
     """What is known of the drawn networks, with what is missing from the smallest to the largest."""
     found = [one for one in known(work) if drawn.has(one.arch)]
-    there = {_key(one) for one in found}
-    missing = [row for row in drawn.spread() if _key_of(work.space.to_arch(row)) not in there]
+    there = {key_of(one.arch) for one in found}
+    missing = [row for row in drawn.spread() if key_of(work.space.to_arch(row)) not in there]
     return [*found, *measure_networks(work, np.stack(missing))] if missing else found
 
 
@@ -143,8 +144,8 @@ def known(work: Scouting) -> list[Scouted]:
     found = [one for one in scouted(work.folder) if one.precision in work.precisions]
     formats: dict[str, set[str]] = {}
     for one in found:
-        formats.setdefault(_key(one), set()).add(one.precision)
-    return [one for one in found if len(formats[_key(one)]) == len(work.precisions)]
+        formats.setdefault(key_of(one.arch), set()).add(one.precision)
+    return [one for one in found if len(formats[key_of(one.arch)]) == len(work.precisions)]
 
 
 def scouted(folder: Path) -> list[Scouted]:
@@ -189,7 +190,7 @@ def meeting(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
     """Networks that meet the limit with a margin, each in its fastest format, in the order given."""
     fastest: dict[str, Scouted] = {}
     for one in found:
-        key = _key(one)
+        key = key_of(one.arch)
         if one.latency_ms is not None and (key not in fastest or _ms(one) < _ms(fastest[key])):
             fastest[key] = one
     return [one for one in fastest.values() if (one.high_ms or math.inf) <= _MARGIN * limit_ms]
@@ -202,14 +203,6 @@ def _largest_first(found: Sequence[Scouted]) -> list[Scouted]:
 
 def _ms(one: Scouted) -> float:
     return math.inf if one.latency_ms is None else one.latency_ms
-
-
-def _key(one: Scouted) -> str:
-    return _key_of(one.arch)
-
-
-def _key_of(arch: Arch) -> str:
-    return repr(sorted(arch.items()))
 
 
 def measure_networks(work: Scouting, rows: Rows) -> list[Scouted]:
