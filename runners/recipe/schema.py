@@ -325,6 +325,10 @@ class Recipe(Section):
     """Minutes for the whole run: they are divided over measuring, choosing and training, and take the place
     of ``race.networks`` and ``train.epochs``. For ``search.ranking = "alone"`` or ``"blockwise"``."""
 
+    def seed_or(self, own: int | None) -> int:
+        """The seed that a section gives, or the recipe's where it gives none."""
+        return self.seed if own is None else own
+
     @model_validator(mode="before")
     @classmethod
     def _own_steps_for_networks_trained_alone(cls, given: Any) -> Any:

@@ -111,7 +111,7 @@ def measure_plan(recipe: Recipe) -> MeasurePlan:
         check_networks=recipe.measure.check_networks,
         seconds_each=recipe.measure.seconds_each,
         confidence=recipe.search.confidence,
-        seed=recipe.seed if recipe.measure.seed is None else recipe.measure.seed,
+        seed=recipe.seed_or(recipe.measure.seed),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,12 +14,12 @@ from compress.target import Target
 from nas.costs.model.fit import MeasurePlan
 from nas.costs.model.latency import LatencyModel
 from nas.supernet import Supernet
-from results.records import CardProvenance, Provenance, SearchSummary, read_record
+from results.records import CardProvenance, Provenance, Scouted, SearchSummary, read_record
 from runners.console import Console
 from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
-from runners.recipe.schema import for_networks_trained_alone
+from runners.recipe.schema import Recipe, for_networks_trained_alone
 from runners.run.directory import RunDirectory
 from runners.run.narrowing import fixed_space, trained_space
 from runners.run.spaces import make_space, measure_plan, rules_out
@@ -101,7 +101,7 @@ class Wiring:
     @cached_property
     def given(self) -> SearchSpace:
         """The search space for the data as the recipe names it, less what the profile cannot run."""
-        return self._space(self.left_out)
+        return self.space_without(self.left_out)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -124,7 +124,8 @@ class Wiring:
         first = next(iter(models.values()))
         return latency_limit(given, first, self.run.recipe.search, self.profile.limits)
 
-    def _space(self, without: tuple[str, ...]) -> SearchSpace:
+    def space_without(self, without: tuple[str, ...]) -> SearchSpace:
+        """The space as the recipe names it, without some of the preset's parts, by name."""
         classes, shape = len(self.data.classes), self.data.input_shape
         return make_space(self.run.recipe.space, classes=classes, input_shape=shape, without=without)
 
@@ -213,7 +214,7 @@ class Wiring:
             limits=self.profile.limits,
             networks=recipe.race.networks,
             seconds=math.inf,
-            seed=recipe.seed if recipe.measure.seed is None else recipe.measure.seed,
+            seed=recipe.seed_or(recipe.measure.seed),
             folder=self.path / "measure",
             console=self.console,
         )
@@ -227,15 +228,19 @@ class Wiring:
     @property
     def racing(self) -> Racing:
         """What a race works with; networks near the limit are measured for it."""
-        recipe, scouting = self.run.recipe, self.scouting
+        scouting = self.scouting
         scout_sizes(scouting)
         limit_ms = self.scouted_limit_ms
         begun = (self.path / "search" / PLAN).exists()  # with the networks that were known then
+        found = using_limit(known(scouting), limit_ms) if begun else scout_limit(scouting, limit_ms)
+        return self._racing(found, limit_ms, self.run.recipe)
+
+    def _racing(self, candidates: Sequence[Scouted], limit_ms: float, recipe: Recipe) -> Racing:
         return Racing(
             space=self.space,
             data=self.data,
             target=self.target,
-            candidates=using_limit(known(scouting), limit_ms) if begun else scout_limit(scouting, limit_ms),
+            candidates=candidates,
             limit_ms=limit_ms,
             recipe=recipe,
             device=self.device,
@@ -282,18 +287,8 @@ class Wiring:
         work = self.blockwise
         own, race = work.recipe.blockwise, work.recipe.race
         later = race.model_copy(update={"networks": own.networks, "epochs": race.keep * race.epochs})
-        return Racing(
-            space=self.space,
-            data=self.data,
-            target=self.target,
-            candidates=ranked_by_blocks(work),
-            limit_ms=work.limit_ms,
-            recipe=work.recipe.model_copy(update={"race": later}),
-            device=self.device,
-            clock=self.clock,
-            run=self.path,
-            console=self.console,
-        )
+        recipe = work.recipe.model_copy(update={"race": later})
+        return self._racing(ranked_by_blocks(work), work.limit_ms, recipe)
 
     @property
     def summary(self) -> SearchSummary:
@@ -324,7 +319,7 @@ class Wiring:
             costs=self.costs(models),
             limit_ms=self.limit_ms(models, self.given),
             recipe=recipe.search,
-            seed=recipe.seed if recipe.search.seed is None else recipe.search.seed,
+            seed=recipe.seed_or(recipe.search.seed),
             split_seed=recipe.seed,
             run=self.path,
             console=self.console,

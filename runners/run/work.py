@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from scipy.stats import kendalltau
-
 from nas.costs.layers.probes import layer_probes
 from nas.costs.model.fit import MeasurePlan
 from nas.costs.model.reach import reachable
 from nas.supernet import Supernet
 from results.records import AuditSummary, read_record
 from results.report import write_report
+from results.statistics import kendall
 from runners.run.narrowing import FILE, fix_space, fixed_space, narrowed_warning
 from runners.run.spaces import check_size, rules_out
 from runners.run.wiring import Wiring
@@ -100,7 +99,7 @@ def _trusted(made: Wiring, gate: float) -> bool:
     audit_supernet(made.auditing)
     summary = read_record(AuditSummary, made.path / "audit" / "audit.json")
     networks = summary.networks
-    tau = kendalltau([n.inherited_val for n in networks], [n.alone_val for n in networks]).statistic
+    tau = kendall([n.inherited_val for n in networks], [n.alone_val for n in networks])
     words = (
         f"of {len(networks)} networks trained alone, shared weights have the order with a tau of {tau:.2f}"
     )
@@ -119,10 +118,8 @@ def _check_limits(made: Wiring) -> None:
     """
     if not made.given.slots:  # whose layers take a while to find
         return
-    models = made.models
-    limits = constraints_of(made.profile.limits, made.limit_ms(models, made.given))
     try:
-        check_limits(made.space, made.costs(models), limits)
+        _check_reachable(made)
     except ValueError as error:
         (made.path / FILE).unlink(missing_ok=True)
         again = f"quarry train --out {made.path} --set search.latency_ms=..."
@@ -146,7 +143,7 @@ def _search(made: Wiring) -> None:
 
 def _check_train(made: Wiring) -> None:
     """The space as it will be: what is there is still the one that was trained before."""
-    space = made._space(rules_out(made.run.recipe.space, made.profile))
+    space = made.space_without(rules_out(made.run.recipe.space, made.profile))
     check_size(space, made.plan)
     check_training(space, made.data, made.run.recipe.train)
     _ = made.device

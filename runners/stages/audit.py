@@ -61,8 +61,7 @@ class Auditing:
     @property
     def seed(self) -> int:
         """Seed of the draw and of the trainings."""
-        own = self.recipe.audit.seed
-        return self.recipe.seed if own is None else own
+        return self.recipe.seed_or(self.recipe.audit.seed)
 
     @property
     def folder(self) -> Path:

@@ -85,8 +85,7 @@ class BlockRanking:
     @property
     def seed(self) -> int:
         """Seed of the trainings."""
-        own = self.recipe.search.seed
-        return self.recipe.seed if own is None else own
+        return self.recipe.seed_or(self.recipe.search.seed)
 
     @property
     def training_data(self) -> TrainingData:

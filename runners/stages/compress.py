@@ -263,7 +263,7 @@ def _context(work: Compressing, on_step: Callable[[int, int], None], limit_ms: f
         teacher_weight=recipe.recovery.teacher_weight,
         temperature=recipe.recovery.temperature,
     )
-    seed = work.recipe.seed if recipe.seed is None else recipe.seed
+    seed = work.recipe.seed_or(recipe.seed)
 
     def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
         network, training = network.to(work.device), training_data(data, work.recipe.train, work.device)

@@ -82,8 +82,7 @@ class Racing:
     @property
     def seed(self) -> int:
         """Seed of the trainings."""
-        own = self.recipe.search.seed
-        return self.recipe.seed if own is None else own
+        return self.recipe.seed_or(self.recipe.search.seed)
 
     @property
     def workers(self) -> int:
