@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from results.files import append_line, read_lines
@@ -140,9 +139,6 @@ class Device:
             else Timing(median_ms=1.0, low_ms=0.9, high_ms=1.1, repeats=3)
             for file in files
         ]
-
-    def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
-        raise NotImplementedError
 
 
 def test_what_was_timed_is_a_line_and_is_not_timed_again(tmp_path: Path) -> None:

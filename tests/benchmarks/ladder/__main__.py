@@ -29,6 +29,7 @@ from nas.ranking import spread
 from nas.rules.moment import Moment
 from nas.supernet.supernet import Supernet
 from results.files import append_line, read_lines
+from results.names import unknown
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Splits, stratified
 from runners.recipe.schema import Data
@@ -54,7 +55,7 @@ SETTINGS = TrainSettings(
     average_decay=0.0,
     precision="auto",
 )
-"""Those of ``quarry run cifar10``, for networks alone and for supernets."""
+"""Those of ``quarry run cifar10`` without its Muon and cutmix, for networks alone and for supernets."""
 
 
 class Workshop:
@@ -243,9 +244,9 @@ def work(shop: Workshop, todo: Iterator[tuple[str, Work]]) -> None:
 def labels_of(text: str) -> tuple[str, ...]:
     """Names of rungs, separated by semicolons."""
     found = tuple(filter(None, (part.strip() for part in text.split(";"))))
-    unknown = [label for label in found if label not in RUNGS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no rung {unknown[0]!r}; there are {'; '.join(RUNGS)}")
+    for label in found:
+        if label not in RUNGS:
+            raise argparse.ArgumentTypeError(unknown("rung", label, RUNGS))
     return found
 
 

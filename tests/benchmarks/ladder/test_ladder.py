@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from results.records import Preprocessing
 from runners.data.splits import Split, Splits
 from tests.benchmarks.ladder import __main__ as ladder
 from tests.benchmarks.ladder.__main__ import Workshop, climb, labels_of, pieces, work
-from tests.benchmarks.ladder.rungs import FIRST, RUNGS, by_hand_space
+from tests.benchmarks.ladder.rungs import RUNGS, by_hand_space
 from tests.benchmarks.ladder.table import table
 
 
@@ -66,9 +67,9 @@ def test_rungs_take_the_same_compute_whatever_a_step_costs(shop: Workshop) -> No
     assert first["epochs"] == 2
     assert first["compute"] == pytest.approx(1)
     assert cheaper["epochs"] > 2
-    assert cheaper["compute"] == pytest.approx(
-        cheaper["epochs"] * shop.macs_each_step(RUNGS["labels, 2 passes"]) / (2 * shop.macs_each_step(FIRST))
-    )
+    an_epoch = cheaper["compute"] / cheaper["epochs"]
+    assert an_epoch < first["compute"] / first["epochs"]
+    assert abs(cheaper["compute"] - 1) <= an_epoch / 2
     assert len(cheaper["accuracies"]) == 3
 
 
@@ -111,5 +112,5 @@ def test_the_table_compares_with_the_networks_that_were_trained_alone() -> None:
 
 def test_a_rung_that_there_is_not_is_named() -> None:
     assert labels_of("labels; uniform") == ("labels", "uniform")
-    with pytest.raises(Exception, match="no rung 'lables'"):
+    with pytest.raises(argparse.ArgumentTypeError, match="Did you mean 'labels'"):
         labels_of("lables")
