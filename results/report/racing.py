@@ -30,7 +30,8 @@ def racing(run: Sources) -> Html:
             paragraph(
                 "Each round trains anew, on all training images; accuracy is on validation images. All "
                 "rounds but the last choose by the loss of the last epoch. Half of the first round are the "
-                "networks with the most multiply-accumulates and parameters, the others are spread below.",
+                "first of each family in turn (networks mostly of one block or mixer), the others are "
+                "evenly spread.",
                 kind="note",
             ),
         ]

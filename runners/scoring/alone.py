@@ -100,10 +100,10 @@ class AloneTrainer:
         data = TrainingData(
             images=self.images, labels=self.labels, prepare=plan.prepare, mix=plan.mix, task=plan.task
         )
-        if not plan.checkpoint(arch).exists():  # begun anew
+        checkpoint = plan.checkpoint(arch)
+        if not checkpoint.exists():  # begun anew
             plan.progress(arch).unlink(missing_ok=True)
         teller = _Teller(plan.progress(arch))
-        checkpoint = plan.checkpoint(arch)
         trained = train_alone(
             plan.space,
             arch,

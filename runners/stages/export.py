@@ -44,7 +44,8 @@ from runners.stages.compress import compressed_entries
 from runners.stages.together import measured_together
 from runners.targets.hardware import HardwareProfile
 
-_MAX_FLOAT_DIFFERENCE = 1e-2  # of a logit, between PyTorch and the target's runtime in float32
+MAX_DIFFERENCE = 1e-2
+"""Largest difference between a float file and its network, as a share of the largest output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ def _hand_over(
         test,
         run=work.target.run,
         score=work.data.score,
-        max_difference=None if candidate.precision == "int8" else _MAX_FLOAT_DIFFERENCE,
+        max_difference=None if candidate.precision == "int8" else MAX_DIFFERENCE,
     )
     card = _card(work, entry, candidate, timing, checked, reference)
     folder = work.run / ARTIFACTS / entry.name

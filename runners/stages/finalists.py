@@ -43,14 +43,12 @@ class Finalists:
 
         All met the limit before they were trained. Where none does now, other programs are likely to keep the
         device busy: they are measured again, and then taken as they are, as the limit is judged by the files
-        that are handed over.
+        that are handed over. One that cannot be exported any more, or does not run, is left out and told.
 
         Args:
             name: begins the names of the networks.
             field: the networks.
             accuracies: accuracy of each on the validation images.
-
-        One that cannot be exported any more, or does not run, is left out and told.
 
         Raises:
             ValueError: none of them runs on the target.

@@ -35,6 +35,7 @@ from runners.console import Console
 from runners.data.prepared import RunData
 from runners.recipe.schema import Recipe
 from runners.stages.compress import configured_steps
+from runners.stages.export import MAX_DIFFERENCE
 from runners.stages.train import mix_of, train_settings
 from runners.training.auxiliary import parts
 from runners.training.batches import TrainingData
@@ -42,8 +43,6 @@ from runners.training.loop import train
 from runners.training.trainable import SharedWeights
 from search_spaces.space import Arch, SearchSpace
 
-MAX_DIFFERENCE = 1e-2
-"""Largest difference between a float file and its network, as a share of the largest output."""
 _Layer = tuple[Callable[[], nn.Module], tuple[int, ...]]  # what makes it, and the shape of its input
 _IMAGES = 16  # that it is trained on, in two steps
 _RATE = 1e-5  # of learning: first weights are good enough for a look, and are not to diverge
