@@ -84,7 +84,7 @@ class Space(Section):
     """Activation between convolutions; published presets keep their own."""
     options: dict[str, dict[str, Any]] = Field(default={})
     """Settings of mixers, blocks and the other parts of a space, and values of the choices they bring:
-    ``{ cswin = { stripe = [1, 2] } }``."""
+    ``{ cswin = { stripe = [1, 2] } }``. What a preset gives its own parts holds where none are given."""
 
     rules: tuple[dict[str, Any], ...] = ()
     """Rules over several choices of any space, which no network breaks: ``{ ascending = ["stage*.width"] }``,
