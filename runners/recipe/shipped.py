@@ -11,21 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from runners.recipe.keys import fields, holds_part, holds_parts
-from runners.recipe.schema import Recipe
+from runners.recipe.schema import Recipe, Space
 
 _NAMING = (
     "task",
     "measure.profile",
     "space.preset",
-    "space.mixers",
-    "space.blocks",
-    "space.channel_mixers",
-    "space.norms",
-    "space.residuals",
-    "space.entries",
+    *(f"space.{key}" for key in Space().named),
+    "space.recursions",
     "space.activation",
     "space.options",
+    "space.rules",
     "train.rule",
+    "race.sieve",
 )
 _LISTS = ("search.searchers", "compress.steps")
 _CODE = ("parts", "space.module", "space.network")

@@ -5,8 +5,7 @@
 Networks start in a random order, their order after a short training agrees with the last one by a Kendall's
 tau of about a half, and an epoch of the slowest takes twice that of the fastest. The table has the time that
 choosing takes, the share of it in which workers wait, and how often the best network of all is among the two
-that are chosen. "A System for Massively
-Parallel Hyperparameter Tuning" (Li et al., MLSys 2020), algorithm 2.
+that are chosen. "A System for Massively Parallel Hyperparameter Tuning" (Li et al., MLSys 2020), algorithm 2.
 """
 
 from __future__ import annotations

@@ -26,14 +26,18 @@ def test_recipes_that_ship_hold_nothing_unknown(name: str) -> None:
         ("compress", "steps", [{"kind": "prune", "keep": 0.5}]),
         ("space", "mixers", ["identity"]),
         ("space", "options", {"cswin": {"stripe": [1]}}),
+        ("space", "norms", ["rms"]),
+        ("space", "recursions", [1, 2]),
+        ("space", "rules", [{"ascending": ["stage*.width"]}]),
         ("space", "module", "mine.py:make"),
+        ("race", "sieve", ["synflow"]),
         ("data", "source", "photos"),
         ("measure", "profile", "mcu"),
     ],
 )
 def test_what_they_do_not_name_is_unknown(section: str, key: str, value: object) -> None:
     values = shipped("digits")
-    values[section] = {**values[section], key: value}
+    values[section] = {**values.get(section, {}), key: value}
     assert not familiar(Recipe.model_validate(values))
 
 
