@@ -1,4 +1,4 @@
-"""The sandwich rule, with in-place distillation once the largest has something to teach.
+"""The sandwich rule, on the labels; or with in-place distillation after a share of the training.
 
 "Universally Slimmable Networks and Improved Training Techniques" (Yu and Huang, ICCV 2019), sections 3.2
 and 3.3, as used by BigNAS (Yu et al., ECCV 2020): each step trains the largest subnet on the labels, and the
