@@ -30,9 +30,10 @@ def starters(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
 
 
 def family(arch: Arch) -> Value | None:
-    """The stuff that a network is mostly made of: the word (block, mixer) that most of its choices took.
+    """The stuff that a network is mostly made of: the word (block, mixer) that over half of its choices took.
 
-    None where no choice is one of words.
+    None where no word did, or no choice is one of words: networks that mix are a family of their own.
     """
     words = Counter(value for value in arch.values() if isinstance(value, str))
-    return words.most_common(1)[0][0] if words else None
+    word, taken = max(words.items(), key=lambda one: one[1], default=(None, 0))
+    return word if 2 * taken > words.total() else None

@@ -76,6 +76,13 @@ def test_every_family_has_a_starter_before_one_has_two() -> None:
     assert len({one.macs for one in starters(known, 6)}) == 6
 
 
+def test_a_network_of_no_kind_mostly_takes_the_place_of_none() -> None:
+    mixed = {"stage0.block": "plain", "stage1.block": "depthwise", "stage2.block": "residual", "width": 8}
+    assert family(mixed) is None
+    assert family({**mixed, "stage1.block": "plain"}) == "plain"
+    assert family({"width": 8}) is None
+
+
 def test_what_is_left_counts_finished_stages_and_this_process() -> None:
     clock = Clock.of(10, {"measure": 60.0}, began=time.monotonic() - 30)
     assert clock is not None
