@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from runners.training.batches import Prepare, TrainingData
 from runners.training.mixing import Mix
 from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
+from runners.training.threads import computing_with
 from runners.training.watch import EpochSummary, Watch
 from search_spaces.space import Arch, SearchSpace
 
@@ -94,9 +94,11 @@ class AloneTrainer:
         Its weights are left in the plan's folder. ``earlier_s`` are seconds of the training in processes that
         were killed.
         """
+        with computing_with(self.plan.threads):
+            return self._trained(arch)
+
+    def _trained(self, arch: Arch) -> dict[str, float]:
         plan = self.plan
-        if plan.threads:
-            torch.set_num_threads(plan.threads)
         data = TrainingData(
             images=self.images, labels=self.labels, prepare=plan.prepare, mix=plan.mix, task=plan.task
         )

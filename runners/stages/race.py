@@ -36,6 +36,7 @@ from runners.stages.starters import starters
 from runners.stages.train import mix_of, train_settings, training_data
 from runners.training.loop import DivergedError
 from runners.training.pace import seconds_per_epoch
+from runners.training.threads import computing_with
 from search_spaces.space import Arch, SearchSpace
 
 RACE, PLAN = "race.jsonl", "plan.json"
@@ -192,13 +193,9 @@ def _first_pace(work: Racing, epochs: int, threads: int) -> float:
 def _pace(work: Racing, one: Scouted, threads: int) -> float:
     """Seconds of an epoch of a network, trained with so many threads."""
     network = Supernet(work.space.only(one.arch), seed=work.seed, device=work.device)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with computing_with(threads):
         data = training_data(work.data, work.recipe.train, work.device)
         return seconds_per_epoch(network, data, train_settings(work.recipe.train))
-    finally:
-        torch.set_num_threads(before)
 
 
 def _final(work: Racing, rung: RungRecord, field: Sequence[Scouted]) -> RungRecord:

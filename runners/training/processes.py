@@ -26,6 +26,7 @@ from torch import Tensor
 from runners.pools.ray_session import RaySession, import_ray, reach
 from runners.pools.ray_worker import one_line
 from runners.training.ranks import ALONE, LostProcessError, Ranks, threads_each
+from runners.training.threads import computing_with
 
 START_SECONDS = 300.0
 # Between two sums: rank 0 also scores the watched subnets after an epoch. On CPUs (gloo) the death of a
@@ -94,7 +95,6 @@ def training_processes(
     ray = import_ray()
     # One slot more where a process may be hired in vain, see ``on_other_gpus``.
     session = RaySession(address, processes - (device.type == "cpu"), lambda: None)
-    threads = torch.get_num_threads()
     hired: list[Any] = []
     running: list[Any] = []
     try:
@@ -106,14 +106,12 @@ def training_processes(
             else on_other_gpus(hire, lambda actor: ray.get(actor.gpu.remote()), processes - 1, _gpu(device))
         )
         store, running = _begin(ray, actors, train, images, labels, device, checkpoint)
-        if device.type == "cpu":
-            torch.set_num_threads(threads_each(processes))
-        with _group(store, rank=0, size=processes, device=device):
+        threads = threads_each(processes) if device.type == "cpu" else 0
+        with computing_with(threads), _group(store, rank=0, size=processes, device=device):
             yield Ranks(rank=0, size=processes)
     except LostProcessError as error:
         raise LostProcessError(f"{_why(ray, running) or error}. {_way_on(checkpoint)}") from error
     finally:
-        torch.set_num_threads(threads)
         for actor in hired:
             with contextlib.suppress(Exception):
                 ray.kill(actor)

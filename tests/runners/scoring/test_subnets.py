@@ -11,6 +11,7 @@ from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from runners.scoring.score import score
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
+from runners.training.threads import computing_with
 from search_spaces.space import Arch
 from tests.spaces import SPACES
 
@@ -42,11 +43,8 @@ def worker(evaluator: SubnetEvaluator) -> SubnetEvaluator:
     arrays = evaluator.arrays()
     for array in arrays.values():
         array.flags.writeable = False
-    threads = torch.get_num_threads()
-    try:
+    with computing_with(0):
         return worker_evaluator(evaluator.supernet.space, evaluator.supernet.index, arrays)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_a_worker_over_read_only_arrays_gives_exactly_the_same_scores(evaluator: SubnetEvaluator) -> None:

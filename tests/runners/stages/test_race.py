@@ -30,6 +30,7 @@ from runners.stages.finalists import Finalists
 from runners.stages.race import RACE, race
 from runners.stages.starters import family, starters
 from runners.training.loop import DivergedError
+from runners.training.threads import computing_with
 from search_spaces.space import Arch
 from tests.runners.training.test_loop import SETTINGS, data, prepare, tiny_space
 
@@ -261,6 +262,29 @@ def test_a_training_that_was_killed_after_its_last_epoch_has_its_loss(
     monkeypatch.undo()
     assert plan.checkpoint(space.smallest()).exists()
     assert 0 < trainer(space.smallest())["train_loss"] < math.log(10)
+
+
+def test_threads_of_a_training_are_not_those_of_what_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later training in the same process would give other bits than alone."""
+    whole, space, used = data(), tiny_space(), []
+    plan = AlonePlan(
+        space=space, settings=SETTINGS, prepare=prepare, mix=None, seed=0, folder=tmp_path, threads=2
+    )
+    images = prepare(whole.images[:64], None)
+    trainer = AloneTrainer(
+        plan=plan,
+        images=whole.images,
+        labels=whole.labels,
+        calibration=images,
+        val_images=images,
+        val_labels=whole.labels[:64],
+    )
+    monkeypatch.setattr(alone, "score", lambda *_: used.append(torch.get_num_threads()) or 0.5)
+    with computing_with(1):
+        trainer(space.smallest())
+        assert (used, torch.get_num_threads()) == ([2], 1)
 
 
 class Busy:

@@ -25,6 +25,7 @@ from runners.training.batches import TrainingData
 from runners.training.finetuning import Taught, finetune
 from runners.training.resolutions import check_outputs
 from runners.training.supernet import SupernetTraining
+from runners.training.threads import computing_with
 from tests.runners.training.test_loop import SETTINGS, digits, prepare, tiny_space
 
 WEIGHTS = (1.0, *(20.0,) * 9)
@@ -100,7 +101,8 @@ def test_subnets_are_scored_by_the_task_in_workers_too() -> None:
     expected = sum(float(right[labels == one].mean()) for one in range(10)) / 10
     assert other(space.largest())["accuracy"] == pytest.approx(expected, abs=1e-6)
     assert evaluator(space.largest())["accuracy"] == pytest.approx(float(right.mean()), abs=1e-6)
-    remote = worker_evaluator(space, other.supernet.index, other.arrays(), other.task)
+    with computing_with(0):
+        remote = worker_evaluator(space, other.supernet.index, other.arrays(), other.task)
     assert remote(space.largest()) == other(space.largest())
     assert len({evaluator.fingerprint(), other.fingerprint(), remote.fingerprint()}) == 2
 

@@ -23,6 +23,7 @@ from runners.training.finetuning import Taught, digest, finetune
 from runners.training.loop import DivergedError
 from runners.training.mixing import Mix
 from runners.training.settings import TrainSettings
+from runners.training.threads import computing_with
 from runners.training.trainable import OneNetwork
 from runners.training.watch import Watch
 
@@ -45,10 +46,8 @@ PREPARE = Prepare(
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Networks this small lose time to a second thread, and much of it where the cores are taken."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with computing_with(1):
+        yield
 
 
 def digits(n: int = 320) -> tuple[Tensor, Tensor]:
