@@ -12,7 +12,14 @@ from compress.target import OperatorTime
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "Cast")
 LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput", "Reshape", "Squeeze", "Unsqueeze")
-_INT8_PREFIXES = ("QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger", "ConvInteger")
+INT8_PREFIXES = ("QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger", "ConvInteger")
+_FORMS = {
+    **dict.fromkeys(("NhwcConv", "NhwcFusedConv", "ConvInteger"), "Conv"),
+    "QGemm": "Gemm",
+    **dict.fromkeys(
+        ("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"), "MatMul"
+    ),
+}
 _LISTED = 4
 _WORTH_SAYING = 0.05  # share of the latency
 
@@ -33,13 +40,17 @@ def explain(
         network: Network behind that file.
         channel_step: Number whose multiples are the channel counts that the target runs at full speed.
     """
+    return (*sentences(before, after), *_odd_channels(network, channel_step))
+
+
+def sentences(before: Sequence[OperatorTime], after: Sequence[OperatorTime]) -> tuple[str, ...]:
+    """What two lists of times by operator say without the network, in order of weight."""
     total = sum(entry.latency_ms for entry in after)
     return (
         *_growth(before, after, total),
-        *_share(after, total, CONVERSIONS, "is spent on conversions between float and int8"),
+        *_share(after, total, CONVERSIONS, "is spent on conversions between number formats"),
         *_share(after, total, LAYOUT, "is spent on moving data into another layout"),
         *_left_float(after, total),
-        *_odd_channels(network, channel_step),
     )
 
 
@@ -59,10 +70,15 @@ def _growth(old: Sequence[OperatorTime], new: Sequence[OperatorTime], total: flo
 def _by_kind(times: Sequence[OperatorTime]) -> dict[str, float]:
     kinds: dict[str, float] = {}
     for entry in times:
-        kind = entry.operator.removeprefix("QLinear").removeprefix("Fused")
-        kind = {"QGemm": "Gemm", "NhwcConv": "Conv"}.get(kind, kind)
+        kind = kind_of(entry.operator)
         kinds[kind] = kinds.get(kind, 0.0) + entry.latency_ms
     return kinds
+
+
+def kind_of(operator: str) -> str:
+    """What an operator of ONNX Runtime does, whatever the numbers and fusions it does it with."""
+    kind = operator.removeprefix("QLinear").removeprefix("Fused").removesuffix("Bias")
+    return _FORMS.get(kind, kind)
 
 
 def _share(new: Sequence[OperatorTime], total: float, operators: Sequence[str], what: str) -> list[str]:
@@ -76,13 +92,13 @@ def _share(new: Sequence[OperatorTime], total: float, operators: Sequence[str], 
 
 def _left_float(new: Sequence[OperatorTime], total: float) -> list[str]:
     """Operators that a quantized graph still runs in float."""
-    if not any(entry.operator.startswith(_INT8_PREFIXES) for entry in new):
+    if not any(entry.operator.startswith(INT8_PREFIXES) for entry in new):
         return []
     passing = (*CONVERSIONS, *LAYOUT)
     left = [
         entry
         for entry in new
-        if not entry.operator.startswith(_INT8_PREFIXES) and entry.operator not in passing
+        if not entry.operator.startswith(INT8_PREFIXES) and entry.operator not in passing
     ]
     time = sum(entry.latency_ms for entry in left)
     if time <= _WORTH_SAYING * total:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from runners.cli.table import tables
+from runners.cli.why import why
 
 app = typer.Typer(
     name="quarry",
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(tables, name="table")
+app.command()(why)
 
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
 Run = Annotated[Path, typer.Option("--out", help="The run's folder.")]

@@ -100,7 +100,7 @@ def analyse(
                 "network as module:function, or choose a profile of ONNX Runtime such as cpu-ort"
             )
         else:
-            path.write_bytes(_with_shape(model, input_shape, profile.batch))
+            path.write_bytes(with_shape(model, input_shape, profile.batch))
         (timing,) = target.measure([path], budget_s=seconds, half_width=0.005)
         if timing.status != "measured":
             raise ValueError(f"the model does not run on profile {profile.name!r}: {timing.reason}")
@@ -115,7 +115,7 @@ def analyse(
     return LatencyReport(timing=timing, operators=operators, remarks=tuple(remarks), computed=facts.computed)
 
 
-def _with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:
+def with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:
     """Content of the file, weights inside, the sizes that its inputs leave open set: the first is the batch.
 
     Raises:

@@ -46,7 +46,7 @@ def latency(
     if not 0 < seconds < math.inf:
         raise ValueError(f"the seconds to measure for are a number over 0, not {seconds:g}")
     hardware = load_profile(profile)
-    report = analyse(load_model(spec), hardware, input_shape=_shape(input_shape), seconds=seconds)
+    report = analyse(load_model(spec), hardware, input_shape=shape_of(input_shape), seconds=seconds)
     timing = report.timing
     interval = (
         f", 95 % interval {timing.low_ms:.4g} to {timing.high_ms:.4g} ms, {timing.repeats} blocks of runs"
@@ -60,7 +60,12 @@ def latency(
     return report
 
 
-def _shape(text: str) -> tuple[int, ...] | None:
+def shape_of(text: str) -> tuple[int, ...] | None:
+    """A shape written like ``3x224x224``; None for an empty text.
+
+    Raises:
+        ValueError: a text that is no shape.
+    """
     if not text:
         return None
     try:

@@ -269,7 +269,7 @@ def _steps(folder: Path, entry: FrontEntry, *, int8: bool) -> None:
             if kept
             else (
                 "Conv takes 0.079 ms where it took 0.057 ms",
-                "18% of the time (0.021 ms) is spent on conversions between float and int8: "
+                "18% of the time (0.021 ms) is spent on conversions between number formats: "
                 "5 DequantizeLinear, 4 QuantizeLinear",
             ),
         )
