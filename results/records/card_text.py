@@ -125,6 +125,7 @@ def _prepare(given: Preprocessing) -> str:
     )
 
 
+# By runtime where several run files of one format, else by format.
 _USAGE = {
     "onnx": """import numpy as np
 import onnxruntime
@@ -138,6 +139,15 @@ best = scores.argmax(axis=1)""",
 network = torch.export.load("{file}").module()
 images = torch.zeros({shape})  # prepared as above
 best = network(images).argmax(dim=1)""",
+    "openvino": """import numpy as np
+import openvino
+
+core = openvino.Core()
+exact = {{"INFERENCE_PRECISION_HINT": "f32"}}  # else bfloat16 where the processor has it
+compiled = core.compile_model("{file}", "CPU", exact)
+images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above
+scores = compiled(images)[0]
+best = scores.argmax(axis=1)""",
     "pte": """import torch
 from executorch.runtime import Runtime
 
@@ -150,7 +160,8 @@ best = scores.argmax(dim=1)""",
 
 def _usage(card: Card) -> str:
     """Code that runs the file; where its format is another's, the runtime that does."""
-    known = _USAGE.get(card.file.rpartition(".")[2])
+    runtime, format = card.latency.runtime.partition(" ")[0], card.file.rpartition(".")[2]
+    known = _USAGE.get(runtime) or _USAGE.get(format)
     if known is None:
         return f"## Use\n\n`{card.file}` is run by {card.latency.runtime}."
     one = card.input

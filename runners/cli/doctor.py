@@ -32,6 +32,7 @@ _PACKAGES = (
         "measuring in ExecuTorch (profile cpu-executorch)",
         "pip install 'quarry-nas[executorch]'",
     ),
+    ("openvino", "measuring in OpenVINO (profile cpu-openvino)", "pip install 'quarry-nas[openvino]'"),
 )
 
 

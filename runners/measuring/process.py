@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,9 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from results.timing import Timing, not_measured
+from runners.measuring.apart import PATIENCE_S, environment, how_it_died
 from runners.measuring.lock import device_lock
 from runners.measuring.machine import cores
 from runners.measuring.stopwatch import in_processes, read_timings
+
+_TIMES_THE_BUDGET = 10  # a slow model takes its least rounds whatever the budget
 
 
 class Conditions(Protocol):
@@ -34,7 +36,7 @@ class Conditions(Protocol):
 
 
 class _Died(Exception):
-    """The process died of a model."""
+    """The process died of a model; says how."""
 
 
 def measure_apart(
@@ -83,8 +85,8 @@ def measure_apart(
         def alone(path: str) -> Timing:
             try:
                 return in_processes({**job, "models": [path], "budget_s": budget_s / len(paths)}, run)[0]
-            except _Died:
-                return not_measured("failed", "the runtime crashed on this model")
+            except _Died as died:
+                return not_measured("failed", f"the runtime {died} on this model")
 
         try:
             return in_processes(job, run)
@@ -101,16 +103,21 @@ def _run(command: Sequence[str], folder: Path, job: dict[str, Any], profile: Con
     request, result = folder / "job.json", folder / "result.json"
     request.write_text(json.dumps(job))
     result.unlink(missing_ok=True)
-    process = subprocess.run(
-        [sys.executable, *command, str(request), str(result)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    patience_s = PATIENCE_S + _TIMES_THE_BUDGET * job["budget_s"]
+    try:
+        process = subprocess.run(
+            [sys.executable, *command, str(request), str(result)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(),
+            timeout=patience_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise _Died(f"did not end within {patience_s:.0f} s") from None
     if process.returncode == 0 and result.exists():
         return read_timings(result)
     if process.returncode > 0:  # Python's own error, not a crash: the same for every model
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
         raise OSError(f"measuring on {profile.name!r} failed: {last[0]}")
-    raise _Died
+    raise _Died(f"crashed ({how_it_died(process.returncode)})")

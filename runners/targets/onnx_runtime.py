@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,18 +85,28 @@ def _session(file: Path) -> Any:
         raise ValueError(f"{file} cannot be loaded by ONNX Runtime: {words_of(error)}") from error
 
 
-def runtime_version(package: str, install: str = "") -> str:
+def runtime_version(package: str, install: str = "", *, least: str = "0") -> str:
     """The installed version of a runtime.
 
     Args:
         package: name of its package.
         install: what pip is to install for it, where that is not the package by its name.
+        least: oldest version that will do.
 
     Raises:
-        ValueError: it is not installed; the message says how to.
+        ValueError: it is not installed, or too old; the message says how to get it.
     """
+    command = f"pip install --upgrade {install or package}"
     try:
-        return version(package)
+        found = version(package)
     except PackageNotFoundError:
-        command = f"pip install {install or package}"
         raise ValueError(f"this profile needs {package}; install it with: {command}") from None
+    if _numbers(found) < _numbers(least):
+        raise ValueError(f"this profile needs {package} {least} or later, and {found} is here: {command}")
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with: ``1.24.0rc1`` gives 1, 24, 0."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found.group().split("."))) if found else ()

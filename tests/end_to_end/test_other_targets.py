@@ -1,4 +1,4 @@
-"""Whole runs on runtimes that take no ONNX files: PyTorch, and one that a file outside the project brings."""
+"""Whole runs on other runtimes than ONNX Runtime, among them one that a file outside the project brings."""
 
 from __future__ import annotations
 
@@ -72,6 +72,16 @@ def test_a_run_on_pytorch_ends_with_a_program_that_does_what_its_card_says(tmp_p
     quantize = next(step for step in steps if step.step == "quantize")
     assert not quantize.kept
     assert "quantize needs int8 and onnx" in quantize.reason
+
+
+def test_a_run_on_openvino_ends_with_files_that_were_verified_and_timed_in_it(tmp_path: Path) -> None:
+    folder, card, said = finished(tmp_path, "cpu-openvino")
+    assert card.latency.runtime.startswith("openvino ")
+    assert card.agreement.same_predictions == 1.0
+    assert card.agreement.max_difference < 1e-3
+    assert "compile_model" in (folder / "README.md").read_text()
+    for form in ("fp32", "int8"):  # predicted against measured, as for any runtime
+        assert f"{form}: 3 unseen networks: " in said
 
 
 def test_a_runtime_of_one_file_and_a_profile_does_the_whole_job(tmp_path: Path) -> None:

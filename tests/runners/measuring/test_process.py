@@ -37,7 +37,7 @@ def test_a_model_that_kills_the_runtime_costs_no_other(profile: HardwareProfile,
     models = files(tmp_path, "a", "dies", "b")
     good, dead, other = measure_apart(["-c", RUNTIME], models, profile, budget_s=1, half_width=0.1)
     assert (good.status, dead.status, other.status) == ("measured", "failed", "measured")
-    assert "crashed on this model" in dead.reason
+    assert dead.reason == "the runtime crashed (aborted) on this model"
     assert good.repeats == 1  # the rest were measured alone
 
 

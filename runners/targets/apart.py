@@ -1,0 +1,111 @@
+"""Runtimes of native code on this machine's CPU: whatever may crash is done in a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.target import Facts, OperatorTime
+from results.timing import Timing
+from runners.measuring.apart import Apart
+from runners.measuring.machine import machine_fingerprint
+from runners.measuring.process import measure_apart, threads_of
+from runners.targets.calls import FREE
+from runners.targets.hardware import HardwareProfile
+
+_AT_ONCE = 2048  # images that a process is given in a call
+
+
+class ApartTarget:
+    """All that a target does with its files, in processes of their own; what is left is to export.
+
+    Args:
+        profile: what is common to all runtimes.
+        calls: module with ``load``, ``run`` and ``operator_times``, as ``openvino_calls`` has them.
+        runtime: library that runs the files.
+        version: its version.
+        format: file format.
+        settings: what ``calls`` are given beside threads and batch.
+    """
+
+    def __init__(
+        self,
+        profile: HardwareProfile,
+        *,
+        calls: str,
+        runtime: str,
+        version: str,
+        format: str,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._profile, self._module, self._settings = profile, calls, dict(settings or {})
+        self._calls = Apart(calls)
+        self.facts = Facts(
+            profile=profile.name,
+            runtime=runtime,
+            runtime_version=version,
+            threads=threads_of(profile),
+            batch=profile.batch,
+            machine=machine_fingerprint(),
+            format=format,
+            precisions=profile.precisions,
+        )
+
+    def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
+        """Outputs of a file."""
+        if not len(images):
+            raise ValueError("there are no images to run")
+        found = []
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            given, outputs = Path(folder) / "images.npy", Path(folder) / "outputs.npy"
+            for start in range(0, len(images), _AT_ONCE):
+                part = np.ascontiguousarray(images[start : start + _AT_ONCE], dtype=np.float32)
+                np.save(given, part)
+                size = min(FREE, len(part))
+                self._call(file, "run", size, images=str(given), outputs=str(outputs))
+                found.append(np.load(outputs))
+        return np.concatenate(found)
+
+    def measure(self, files: Sequence[Path], *, budget_s: float, half_width: float = 0.01) -> list[Timing]:
+        """Times files side by side."""
+        command = ["-m", "runners.measuring.apart", "time", self._module]
+        return measure_apart(
+            command,
+            files,
+            self._profile,
+            budget_s=budget_s,
+            half_width=half_width,
+            settings=self._settings,
+        )
+
+    def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
+        """Time by type of operator after the runtime's own fusions."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            given = ""
+            if images is not None:
+                given = str(Path(folder) / "images.npy")
+                np.save(given, np.ascontiguousarray(images, dtype=np.float32))
+            found = self._call(file, "operator_times", self._profile.batch, images=given)
+        entries = [
+            OperatorTime(operator=name, nodes=nodes, latency_ms=latency_ms)
+            for name, nodes, latency_ms in found
+        ]
+        return tuple(sorted(entries, key=lambda entry: -entry.latency_ms))
+
+    def _call(self, file: Path, function: str, batch: int, **arguments: Any) -> Any:
+        try:
+            return self._calls.call(
+                function,
+                file=str(file.resolve()),
+                threads=self.facts.threads,
+                batch=batch,
+                **arguments,
+                **self._settings,
+            )
+        except ValueError as error:
+            raise ValueError(f"{file} does not run in {self.facts.runtime}: {error}") from None
