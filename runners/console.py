@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -82,15 +83,13 @@ class Console:
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False
     ) -> None:
-        """A small table; the first column is left-aligned, the others right unless they hold words."""
-        table = Table(title=Text(title), title_justify="left", title_style="bold")
-        for index, column in enumerate(columns):
-            table.add_column(
-                Text(column), justify="left" if index == 0 or words else "right", overflow="fold"
-            )
-        for row in rows:
-            table.add_row(*map(Text, row))  # as text: what stands in brackets is no mark-up
-        self._rich.print(table)
+        """A small table; the first column is left-aligned, the others right unless they hold words.
+
+        Names and numbers are never broken: where they do not fit the terminal side by side, each row is a
+        list of its own. Words are broken between words.
+        """
+        fit = _narrowest(columns, rows, words=words) <= self._rich.width
+        self._rich.print(_table(title, columns, rows, words=words) if fit else _lists(title, columns, rows))
         for row in [columns, *rows]:
             self.record(" | ".join(row))
 
@@ -116,3 +115,37 @@ class Console:
             stamp = datetime.now(UTC).isoformat(timespec="seconds")
             with self.log.open("a") as file:
                 file.write(f"{stamp} {text}\n")
+
+
+def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool) -> int:
+    """Characters that a table takes at least: its longest words, or whole cells where they are not broken."""
+
+    def least(index: int) -> int:
+        cells = [row[index] for row in rows]
+        parts = [part for cell in cells for part in cell.split()] if words and index else cells
+        return max(map(len, [*columns[index].split(), *parts]), default=0)
+
+    return 1 + sum(3 + least(index) for index in range(len(columns)))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        whole = index == 0 or not words
+        least = max((len(row[index]) for row in rows), default=0) if whole else None
+        justify: Literal["left", "right"] = "left" if index == 0 or words else "right"
+        table.add_column(Text(column), justify=justify, min_width=least)
+    for row in rows:
+        table.add_row(*map(Text, row))  # as text: what stands in brackets is no mark-up
+    return table
+
+
+def _lists(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
+    """Each row as its name and, indented, what it has."""
+    width = max(map(len, columns[1:]), default=0)
+    lines = []
+    for row in rows:
+        lines.append(row[0])
+        given = zip(columns[1:], row[1:], strict=True)
+        lines += [f"  {column:<{width}}  {cell}" for column, cell in given if cell]
+    return Text("\n").join([Text(title, style="bold"), *map(Text, lines)])

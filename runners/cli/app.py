@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from runners.cli.starting import add_to
 from runners.cli.table import tables
 from runners.cli.why import why
 
@@ -18,7 +19,8 @@ app = typer.Typer(
     name="quarry",
     help="Measure your device, train a supernet once, or networks alone in a given time, search under "
     "latency limits, compress what was found, and export verified models.\n\nStart with: quarry run "
-    "digits\n\nAny command takes --debug, which shows the traceback of an error.",
+    "digits, or with data of your own: quarry init DATA\n\nAny command takes --debug, which shows the "
+    "traceback of an error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(tables, name="table")
+add_to(app)
 app.command()(why)
 
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
@@ -343,10 +346,13 @@ def main() -> None:
         print(f"\nstopped; go on with: {shlex.join(['quarry', *sys.argv[1:]])}", file=sys.stderr)
         sys.exit(stopped_with[-1])
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click's own: a command, or none, without arguments
+            print(error)
+            sys.exit(0)
         if debug:
             traceback.print_exc()
         print(f"error: {describe(error)}", file=sys.stderr)
-        sys.exit(2 if type(error).__module__.startswith("click") else 1)
+        sys.exit(2 if _usage(error) else 1)
 
 
 _INTERRUPTED = 130  # the exit code of what Ctrl-C ended
@@ -354,10 +360,16 @@ _TERMINATED = 143  # and of what SIGTERM did
 _DISK_FULL = "No space left on device"  # also inside the errors of libraries that write for us
 
 
+def _usage(error: Exception) -> str:
+    """What was wrong with the command line itself: click's errors, which Typer brings under its own name."""
+    told = getattr(error, "format_message", None)
+    return str(told()) if told else ""
+
+
 def describe(error: Exception) -> str:
     """An error in words for the terminal."""
-    if hasattr(error, "format_message"):  # click's own: a wrong option, a missing argument
-        return f"{error.format_message().rstrip('.')}. See: quarry --help"
+    if usage := _usage(error):
+        return f"{usage.rstrip('.')}. See: quarry --help"
     if _DISK_FULL in str(error):
         filename = getattr(error, "filename", None)
         where = f" while writing {filename}" if filename else ""

@@ -36,36 +36,51 @@ def read_folder(view: View, *, path: Path) -> Raw:
 
 
 def _read(view: View, path: Path) -> Raw:
+    classes, found = image_files(path)
+    splits = {}
+    for split, (files, labels) in found.items():
+        pixels = decode_all(
+            len(files),
+            lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
+            lambda i, files=files: str(files[i]),  # type: ignore[misc]
+            height=view.height,
+            width=view.width,
+            channels=view.channels,
+            white=view.white,
+        )
+        splits[split] = RawSplit(pixels, np.array(labels, dtype=np.int64))
+    return Raw(splits, tuple(classes))
+
+
+def image_files(path: Path) -> tuple[list[str], dict[str, tuple[list[Path], list[int]]]]:
+    """The classes of a folder of images, and the files of each split with their labels.
+
+    Raises:
+        ValueError: as ``read_folder``; images are not opened.
+    """
     places = {
         split: next((path / name for name in names if (path / name).is_dir()), None)
         for split, names in _SPLITS.items()
     }
     train = places["train"]
     if train is None:
+        hint = ""
+        if beside := [name for name in _classes(path) if any(map(_is_image, (path / name).iterdir()))]:
+            hint = f"; where {', '.join(beside[:3])} are classes, move them into {path}/train/"
         raise ValueError(
             f"{path} has no folder train/ with one folder of images a class ({path}/train/CLASS/*.jpg), and "
-            "no parquet files"
+            f"no parquet files{hint}"
         )
     classes = _classes(train)
     if len(classes) < 2:
         raise ValueError(
             f"{train} holds {len(classes)} class folder(s); at least two are needed: {train}/CLASS/*.jpg"
         )
-    splits = {}
-    for split, place in places.items():
-        if place is not None:
-            files, labels = _files(place, classes, complete=split == "train")
-            pixels = decode_all(
-                len(files),
-                lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
-                lambda i, files=files: str(files[i]),  # type: ignore[misc]
-                height=view.height,
-                width=view.width,
-                channels=view.channels,
-                white=view.white,
-            )
-            splits[split] = RawSplit(pixels, np.array(labels, dtype=np.int64))
-    return Raw(splits, tuple(classes))
+    return classes, {
+        split: _files(place, classes, complete=split == "train")
+        for split, place in places.items()
+        if place is not None
+    }
 
 
 def check_place(path: Path) -> None:

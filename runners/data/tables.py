@@ -53,6 +53,23 @@ def read_parquet(view: View, *, path: Path, image_column: str = "", label_column
 
 
 def _read(view: View, path: Path, image_column: str, label_column: str) -> Raw:
+    return read_tables(view, _tables(path), str(path), image_column, label_column)
+
+
+def labelled_cells(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[list[Any], NDArray[np.int64]]]]:
+    """Class names of parquet files, and the encoded images of each split with their labels.
+
+    Raises:
+        ValueError: as ``read_parquet``; images are not opened.
+    """
+    tables = _tables(path)
+    image_column, label_column = _columns(tables, str(path), "", "")
+    names, numbers = _classes(tables, label_column, str(path))
+    cells = {split: _cells(table, image_column, str(path)) for split, table in tables.items()}
+    return names, {split: (cells[split], numbers[split]) for split in tables}
+
+
+def _tables(path: Path) -> dict[str, Dataset]:
     import datasets
 
     files: dict[str, list[Path]] = {}
@@ -65,8 +82,7 @@ def _read(view: View, path: Path, image_column: str, label_column: str) -> Raw:
                 files.setdefault(split, []).append(file)
     if "train" not in files:
         raise ValueError(f"{path} has no train*.parquet")
-    tables = {split: datasets.Dataset(_table(names)) for split, names in files.items()}
-    return read_tables(view, tables, str(path), image_column, label_column)
+    return {split: datasets.Dataset(_table(names)) for split, names in files.items()}
 
 
 def _table(files: list[Path]) -> pa.Table:
@@ -101,6 +117,28 @@ def read_tables(
         ValueError: columns that are missing, ambiguous or of the wrong type; labels that are missing or
             unknown to training; images that cannot be read.
     """
+    image_column, label_column = _columns(tables, source, image_column, label_column)
+    names, numbers = _classes(tables, label_column, source)
+    splits = {}
+    for split, table in tables.items():
+        images = _cells(table, image_column, source)
+        pixels = decode_all(
+            len(images),
+            lambda i, images=images: open_cell(images[i]),  # type: ignore[misc]
+            lambda i, split=split: f"{split} #{i} of {source}",  # type: ignore[misc]
+            height=view.height,
+            width=view.width,
+            channels=view.channels,
+            white=view.white,
+        )
+        splits[split] = RawSplit(pixels, numbers[split])
+    return Raw(splits, names)
+
+
+def _columns(
+    tables: dict[str, Dataset], source: str, image_column: str, label_column: str
+) -> tuple[str, str]:
+    """The columns of images and labels, found where they are not named."""
     columns = tables["train"].column_names
     image_column = image_column or _image_column(tables["train"], source)
     label_column = label_column or next((name for name in _LABELS if name in columns), "")
@@ -116,21 +154,7 @@ def read_tables(
                 raise ValueError(
                     f"data.source.{what}: {where} has {unknown('column', column, table.column_names)}"
                 )
-    names, numbers = _classes(tables, label_column, source)
-    splits = {}
-    for split, table in tables.items():
-        images = _cells(table, image_column, source)
-        pixels = decode_all(
-            len(images),
-            lambda i, images=images: _open(images[i]),  # type: ignore[misc]
-            lambda i, split=split: f"{split} #{i} of {source}",  # type: ignore[misc]
-            height=view.height,
-            width=view.width,
-            channels=view.channels,
-            white=view.white,
-        )
-        splits[split] = RawSplit(pixels, numbers[split])
-    return Raw(splits, names)
+    return image_column, label_column
 
 
 def _cells(table: Dataset, column: str, source: str) -> list[Any]:
@@ -147,7 +171,12 @@ def _cells(table: Dataset, column: str, source: str) -> list[Any]:
         ) from error
 
 
-def _open(cell: Any) -> Image.Image:
+def open_cell(cell: Any) -> Image.Image:
+    """The image of a cell, opened and not decoded.
+
+    Raises:
+        ValueError: the cell is empty.
+    """
     if cell is None:
         raise ValueError("the cell is empty")
     if cell.get("bytes"):

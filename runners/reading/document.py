@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from results.numbers import count
 from results.registry import REQUIRED, Registered, Setting
 from runners.reading.registries import registries
 from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.targets.profile import load_profile, shipped_profiles
 from search_spaces.operations.operation import Operation
+from search_spaces.spaces.preset_sizes import SIZES, TRAINING
 
 _HEAD = """\
 # Recipes
@@ -86,7 +88,7 @@ _TITLES = {
 
 def page() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_HEAD, *_sections(), *_parts(), *_profiles()])
+    return "\n".join([_HEAD, *_sections(), *_presets(), *_parts(), *_profiles()])
 
 
 def _sections() -> Iterator[str]:
@@ -149,6 +151,21 @@ def _summary(entry: Registered[Any]) -> str:
 def _text(setting: Setting) -> str:
     text = _line(setting.text)
     return text[:1].upper() + text[1:]
+
+
+def _presets() -> Iterator[str]:
+    """A line for each preset: the images it is for, its size, what an epoch costs."""
+    yield (
+        "\n## Presets: `space.preset`\n\nMultiply-accumulates (MACs) are those of the largest network for "
+        f"one image, with ten classes; an epoch is its training on 50,000 images, at {TRAINING} times the "
+        "MACs of a forward pass. `quarry presets` shows the same for other numbers of images.\n"
+    )
+    yield "| preset | images | networks | MACs | an epoch, 10^12 MACs |\n|---|---|---|---|---|"
+    for name, size in SIZES.items():
+        networks = f"{size.networks:,.0f}" if size.networks < 1e6 else f"{size.networks:.1e}"
+        macs = count(size.macs).replace("\u00a0", " ")
+        epoch = f"{size.epoch_macs(50_000) / 1e12:.3g}"
+        yield f"| `{name}` | {size.height}x{size.width} | {networks} | {macs} | {epoch} |"
 
 
 def _profiles() -> Iterator[str]:

@@ -39,6 +39,11 @@ def shipped(name: str) -> dict[str, Any]:
     return tomllib.loads((_folder() / f"{name}.toml").read_text())
 
 
+def summary(name: str) -> str:
+    """The first line of a recipe that comes with the package, which says what it does."""
+    return str((_folder() / f"{name}.toml").read_text()).partition("\n")[0].strip("# .")
+
+
 def familiar(recipe: Recipe) -> bool:
     """Whether all that a recipe names stands in recipes that come with the package, so it is there."""
     known = [Recipe.model_validate(shipped(name)) for name in recipe_names()]
