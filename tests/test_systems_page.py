@@ -53,6 +53,7 @@ KINDS: dict[str, Container[str]] = {
     "searcher": KNOWN["search.searchers"],
     "step": KNOWN["compress.steps"],
     "criterion": KNOWN["compress.steps.prune.importance"],
+    "method": KNOWN["compress.recovery.methods"],
     "runtime": KNOWN["runtime"],
     "task": KNOWN["task"],
     "source": KNOWN["data.source"],
@@ -70,6 +71,7 @@ SETTINGS: dict[str, Callable[[str], Container[str]]] = {
     "searcher": lambda name: KNOWN["search.searchers"][name].settings,
     "step": lambda name: KNOWN["compress.steps"][name].settings,
     "criterion": lambda name: KNOWN["compress.steps.prune.importance"][name].settings,
+    "method": lambda name: KNOWN["compress.recovery.methods"][name].settings,
 }
 """What stands in brackets after a name, of those kinds that have settings."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from nas.distillation.teaching import Lecture
 from search_spaces.choice import Value
 from search_spaces.space import Rows, SearchSpace
 
@@ -18,9 +19,6 @@ Floats = NDArray[np.float64]
 Size = Callable[[Rows], Floats]
 """``size(rows)`` gives the cost of each arch, (n,), positive: a cost model's view of how big it is."""
 
-Teacher = Callable[[Any], Any]
-"""A network from outside: gives outputs for a batch of images (N, C, H, W)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
@@ -28,18 +26,16 @@ class Pass:
 
     Attributes:
         arch: the subnet that runs.
-        teacher: index of the earlier pass of the step whose outputs it learns from, or a network from
-            outside, in eval mode; None learns from labels.
-        teacher_weight: share of the loss on the teacher's outputs, in [0, 1]; labels have the rest.
-        temperature: divisor of both outputs where the teacher's are compared with, positive.
+        teacher: index of the earlier pass of the step whose outputs it learns from, or the teaching of
+            networks from outside; None learns from labels.
+        teacher_weight: share of the loss on what the teacher gives, in [0, 1]; labels have the rest.
         weight: factor of its loss in the step's sum.
         resolution: (height, width) the images are scaled to for it; None takes them as they are.
     """
 
     arch: dict[str, Value]
-    teacher: int | Teacher | None = None
+    teacher: int | Lecture | None = None
     teacher_weight: float = 1.0
-    temperature: float = 1.0
     weight: float = 1.0
     resolution: tuple[int, int] | None = None
 

@@ -10,14 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from results.files import write_atomic
-from results.loading import load_object
 from results.names import unknown
 from runners.adopting.proposal import Proposal, propose
 from runners.adopting.taken_up import example_of
+from runners.given import load_network
 from search_spaces.choice import Value
 from search_spaces.space import SearchSpace
 
@@ -44,31 +41,6 @@ class SpaceFile:
     network: str
     input_shape: tuple[int, ...]
     choices: Mapping[str, tuple[Value, ...]]
-
-
-def load_network(spec: str) -> nn.Module:
-    """The finished network that ``path/to/file.py:name`` stands for: a module, or what a function gives.
-
-    The function is called without arguments and with a fixed seed, so that a network without trained weights
-    is the same one each time.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no such name, a function that fails, or something that is no network.
-    """
-    found = load_object(spec)
-    if not isinstance(found, nn.Module):
-        if not callable(found):
-            raise ValueError(f"{spec} is a {type(found).__name__}, no network and no function that gives one")
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                found = found()
-        except Exception as error:  # a user's function fails in whatever way it likes
-            raise ValueError(f"{spec} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(found, nn.Module):
-        raise ValueError(f"{spec} gave a {type(found).__name__}; it has to give an nn.Module")
-    return found
 
 
 def propose_for(spec: str, input_shape: tuple[int, ...]) -> Proposal:

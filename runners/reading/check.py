@@ -129,6 +129,7 @@ def _names(recipe: Recipe) -> list[str]:
 def _parts(recipe: Recipe, complete: bool) -> list[str]:
     """Problems of the parts, and of what they need."""
     from runners.data.sources import resolved  # imported here: it brings PyTorch
+    from runners.stages.teachers import teacher_problems
 
     known = registries()
     rules, sources = known["train.rule"], known["data.source"]
@@ -152,6 +153,11 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
         f"race.sieve: {kind!r} stands there twice" for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1
     ]
     problems += _listed("compress.steps", known["compress.steps"], recipe.compress.steps)
+    recovery, at = recipe.compress.recovery, "compress.recovery"
+    problems += _listed(f"{at}.methods", known[f"{at}.methods"], recovery.methods)
+    if recovery.teachers and not recovery.methods:
+        problems.append(f'{at}.methods: teachers are named and no way to learn from them, such as ["kd"]')
+    problems += teacher_problems(recovery.teachers, f"{at}.teachers")
     steps = [step.kind for step in recipe.compress.steps]
     if "prune" in steps and "retrain" in steps[steps.index("prune") :]:
         problems.append(

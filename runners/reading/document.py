@@ -82,6 +82,8 @@ _TITLES = {
     "race.sieve": "Zero-cost proxies",
     "compress.steps": "Compression steps",
     "compress.steps.prune.importance": "Criteria of pruning",
+    "compress.recovery.teachers": "Teachers",
+    "compress.recovery.methods": "Methods of distillation",
     "runtime": "Runtimes of hardware profiles",
 }
 

@@ -12,10 +12,12 @@ def registries() -> dict[str, Registry[Any]]:
     # Imported here: they bring PyTorch, for which reading a recipe should not wait.
     from compress.pruning.importance import CRITERIA
     from compress.steps import STEPS
+    from nas.distillation import METHODS
     from nas.proxies import PROXIES
     from nas.rules import RULES
     from nas.search import SEARCHERS
     from runners.data.sources import SOURCES
+    from runners.stages.teachers import TEACHERS
     from runners.targets.profile import RUNTIMES
     from runners.tasks import TASKS
     from search_spaces.blocks import BLOCKS
@@ -41,5 +43,7 @@ def registries() -> dict[str, Registry[Any]]:
         "race.sieve": PROXIES,
         "compress.steps": STEPS,
         "compress.steps.prune.importance": CRITERIA,
+        "compress.recovery.teachers": TEACHERS,
+        "compress.recovery.methods": METHODS,
         "runtime": RUNTIMES,
     }

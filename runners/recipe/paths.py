@@ -30,7 +30,29 @@ def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     _replace(
         values, "measure", "profile", lambda text: found(text, folder) if text.endswith(".toml") else text
     )
+    _anchor_teachers(values, folder)
     return values
+
+
+def _anchor_teachers(values: dict[str, Any], folder: Path) -> None:
+    compress = values.get("compress")
+    recovery = compress.get("recovery") if isinstance(compress, dict) else None
+    teachers = recovery.get("teachers") if isinstance(recovery, dict) else None
+    if not isinstance(recovery, dict) or not isinstance(teachers, list):
+        return
+    recovery["teachers"] = [
+        {key: _network(text, folder) if isinstance(text, str) else text for key, text in one.items()}
+        if isinstance(one, dict)
+        else _network(one, folder)
+        if isinstance(one, str)
+        else one
+        for one in teachers
+    ]
+
+
+def _network(text: str, folder: Path) -> str:
+    """A function of a file, or a file, absolute where it is there."""
+    return _function(text, folder) if ":" in text else found(text, folder)
 
 
 def _replace(values: dict[str, Any], section: str, key: str, anchor: Any) -> None:

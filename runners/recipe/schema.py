@@ -248,10 +248,21 @@ class Recovery(Section):
     """Passes over the training images; 0 does not train."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of AdamW."""
+    teachers: tuple[Part, ...] = (part("largest"),)
+    """Teachers, whose mean counts: ``largest`` (the supernet's largest network, where there is a supernet),
+    ``itself`` (the network as compression began with it), a network of yours (``my.py:make``, or with weights
+    ``{ kind = "my.py:make", weights = "w.safetensors" }``), an ONNX file; none leaves the labels alone."""
+    methods: tuple[Part, ...] = (part("kd"),)
+    """Methods by which a network learns from its teachers; their losses are added up."""
     teacher_weight: float = Field(default=0.7, ge=0, le=1)
-    """Share of the loss on the outputs of the supernet's largest network; the rest is on labels."""
+    """Share of the loss on what teachers give; the rest is on labels."""
     temperature: float = Field(default=2.0, gt=0)
-    """Temperature that softens both outputs where the teacher is compared with."""
+    """Temperature of the methods that have one and give none: both outputs are softened by it."""
+
+    @property
+    def has_teachers(self) -> bool:
+        """Whether there are teachers without a supernet."""
+        return any(one.kind != "largest" for one in self.teachers)
 
 
 class Compress(Section):
@@ -337,11 +348,17 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _what_ranking_alone_is_for(self) -> Recipe:
         alone = self.search.ranking != "shared"
-        undone = [step.kind for step in self.compress.steps if step.kind in _FOR_SHARED_WEIGHTS]
+        recovery = self.compress.recovery
+        undone = [
+            step.kind
+            for step in self.compress.steps
+            if step.kind in _FOR_SHARED_WEIGHTS and not (step.kind == "finetune" and recovery.has_teachers)
+        ]
         if alone and undone:
             raise ValueError(
                 f"compress.steps: {' and '.join(undone)} make up for shared weights; networks ranked "
-                f"{self.search.ranking} have their own, so leave them out"
+                f"{self.search.ranking} have their own, so leave them out (finetune is for them too where "
+                f"compress.recovery.teachers names a teacher of yours, or itself)"
             )
         if self.race.sieve and self.search.ranking == "blockwise":
             raise ValueError(

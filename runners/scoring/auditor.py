@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.distillation import KD
 from nas.supernet.calibration import recalibrate
 from nas.supernet.weights import Entry
 from runners.scoring.score import score
@@ -127,11 +129,11 @@ class Auditor:
         if not plan.further.epochs:
             return network
         taught = Taught(
-            teacher=self._inherited(self.evaluator.supernet.space.largest()),
+            teachers=(self._inherited(self.evaluator.supernet.space.largest()),),
+            methods=(partial(KD, temperature=plan.temperature),),
             teacher_weight=plan.teacher_weight,
-            temperature=plan.temperature,
         )
-        return finetune(network, self._data(), plan.further, rule=taught, seed=plan.seed)
+        return finetune(network, self._data(), plan.further, taught=taught, seed=plan.seed)
 
     def _inherited(self, arch: Arch) -> nn.Module:
         return recalibrate(self.evaluator.supernet.extract(arch), self.evaluator.calibration)

@@ -6,13 +6,13 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from compress.candidate import Candidate, Context, Retraining, Step
+from compress.candidate import Candidate, Context, Finetuning, Retraining, Step
 from compress.failure import UnusableError
 from compress.pruning.prune import Loss
 from compress.run import run_steps
@@ -29,6 +29,7 @@ from runners.recipe.part import Part
 from runners.recipe.schema import Recipe
 from runners.scoring.networks import Networks
 from runners.stages.clock import Clock
+from runners.stages.teachers import Teachers
 from runners.stages.train import train_settings, training_data
 from runners.training.finetuning import Taught, digest, finetune
 from runners.training.pace import seconds_per_epoch
@@ -150,11 +151,16 @@ def compressed_networks(
         reasons = []
         for entry in entries:
             try:
+                network = work.networks.network(entry.arch)
                 found[entry.name], _ = run_steps(
                     entry.name,
-                    work.networks.network(entry.arch),
+                    network,
                     configured_steps(work.recipe.compress.steps),
-                    replace(context, retrain=_retraining(work, entry, on_step)),
+                    replace(
+                        context,
+                        retrain=_retraining(work, entry, on_step),
+                        finetune=_finetuning(work, on_step, network),
+                    ),
                     folder=work.folder / entry.name,
                     log=work.folder / "steps.jsonl",
                     begin=partial(_begin, bar, entry.name),
@@ -254,18 +260,25 @@ def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, in
     return retrained
 
 
-def _context(work: Compressing, on_step: Callable[[int, int], None], limit_ms: float | None) -> Context:
-    recipe, data = work.recipe.compress, work.data
-    labels = data.splits.val.labels.numpy()
-    teacher = work.networks.teacher()
-    taught = Taught(
-        teacher=None if teacher is None else teacher.to(work.device),
-        teacher_weight=recipe.recovery.teacher_weight,
-        temperature=recipe.recovery.temperature,
-    )
-    seed = work.recipe.seed_or(recipe.seed)
+def _finetuning(
+    work: Compressing, on_step: Callable[[int, int], None], begun: nn.Module | None = None
+) -> Finetuning:
+    """Training of a network further, on labels and on what teachers give.
+
+    Args:
+        work: What compression works with.
+        on_step: Called with steps done and steps in all.
+        begun: Network as compression began with it, which may teach.
+    """
+
+    @cache
+    def taught() -> Taught:
+        settings = work.recipe.compress.recovery
+        teachers = Teachers(settings=settings, largest=work.networks.teacher(), device=work.device)
+        return teachers.of(begun)
 
     def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        recipe, data = work.recipe.compress, work.data
         network, training = network.to(work.device), training_data(data, work.recipe.train, work.device)
         settings = finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs)
         if work.clock is not None:
@@ -274,20 +287,27 @@ def _context(work: Compressing, on_step: Callable[[int, int], None], limit_ms: f
             network,
             training,
             settings,
-            rule=taught,
+            taught=taught(),
             seed=seed,
             checkpoint=work.folder / _UNDER_WAY / f"{digest(network, settings, seed)}.safetensors",
             watch=Watch(step=on_step),
         )
         return tuned.cpu()
 
+    return finetuned
+
+
+def _context(work: Compressing, on_step: Callable[[int, int], None], limit_ms: float | None) -> Context:
+    recipe, data = work.recipe.compress, work.data
+    labels = data.splits.val.labels.numpy()
+    seed = work.recipe.seed_or(recipe.seed)
     return Context(
         target=work.target,
         example=data.example,
         images=data.images(data.splits.val).numpy(),
         score=lambda outputs: data.score(outputs, labels),
         calibration=data.training_images(recipe.calibration_images).numpy(),
-        finetune=finetuned,
+        finetune=_finetuning(work, on_step),
         loss=_loss(data, seed),
         macs=lambda network: count(network, data.input_shape).macs,
         tolerance=recipe.tolerance,

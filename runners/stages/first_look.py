@@ -36,6 +36,7 @@ from runners.data.prepared import RunData
 from runners.recipe.schema import Recipe
 from runners.stages.compress import configured_steps
 from runners.stages.export import MAX_DIFFERENCE
+from runners.stages.teachers import Teachers
 from runners.stages.train import mix_of, train_settings
 from runners.training.auxiliary import parts
 from runners.training.batches import TrainingData
@@ -94,6 +95,7 @@ def look_first(work: FirstLook) -> tuple[str, ...]:
     arch = work.space.to_arch(drawn)
     with _told("training", arch):
         network = _trained(work, arch)
+    _check_teachers(work, network)
     with _told("counting", arch):
         macs = count(network, work.data.input_shape).macs
         kinds = _layers(work, arch)
@@ -115,6 +117,22 @@ def look_first(work: FirstLook) -> tuple[str, ...]:
     return notes
 
 
+def _check_teachers(work: FirstLook, network: nn.Module) -> None:
+    """Whether the network can learn from the recipe's teachers.
+
+    Raises:
+        ValueError: a teacher cannot be opened, or does not fit the network.
+    """
+    recovery = work.recipe.compress.recovery
+    if not recovery.has_teachers and [one.kind for one in recovery.methods] == ["kd"]:
+        return  # the largest of the same space, by its outputs
+    try:
+        taught = Teachers(settings=recovery, largest=network, device=work.device).of(network)
+        taught.teaching(faithful_copy(network).to(work.device), _few(work), work.recipe.seed)
+    except ValueError as error:
+        raise ValueError(f"compress.recovery: {error}") from error
+
+
 @contextmanager
 def _told(stage: str, arch: Arch) -> Iterator[None]:
     try:
@@ -132,20 +150,12 @@ def _told(stage: str, arch: Arch) -> Iterator[None]:
 
 def _trained(work: FirstLook, arch: Arch) -> nn.Module:
     """The network after two steps of the loop that all trainings use, statistics set, on the CPU."""
-    recipe, data = work.recipe.train, work.data
+    recipe = work.recipe.train
     space = work.space if work.shared else work.space.only(arch)
     supernet = Supernet(space, seed=work.recipe.seed, device=work.device)
-    train_split = data.splits.train
-    chosen = torch.linspace(0, len(train_split) - 1, min(_IMAGES, len(train_split))).long()
-    few = TrainingData(
-        images=train_split.images[chosen].to(work.device),
-        labels=train_split.labels[chosen].to(work.device),
-        prepare=data.prepare,
-        mix=mix_of(recipe, len(data.classes)),
-        task=data.task,
-    )
+    few = _few(work)
     settings = replace(
-        train_settings(recipe), epochs=1, batch_size=max(2, len(chosen) // 2), learning_rate=_RATE
+        train_settings(recipe), epochs=1, batch_size=max(2, len(few.images) // 2), learning_rate=_RATE
     )
 
     def rule(moment: Moment) -> list[Pass]:
@@ -154,6 +164,20 @@ def _trained(work: FirstLook, arch: Arch) -> nn.Module:
 
     trained = train(SharedWeights(supernet), few, settings, rule=rule, seed=work.recipe.seed)
     return recalibrate(trained.extract(arch).cpu(), work.images)
+
+
+def _few(work: FirstLook) -> TrainingData:
+    """A few training images with their labels."""
+    data = work.data
+    train_split = data.splits.train
+    chosen = torch.linspace(0, len(train_split) - 1, min(_IMAGES, len(train_split))).long()
+    return TrainingData(
+        images=train_split.images[chosen].to(work.device),
+        labels=train_split.labels[chosen].to(work.device),
+        prepare=data.prepare,
+        mix=mix_of(work.recipe.train, len(data.classes)),
+        task=data.task,
+    )
 
 
 def _layers(work: FirstLook, arch: Arch) -> dict[str, _Layer]:

@@ -1,48 +1,54 @@
-"""Training one plain network further, on labels and on the outputs of a teacher from outside."""
+"""Training one plain network further, on labels and on what teachers from outside give."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from nas.distillation import KD, Lecture, Teacher, Teaching
+from nas.distillation.teaching import MakeMethod
 from nas.rules.moment import Moment, Pass
-from runners.training.batches import TrainingData
+from runners.training.batches import TrainingData, channels_last
 from runners.training.checkpoint import course_of
 from runners.training.loop import DivergedError, train
 from runners.training.settings import TrainSettings
 from runners.training.trainable import OneNetwork
 from runners.training.watch import SILENT, Watch
 
+_EXAMPLES = 2  # images by which teachers are looked at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taught:
-    """The training rule of a network with a teacher: one pass in each step.
-
-    "Distilling the Knowledge in a Neural Network" (Hinton et al., 2015), section 2.
+    """Teachers of a network, and how it learns from them.
 
     Attributes:
-        teacher: Network in eval mode, on the device of the student; None leaves the labels alone.
-        teacher_weight: Share of the loss on the teacher's outputs, in [0, 1]; labels have the rest.
-        temperature: Divisor of both outputs where the teacher's are compared with.
+        teachers: Networks in eval mode, on the device of the student, or functions of images; none leaves the
+            labels alone. The mean over several counts.
+        methods: Ways to learn from each, as ``nas.distillation.METHODS.configured`` gives them; losses are
+            added up with their weights.
+        teacher_weight: Share of that in the loss, in [0, 1]; labels have the rest.
     """
 
-    teacher: nn.Module | None
+    teachers: tuple[Teacher, ...] = ()
+    methods: tuple[MakeMethod, ...] = (KD,)
     teacher_weight: float = 0.7
-    temperature: float = 2.0
 
-    def __call__(self, moment: Moment) -> list[Pass]:
-        """The network's one pass."""
-        return [
-            Pass(
-                arch=moment.space.smallest(),  # the only one
-                teacher=self.teacher,
-                teacher_weight=self.teacher_weight,
-                temperature=self.temperature,
-            )
-        ]
+    def teaching(self, student: nn.Module, data: TrainingData, seed: int) -> Teaching | None:
+        """What a network learns from the teachers; None without any.
+
+        Raises:
+            ValueError: as ``Teaching``.
+        """
+        if not self.teachers:
+            return None
+        device = next(student.parameters()).device
+        example = channels_last(data.prepare(data.images[:_EXAMPLES], None).to(device))
+        logits = data.task.logits
+        return Teaching(student, self.teachers, self.methods, example=example, logits=logits, seed=seed)
 
 
 def digest(network: nn.Module, settings: TrainSettings, seed: int) -> str:
@@ -55,7 +61,7 @@ def finetune(
     data: TrainingData,
     settings: TrainSettings,
     *,
-    rule: Taught,
+    taught: Taught = Taught(),
     seed: int,
     checkpoint: Path | None = None,
     watch: Watch = SILENT,
@@ -66,25 +72,24 @@ def finetune(
         network: plain module on the device to train on; ends there with its trained weights.
         data: what it is trained on, and for which task.
         settings: how it is trained.
-        rule: who teaches it.
-        seed: seed of data order and augmentation.
+        taught: who teaches it, and how; nobody by default.
+        seed: seed of data order, augmentation and the first values of projections.
         checkpoint: file to go on from and to write; None keeps nothing.
         watch: who follows the training.
 
     Raises:
         DivergedError: a loss or the gradient is not finite.
-        ValueError: the checkpoint is damaged or another training's; the network has no parameters; or the
-            teacher is on another device or in training mode.
+        ValueError: the checkpoint is damaged or another training's; the network has no parameters; or a
+            teacher does not fit it, see ``Teaching``.
     """
-    student = OneNetwork(network)
-    if rule.teacher is not None:
-        _check_teacher(rule.teacher, student.device)
+    OneNetwork(network)  # refuses what has nothing to train, before teachers are looked at
+    teaching = taught.teaching(network, data, seed)
     try:
         train(
-            student,
+            OneNetwork(network, teaching),
             data,
             settings,
-            rule=rule,
+            rule=_rule(teaching, taught.teacher_weight),
             seed=seed,
             checkpoint=checkpoint,
             watch=watch,
@@ -94,15 +99,11 @@ def finetune(
     return network.eval()
 
 
-def _check_teacher(teacher: nn.Module, device: torch.device) -> None:
-    if any(part.training for part in teacher.modules()):
-        raise ValueError(
-            f"the teacher ({type(teacher).__name__}) is in training mode, in which it answers otherwise and "
-            f"changes its statistics; call its eval() first"
-        )
-    elsewhere = {one.device for one in (*teacher.parameters(), *teacher.buffers())} - {device}
-    if elsewhere:
-        raise ValueError(
-            f"the teacher ({type(teacher).__name__}) is on {elsewhere.pop()} and the network on {device}; "
-            f"move it there first"
-        )
+def _rule(teaching: Teaching | None, share: float) -> Callable[[Moment], list[Pass]]:
+    """The training rule of one network: one pass in each step."""
+
+    def rule(moment: Moment) -> list[Pass]:
+        teacher = Lecture(teaching=teaching, progress=moment.progress) if teaching else None
+        return [Pass(arch=moment.space.smallest(), teacher=teacher, teacher_weight=share)]
+
+    return rule

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.distillation import distillation_loss
-from nas.rules.moment import Pass, Teacher
+from nas.distillation import Lecture, distillation_loss
+from nas.rules.moment import Pass
 from runners.tasks import CLASSIFICATION, Task
 from runners.training.auxiliary import loss_of_others, parts
 from runners.training.batches import channels_last
@@ -57,19 +58,25 @@ def run_passes(
         size = one.resolution or tuple(batch.shape[2:])
         if size not in sizes:
             sizes[size] = scaled(batch, size)
-        with autocast(trainable.device, precision):
+        with autocast(trainable.device, precision), _hearing(one.teacher, network) as features:
             given, *others = _run(network, sizes[size], one)
-            wanted = _wanted(one.teacher, outputs, batch)
+            told = one.teacher.teaching.told(batch) if isinstance(one.teacher, Lecture) else []
         given = given.float()
         share = one.teacher_weight
-        if wanted is None:
-            loss = task.loss(given, targets, label_smoothing=label_smoothing)
+        if isinstance(one.teacher, Lecture):
+            teaching, progress = one.teacher.teaching, one.teacher.progress
+            taught, labels_count = teaching.loss(task.logits(given), features, told, batch, progress=progress)
+            share = share if labels_count else 1.0
+        elif one.teacher is not None:
+            wanted = task.logits(outputs[one.teacher])
+            taught = distillation_loss(task.logits(given), wanted, kind=distillation)
         else:
-            student, teacher = task.logits(given), task.logits(wanted.float())
-            loss = distillation_loss(student, teacher, kind=distillation, temperature=one.temperature)
-            if share < 1:
-                on_labels = task.loss(given, targets, label_smoothing=label_smoothing)
-                loss = share * loss + (1 - share) * on_labels
+            share = 0.0
+        if share < 1:
+            loss = task.loss(given, targets, label_smoothing=label_smoothing)
+            loss = share * taught + (1 - share) * loss if share else loss
+        else:
+            loss = taught
         loss = loss + loss_of_others(others, targets, task, label_smoothing=label_smoothing)
         (one.weight * loss).backward()
         outputs.append(given.detach())
@@ -103,15 +110,14 @@ def _run(network: nn.Module, images: Tensor, one: Pass) -> tuple[Tensor, ...]:
     return found
 
 
-@torch.no_grad()
-def _wanted(teacher: int | Teacher | None, outputs: Sequence[Tensor], batch: Tensor) -> Tensor | None:
-    """What a pass's teacher gives; None where it has none. A teacher from outside sees the full images."""
-    if teacher is None:
-        return None
-    if isinstance(teacher, int):
-        return outputs[teacher]
-    given: Tensor = teacher(batch)
-    return given
+@contextlib.contextmanager
+def _hearing(teacher: int | Lecture | None, network: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Features of the network, where its teachers come from outside: these see the full images."""
+    if not isinstance(teacher, Lecture):
+        yield {}
+        return
+    with teacher.teaching.hearing(network) as features:
+        yield features
 
 
 def _check(passes: Sequence[Pass]) -> None:

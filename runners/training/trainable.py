@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from compress.plain import faithful_copy
+from nas.distillation import Teaching
 from nas.rules.moment import Size
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import GROUPS, group_of
@@ -161,18 +162,19 @@ class OneNetwork:
 
     Args:
         network: network with at least one parameter, all on one device.
+        teaching: what its teachers tell it; projections of that are trained beside it.
 
     Raises:
         ValueError: the network has no parameters.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, teaching: Teaching | None = None) -> None:
         if next(network.parameters(), None) is None:
             raise ValueError(f"{type(network).__name__} has no parameters, so there is nothing to train")
-        self.model = network
+        self.model, self._teaching = network, teaching
         self.space = SearchSpace("one network", (), lambda arch: network)
         self.size: Size | None = None
-        self.parameters = dict(network.named_parameters())
+        self.parameters = {**dict(network.named_parameters()), **self._of_teaching("named_parameters")}
         self.device = next(iter(self.parameters.values())).device
 
     def optimizer_groups(self, weight_decay: float) -> list[dict[str, object]]:
@@ -187,11 +189,17 @@ class OneNetwork:
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers."""
-        return {**self.parameters, **dict(self.model.named_buffers())}
+        return {**self.parameters, **dict(self.model.named_buffers()), **self._of_teaching("named_buffers")}
+
+    def _of_teaching(self, kind: str) -> dict[str, Any]:
+        """Parameters or buffers of the teaching, under names that no network has."""
+        if self._teaching is None:
+            return {}
+        return {f"teaching/{name}": one for name, one in getattr(self._teaching, kind)()}
 
     def identity(self) -> str:
-        """A hash of all parameters and buffers as they are."""
-        found = hashlib.sha256()
+        """A hash of all parameters and buffers as they are, and of the teachers."""
+        found = hashlib.sha256(self._teaching.identity().encode() if self._teaching else b"")
         for name, tensor in self.weights().items():
             found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             # As bytes in PyTorch: NumPy has no bfloat16.
@@ -221,7 +229,8 @@ class OneNetwork:
 
     def averaged(self, average: Mapping[str, Tensor]) -> nn.Module:
         """A copy of the network with the averages; statistics are averaged likewise."""
-        return OneNetwork(faithful_copy(self.model)).finished(average)
+        own = {name: one for name, one in average.items() if not name.startswith("teaching/")}
+        return OneNetwork(faithful_copy(self.model)).finished(own)
 
     @torch.no_grad()
     def finished(self, average: Mapping[str, Tensor]) -> nn.Module:

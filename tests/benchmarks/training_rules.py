@@ -253,7 +253,7 @@ def tuned(shop: Workshop, *, label: str, seed: int, network: int, name: str) -> 
         recalibrate(evaluator.supernet.extract(arch), evaluator.calibration)
         for arch in (shop.archs[network], SPACE.largest())
     )
-    done = finetune(network_, shop.training, plan, rule=Taught(teacher=teacher), seed=seed)
+    done = finetune(network_, shop.training, plan, taught=Taught(teachers=(teacher,)), seed=seed)
     recalibrate(done, evaluator.calibration)
     return {
         "kind": "tuned",

@@ -22,7 +22,7 @@ from results.files import write_json
 from results.records import Record, read_record
 from runners.stages.train import mix_of
 from runners.training.batches import TrainingData, batches_per_epoch
-from runners.training.finetuning import Taught, finetune
+from runners.training.finetuning import finetune
 from runners.training.settings import TrainSettings
 from runners.training.watch import Watch
 from tests.benchmarks.by_hand.candidates import Measured, export
@@ -151,7 +151,6 @@ def work(job: Job) -> Trained:
         network,
         data,
         settings(epochs, precision),
-        rule=Taught(teacher=None),
         seed=job.seed,
         watch=_Told().watch,
     )
@@ -184,7 +183,6 @@ def _step_s(network: nn.Module, data: TrainingData, precision: str, seed: int) -
             copy.deepcopy(network),
             data,
             settings(_PROBE_STEPS, precision),
-            rule=Taught(teacher=None),
             seed=seed,
             watch=Watch(step=seen),
         )

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from runners.adopting.commands import space as space_command
-from runners.adopting.file import load_network, read_space_file, space_of_file
+from runners.adopting.file import read_space_file, space_of_file
+from runners.given import load_network
 from runners.recipe.schema import Space
 from runners.run.spaces import make_space
 

@@ -22,7 +22,7 @@ from runners.scoring.score import score
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
 from runners.tasks import CLASSIFICATION, TASKS, Classification, Task
 from runners.training.batches import TrainingData
-from runners.training.finetuning import Taught, finetune
+from runners.training.finetuning import finetune
 from runners.training.resolutions import check_outputs
 from runners.training.supernet import SupernetTraining
 from runners.training.threads import computing_with
@@ -80,7 +80,7 @@ def test_the_loss_of_the_task_is_what_a_fine_tuning_minimises() -> None:
     data = TrainingData(images=images, labels=labels, prepare=prepare, task=only)
     network = Supernet(tiny_space()).extract(tiny_space().smallest())
     settings = replace(SETTINGS, epochs=4, label_smoothing=0.0, average_decay=0.0)
-    done = finetune(network, data, settings, rule=Taught(teacher=None), seed=0)
+    done = finetune(network, data, settings, seed=0)
     with torch.no_grad():
         answers = recalibrate(done, prepare(images, None))(prepare(images, None)).argmax(dim=1)
     assert (answers == 0).float().mean() > 0.5  # a tenth of the digits are zeros

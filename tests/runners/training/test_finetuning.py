@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.utils import weight_norm
 
+from nas.distillation import KD, Features
+from nas.distillation.teaching import MakeMethod
 from results.records import Preprocessing
 from runners.data.splits import Prepare
 from runners.scoring.score import score
@@ -74,10 +77,14 @@ def data(n: int = 320) -> TrainingData:
     return TrainingData(images=images, labels=labels, prepare=PREPARE)
 
 
+def by(teacher: nn.Module | None) -> Taught:
+    return Taught(teachers=(teacher,) if teacher else ())
+
+
 def tuned(
     module: nn.Module, teacher: nn.Module | None, settings: TrainSettings = SETTINGS, seed: int = 0
 ) -> nn.Module:
-    return finetune(module, data(), settings, rule=Taught(teacher=teacher), seed=seed)
+    return finetune(module, data(), settings, taught=by(teacher), seed=seed)
 
 
 def loss(module: nn.Module) -> float:
@@ -123,10 +130,10 @@ def test_the_teacher_is_not_changed() -> None:
 
 
 def test_with_all_weight_on_the_teacher_labels_do_not_matter() -> None:
-    rule, known = Taught(teacher=network(1).eval(), teacher_weight=1.0), data()
+    taught, known = replace(by(network(1).eval()), teacher_weight=1.0), data()
     states = [
         finetune(
-            network(), replace(known, labels=labels), replace(SETTINGS, epochs=1), rule=rule, seed=0
+            network(), replace(known, labels=labels), replace(SETTINGS, epochs=1), taught=taught, seed=0
         ).state_dict()
         for labels in (known.labels, (known.labels + 1) % 10)
     ]
@@ -146,8 +153,8 @@ def test_the_loss_is_hintons() -> None:
     )
     wanted.zero_grad()
     (0.3 * 4 * soft + 0.7 * F.cross_entropy(wanted(images), labels)).backward()
-    rule = Taught(teacher=teacher, teacher_weight=0.3, temperature=2.0)
-    finetune(student, known, replace(SETTINGS, epochs=1, gradient_clip=1e9), rule=rule, seed=0)
+    taught = replace(by(teacher), teacher_weight=0.3)
+    finetune(student, known, replace(SETTINGS, epochs=1, gradient_clip=1e9), taught=taught, seed=0)
     for mine, theirs in zip(student.parameters(), wanted.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
@@ -164,7 +171,7 @@ def test_every_step_is_counted() -> None:
     steps: list[tuple[int, int]] = []
     watch = Watch(step=lambda done, total: steps.append((done, total)))
     settings = replace(SETTINGS, epochs=2)
-    finetune(network(), data(100), settings, rule=Taught(teacher=None), seed=0, watch=watch)
+    finetune(network(), data(100), settings, seed=0, watch=watch)
     assert steps == [(step, 6) for step in range(1, 7)]
 
 
@@ -172,7 +179,7 @@ def test_fewer_images_than_a_batch_are_one_batch() -> None:
     steps: list[int] = []
     watch = Watch(step=lambda done, total: steps.append(total))
     settings = replace(SETTINGS, epochs=1, batch_size=64)
-    finetune(network(), data(20), settings, rule=Taught(teacher=None), seed=0, watch=watch)
+    finetune(network(), data(20), settings, seed=0, watch=watch)
     assert steps == [1]
 
 
@@ -193,19 +200,25 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("kill_at", [7, 10, 13])
-def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(tmp_path: Path, kill_at: int) -> None:
-    """With bf16, mixing, an average, dropout and BatchNorm statistics, within an epoch and at its end."""
+FEATURES = (KD, partial(Features, layers={"4": "4"}, projection="mlp"))
+
+
+@pytest.mark.parametrize(("kill_at", "methods"), [(7, (KD,)), (10, (KD,)), (13, FEATURES)])
+def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, kill_at: int, methods: tuple[MakeMethod, ...]
+) -> None:
+    """With bf16, mixing, an average, dropout, BatchNorm statistics and projections of a teacher's features,
+    within an epoch and at its end."""
 
     def train(checkpoint: Path | None, kill_at: int = 0) -> dict[str, Tensor]:
         def step(done: int, total: int) -> None:
             if done == kill_at:
                 raise KilledError
 
-        rule = Taught(teacher=network(1).eval())
+        taught = replace(by(network(1).eval()), methods=methods)
         known, watch = replace(data(), mix=MIX), Watch(step=step)
         begun = network().to(memory_format=torch.channels_last)
-        done = finetune(begun, known, EVERYTHING, rule=rule, seed=3, checkpoint=checkpoint, watch=watch)
+        done = finetune(begun, known, EVERYTHING, taught=taught, seed=3, checkpoint=checkpoint, watch=watch)
         return done.state_dict()
 
     whole = train(None)
@@ -221,7 +234,7 @@ def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(tmp_path: Path, kil
 def test_every_setting_of_the_supernets_training_is_there(changed: dict[str, Any]) -> None:
     settings, known = replace(SETTINGS, epochs=1), data()
     if "mix" in changed:
-        other = finetune(network(), replace(known, **changed), settings, rule=Taught(teacher=None), seed=0)
+        other = finetune(network(), replace(known, **changed), settings, seed=0)
     else:
         other = tuned(network(), None, replace(settings, **changed))
     plain = tuned(network(), None, settings).state_dict()
@@ -242,7 +255,7 @@ def test_the_average_is_what_is_given_back_statistics_included() -> None:
 
     settings = replace(SETTINGS, average_decay=0.5)
     watch = Watch(step=follow)
-    done = finetune(module, data(), settings, rule=Taught(teacher=None), seed=0, watch=watch)
+    done = finetune(module, data(), settings, seed=0, watch=watch)
     assert done is module
     for name, value in done.state_dict().items():
         if value.is_floating_point():
@@ -257,7 +270,7 @@ def test_biases_and_norms_do_not_decay_and_frozen_parameters_stay() -> None:
     before = {name: value.clone() for name, value in module.named_parameters()}
     known = replace(data(32), labels=torch.zeros(32, dtype=torch.int64))
     settings = replace(SETTINGS, epochs=1, learning_rate=1e-1, weight_decay=1.0, warmup_epochs=0)
-    finetune(module, known, settings, rule=Taught(teacher=None), seed=0)
+    finetune(module, known, settings, seed=0)
     assert torch.equal(module[0].weight, before["0.weight"])
     # AdamW's first step is the learning rate in every element; decay takes a tenth of the value away.
     for name in ("3.weight", "7.weight"):
@@ -281,19 +294,18 @@ def test_an_average_is_made_of_a_network_whose_weight_a_hook_computes() -> None:
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     checkpoint, settings = tmp_path / "checkpoint", replace(SETTINGS, epochs=1)
-    rule = Taught(teacher=None)
-    finetune(network(), data(), settings, rule=rule, seed=0, checkpoint=checkpoint)
+    finetune(network(), data(), settings, seed=0, checkpoint=checkpoint)
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(ValueError, match="of other parameters than the networks have"):
-        finetune(other, data(), settings, rule=rule, seed=0, checkpoint=checkpoint)
+        finetune(other, data(), settings, seed=0, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("other", ["network", "seed", "batch", "rate", "average"])
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, other: str) -> None:
     """Of weights of equal shapes, too: those of another network, and an average that is kept no more."""
-    checkpoint, rule = tmp_path / "checkpoint", Taught(teacher=None)
+    checkpoint = tmp_path / "checkpoint"
     first = replace(SETTINGS, epochs=1, average_decay=0.5)
-    finetune(network(), data(), first, rule=rule, seed=0, checkpoint=checkpoint)
+    finetune(network(), data(), first, seed=0, checkpoint=checkpoint)
     changed: dict[str, dict[str, Any]] = {
         "batch": {"batch_size": 16},
         "rate": {"learning_rate": 1e-3},
@@ -304,10 +316,18 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, other: str)
     before = copy.deepcopy(module.state_dict())
     words = "other parameters .* or of another average_decay" if other == "average" else "with other settings"
     with pytest.raises(ValueError, match=words):
-        finetune(module, data(), settings, rule=rule, seed=seed, checkpoint=checkpoint)
+        finetune(module, data(), settings, seed=seed, checkpoint=checkpoint)
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     often = replace(first, checkpoint_s=9.0)  # which decides nothing
-    finetune(network(), data(), often, rule=rule, seed=0, checkpoint=checkpoint)
+    finetune(network(), data(), often, seed=0, checkpoint=checkpoint)
+
+
+def test_a_checkpoint_of_another_teacher_or_method_is_refused(tmp_path: Path) -> None:
+    checkpoint, settings, first = tmp_path / "checkpoint", replace(SETTINGS, epochs=1), network(1).eval()
+    finetune(network(), data(), settings, taught=by(first), seed=0, checkpoint=checkpoint)
+    for other in (by(network(2).eval()), replace(by(first), methods=(partial(KD, temperature=3.0),))):
+        with pytest.raises(ValueError, match="is of a training with other settings"):
+            finetune(network(), data(), settings, taught=other, seed=0, checkpoint=checkpoint)
 
 
 def test_a_teacher_in_training_mode_or_elsewhere_is_refused() -> None:
@@ -332,7 +352,7 @@ def test_a_network_that_makes_buffers_as_it_runs_is_trained_without_a_checkpoint
 
     module = nn.Sequential(nn.Flatten(), Tracking(), nn.Linear(64, 10))
     settings = replace(SETTINGS, epochs=1, average_decay=0.5)
-    finetune(module, data(), settings, rule=Taught(teacher=None), seed=0, checkpoint=tmp_path / "none")
+    finetune(module, data(), settings, seed=0, checkpoint=tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
