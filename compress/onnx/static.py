@@ -13,19 +13,24 @@ import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto
 
-from compress.onnx.export import INPUT_NAME
+from compress.onnx.layers import weighted_nodes
+from compress.onnx.numbers.equalize import equalize as equalize_layers
+from compress.onnx.numbers.ranges import PERCENTILE, RANGE_METHODS, RangeMethod, activation_ranges
+from compress.onnx.numbers.rounding import Rounding, round_weights
+from compress.onnx.taps import float_tensors
 from results.files import write_atomic
 from results.names import unknown
 
 _ERRORS, _WARNINGS = 3, 2  # severities of ONNX Runtime; the second is its default
-RangeMethod = Literal["minmax", "percentile", "entropy"]
 
 EVERY_OPERATOR: tuple[str, ...] = ()
 """All that ONNX Runtime can quantize."""
@@ -54,16 +59,48 @@ def operators_of(name: OperatorSet) -> tuple[str, ...]:
     return OPERATORS[name]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8:
+    """How a file is quantized to int8.
+
+    Attributes:
+        operators: types of operators to quantize (``Conv``, ``Gemm``); none named means all that can be.
+        ranges: way in which an activation's range follows from what was seen.
+        percentile: percent of the values inside the range, for that method.
+        symmetric: whether activations are int8 around 0 instead of uint8 with a zero point.
+        per_channel: whether each output channel of a weight has its scale; otherwise the whole has one.
+        reduce_range: whether weights have 7 bits, for x86 CPUs without VNNI, whose 16-bit sums saturate.
+        weight_bits: bits of a weight, 2 to 8; fewer than 8 are stored and computed as 8.
+        equalize: whether neighbouring layers are scaled against each other first.
+        rounding: way in which weights are rounded: to the nearest step, or as each layer's outputs say.
+        rounding_steps: optimizer steps for each layer of adaptive rounding.
+        correct_bias: whether the mean that rounding moves each channel by is taken from its bias.
+        float_layers: names of layers, or of modules that hold them, that stay float.
+        seed: seed of adaptive rounding.
+    """
+
+    operators: Collection[str] = EVERY_OPERATOR
+    ranges: RangeMethod = "minmax"
+    percentile: float = PERCENTILE
+    symmetric: bool = False
+    per_channel: bool = True
+    reduce_range: bool = False
+    weight_bits: int = 8
+    equalize: bool = False
+    rounding: Rounding = "nearest"
+    rounding_steps: int = 500
+    correct_bias: bool = False
+    float_layers: Collection[str] = ()
+    seed: int = 0
+
+
 def quantize_static(
     path: Path,
     images: NDArray[np.float32],
     target: Path,
+    how: Int8 = Int8(),
     *,
-    operators: Collection[str] = EVERY_OPERATOR,
-    ranges: RangeMethod = "minmax",
-    per_channel: bool = True,
-    reduce_range: bool = False,
-    activation_ranges: Mapping[str, tuple[float, float]] | None = None,
+    known_ranges: Mapping[str, tuple[float, float]] | None = None,
     batch_size: int = 32,
 ) -> None:
     """Writes an int8 version of a float ONNX file, atomically.
@@ -72,58 +109,124 @@ def quantize_static(
         path: Float file, as ``export_onnx`` wrote it.
         images: Calibration images, float32 (N, ...), preprocessed as in training; 100 to 1000 are enough.
         target: Path of the int8 file.
-        operators: Types of operators to quantize (``Conv``, ``Gemm``); none named means all that can be.
-        ranges: Way in which an activation's range follows from what was seen: the extremes, the 99.999th
-            percentile, or least entropy.
-        per_channel: Whether each output channel of a weight has its scale; otherwise the whole has one.
-        reduce_range: Whether weights have 7 bits, for x86 CPUs without VNNI, whose 16-bit sums saturate.
-        activation_ranges: (low, high) by tensor name, used in place of the calibrated ranges (a
+        how: Settings.
+        known_ranges: (low, high) by tensor name, used in place of the calibrated ranges (a
             quantization-aware training has learned them).
         batch_size: Calibration images in a call, where the file leaves it open.
 
     Raises:
-        ValueError: no images, an unknown range method, images of the wrong shape, or a file that cannot
-            be quantized.
+        ValueError: no images, an unknown range method or layer, images of the wrong shape, or a file that
+            cannot be quantized.
         OSError: the file cannot be written; nothing is left behind.
     """
-    from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    methods = {
-        "minmax": quantization.CalibrationMethod.MinMax,
-        "percentile": quantization.CalibrationMethod.Percentile,
-        "entropy": quantization.CalibrationMethod.Entropy,
-    }
-    if ranges not in methods:
-        raise ValueError(f"unknown range method {ranges!r}. Valid: {', '.join(methods)}.")
+    if how.ranges not in RANGE_METHODS:
+        raise ValueError(unknown("range method", how.ranges, RANGE_METHODS))
+    if not 2 <= how.weight_bits <= 8:
+        raise ValueError(f"weights have 2 to 8 bits, not {how.weight_bits}")
     if len(images) == 0:
         raise ValueError(f"no calibration images to quantize {path} with")
-    overrides = {
-        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
-        for name, (low, high) in (activation_ranges or {}).items()
-    }
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        prepared = Path(folder) / "prepared.onnx"
         try:
             batch_size = _fixed_batch(path) or batch_size
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-            quantization.quantize_static(
-                str(prepared),
-                str(quantized),
-                _Calibration(images, batch_size),
-                quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=list(operators) or None,
-                nodes_to_exclude=_grouped_transposed(prepared) if per_channel else [],
-                per_channel=per_channel,
-                reduce_range=reduce_range,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-                calibrate_method=methods[ranges],
-                extra_options={"TensorQuantOverrides": overrides} if overrides else {},
+            source = onnx.load(str(prepared))
+            left = _nodes_of(source, how.float_layers)
+            if how.equalize:
+                equalize_layers(source)
+            ranges = activation_ranges(
+                source,
+                images,
+                float_tensors(source),
+                how.ranges,
+                percentile=how.percentile,
+                batch_size=batch_size,
             )
+            made = _with_integers(
+                source,
+                how,
+                ranges,
+                known_ranges or {},
+                [*left, *(_grouped_transposed(source) if how.per_channel else ())],
+            )
+            if how.weight_bits < 8 or how.rounding != "nearest" or how.correct_bias:
+                round_weights(
+                    source,
+                    made,
+                    images,
+                    bits=7 if how.reduce_range and how.weight_bits == 8 else how.weight_bits,
+                    rounding=how.rounding,
+                    correct_bias=how.correct_bias,
+                    steps=how.rounding_steps,
+                    seed=how.seed,
+                )
         except Exception as error:  # the runtime's exception classes share no base but Exception
             raise ValueError(f"{path} cannot be quantized: {error}") from error
-        write_atomic(target, quantized.read_bytes())
+        write_atomic(target, made.SerializeToString())
+
+
+def _with_integers(
+    source: ModelProto,
+    how: Int8,
+    ranges: Mapping[str, tuple[float, float]],
+    known: Mapping[str, tuple[float, float]],
+    left: Collection[str],
+) -> ModelProto:
+    """A file with QuantizeLinear and DequantizeLinear around its operators.
+
+    Args:
+        source: float file with shapes.
+        how: settings.
+        ranges: (low, high) of all float tensors by name; the runtime may give tensors that differ in layout
+            alone, or by a ReLU, one range.
+        known: those that hold whatever the runtime would do.
+        left: names of nodes that stay float.
+    """
+    from onnxruntime import quantization
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    method = quantization.CalibrationMethod.MinMax  # the word for plain pairs
+    pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    fixed = {
+        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in known.items()
+    }
+    copied = ModelProto()
+    copied.CopyFrom(source)
+    quantizer = QDQQuantizer(
+        copied,
+        how.per_channel,
+        how.reduce_range,
+        quantization.QuantType.QInt8,
+        quantization.QuantType.QInt8 if how.symmetric else quantization.QuantType.QUInt8,
+        TensorsData(method, pairs),
+        [],
+        list(left),
+        list(how.operators) or sorted({*QLinearOpsRegistry, *QDQRegistry}),
+        {"ActivationSymmetric": how.symmetric} | ({"TensorQuantOverrides": fixed} if fixed else {}),
+    )
+    quantizer.quantize_model()
+    made: ModelProto = quantizer.model.model
+    return made
+
+
+def _nodes_of(model: ModelProto, names: Collection[str]) -> list[str]:
+    """Names of the nodes of layers, given by their names or by those of modules that hold them.
+
+    Raises:
+        ValueError: no layer has such a name.
+    """
+    layers = weighted_nodes(model)
+    nodes = []
+    for name in names:
+        inside = [one.node.name for one in layers if one.name == name or one.name.startswith(f"{name}.")]
+        if not inside:
+            raise ValueError(unknown("layer", name, [one.name for one in layers]))
+        nodes += inside
+    return nodes
 
 
 def _fixed_batch(path: Path) -> int:
@@ -132,7 +235,7 @@ def _fixed_batch(path: Path) -> int:
     return size
 
 
-def _grouped_transposed(path: Path) -> list[str]:
+def _grouped_transposed(model: ModelProto) -> list[str]:
     """Names of grouped transposed convolutions, which stay float.
 
     Their output channels are spread over two dimensions of the weight, and ONNX Runtime takes the scales of
@@ -140,23 +243,10 @@ def _grouped_transposed(path: Path) -> list[str]:
     """
     return [
         node.name
-        for node in onnx.load(path, load_external_data=False).graph.node
+        for node in model.graph.node
         if node.op_type == "ConvTranspose"
         and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
     ]
-
-
-class _Calibration:
-    """Batches of equal size, in the form ONNX Runtime asks for them."""
-
-    def __init__(self, images: NDArray[np.float32], batch_size: int) -> None:
-        size = min(batch_size, len(images))
-        whole = np.ascontiguousarray(images[: len(images) // size * size], dtype=np.float32)
-        self._batches: Iterator[NDArray[np.float32]] = iter(np.split(whole, len(whole) // size))
-
-    def get_next(self) -> dict[str, Any] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT_NAME: batch}
 
 
 @contextmanager

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from compress.candidate import Candidate, Context
-from compress.onnx.static import OPERATORS, OperatorSet, RangeMethod, operators_of, quantize_static
+from compress.onnx.numbers.ranges import PERCENTILE, RangeMethod
+from compress.onnx.numbers.rounding import Rounding
+from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.registry import STEPS
 from compress.steps.several import each
 
@@ -23,17 +27,34 @@ class Quantize:
 
     Attributes:
         operators: Sets of operators to try.
-        ranges: Way in which activation ranges follow from the calibration: the extremes, the 99.999th
-            percentile, or least entropy.
+        ranges: Way in which activation ranges follow from the calibration: the extremes, a percentile, least
+            squared error, or least divergence of the values' distribution.
+        percentile: Percent of the values inside the range, at either end, for that way.
+        symmetric: Whether activations are int8 around 0 instead of uint8 with a zero point.
         per_channel: Whether each output channel of a weight has its scale; otherwise the whole has one.
         reduce_range: Whether weights have 7 bits, for x86 CPUs without VNNI.
+        weight_bits: Bits of a weight; fewer than 8 are stored and computed as 8.
+        equalize: Whether the channels of neighbouring layers are scaled against each other first.
+        rounding: Way in which weights are rounded: to the nearest step, or as each layer's outputs say
+            (AdaRound).
+        rounding_steps: Optimizer steps for each layer of adaptive rounding.
+        correct_bias: Whether the mean that rounding moves each channel by is taken from its bias.
+        float_layers: Names of layers, or of modules that hold them, that stay float.
     """
 
     for_speed: ClassVar[bool] = True
     operators: tuple[OperatorSet, ...] = tuple(OPERATORS)
     ranges: RangeMethod = "minmax"
+    percentile: Annotated[float, Field(gt=50, le=100)] = PERCENTILE
+    symmetric: bool = False
     per_channel: bool = True
     reduce_range: bool = False
+    weight_bits: Annotated[int, Field(ge=2, le=8)] = 8
+    equalize: bool = False
+    rounding: Rounding = "nearest"
+    rounding_steps: Annotated[int, Field(ge=1)] = 500
+    correct_bias: bool = False
+    float_layers: tuple[str, ...] = ()
 
     def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
         """A candidate for each set of operators: the same network, another file.
@@ -49,10 +70,21 @@ class Quantize:
                 current.file,
                 context.calibration,
                 file,
-                operators=operators_of(label),
-                ranges=self.ranges,
-                per_channel=self.per_channel,
-                reduce_range=self.reduce_range,
+                Int8(
+                    operators=operators_of(label),
+                    ranges=self.ranges,
+                    percentile=self.percentile,
+                    symmetric=self.symmetric,
+                    per_channel=self.per_channel,
+                    reduce_range=self.reduce_range,
+                    weight_bits=self.weight_bits,
+                    equalize=self.equalize,
+                    rounding=self.rounding,
+                    rounding_steps=self.rounding_steps,
+                    correct_bias=self.correct_bias,
+                    float_layers=self.float_layers,
+                    seed=context.seed,
+                ),
             )
             return replace(current, file=file, precision="int8", label=f"int8 for {label}")
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from compress.candidate import Candidate, Context
 from compress.onnx.aware import tensor_ranges, train_aware
-from compress.onnx.static import OPERATORS, OperatorSet, operators_of, quantize_static
+from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.quantize import int8_file, refuse_int8
 from compress.steps.registry import STEPS
 from compress.steps.several import each
@@ -58,9 +58,8 @@ class QuantizeAware:
                 exported,
                 context.calibration,
                 file,
-                operators=operators_of(label),
-                reduce_range=self.reduce_range,
-                activation_ranges=learned,
+                Int8(operators=operators_of(label), reduce_range=self.reduce_range),
+                known_ranges=learned,
             )
             return Candidate(
                 network=aware.network,

@@ -14,7 +14,7 @@ from torch import nn
 
 from compress.onnx import export
 from compress.onnx.file import OnnxFile
-from compress.onnx.static import quantize_static
+from compress.onnx.static import Int8, quantize_static
 from compress.steps import OPERATORS, Quantize
 from results.files import write_atomic
 from results.names import unknown
@@ -75,5 +75,5 @@ def _int8(content: bytes, input_shape: tuple[int, ...]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(content)
-        quantize_static(source, images, target, operators=OPERATORS[Quantize().operators[0]])
+        quantize_static(source, images, target, Int8(operators=OPERATORS[Quantize().operators[0]]))
         return target.read_bytes()

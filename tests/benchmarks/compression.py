@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
-from compress.onnx.static import OPERATORS, quantize_static
+from compress.onnx.static import OPERATORS, Int8, quantize_static
 from compress.onnx.times import operator_times
 from compress.pruning.prune import prune
 from compress.why import explain
@@ -104,7 +104,7 @@ def figures(name: str, network: nn.Module, folder: Path) -> Figures:
     began = time.perf_counter()
     for label, operators in OPERATORS.items():
         files[label] = folder / f"{label}.onnx"
-        quantize_static(whole, images, files[label], operators=operators)
+        quantize_static(whole, images, files[label], Int8(operators=operators))
     quantize_s = (time.perf_counter() - began) / len(OPERATORS)
     paths = [whole, *(path for path, _, _ in halves.values()), *files.values()]
     before, *after = latencies_ms(paths, images[:1])

@@ -56,7 +56,7 @@ def test_settings_make_the_step_that_python_would(kind, settings, step):
         ("prune", {"importance": "tailor"}, "unknown importance 'tailor'. Did you mean 'taylor'?"),
         ("prune", {"importance": {"kind": "l2", "p": 1}}, "'l2' has no setting 'p'. It has none."),
         ("prune", {"importance": {"p": 1}}, "a criterion is its name, or a table with its name as kind"),
-        ("quantize", {"ranges": "minimax"}, "Input should be 'minmax', 'percentile' or 'entropy'"),
+        ("quantize", {"ranges": "minimax"}, "Input should be 'minmax', 'percentile', 'mse' or 'entropy'"),
         ("finetune", {"epochs": 0}, "Input should be greater than or equal to 1"),
     ],
 )
@@ -78,7 +78,7 @@ def test_every_part_and_every_setting_is_described(parts):
 def _quantizing(monkeypatch, failing: dict[str, Exception]) -> None:
     """Has quantization fail with an error for the files whose names hold a word."""
 
-    def quantize(path: Path, calibration: object, target: Path, **_: object) -> None:
+    def quantize(path: Path, calibration: object, target: Path, *_: object, **__: object) -> None:
         for word, error in failing.items():
             if word in target.name:
                 raise error

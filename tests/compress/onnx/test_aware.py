@@ -16,7 +16,7 @@ from compress.candidate import Candidate
 from compress.onnx.aware import tensor_ranges, train_aware
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
-from compress.onnx.static import CONVOLUTIONS, quantize_static
+from compress.onnx.static import CONVOLUTIONS, Int8, quantize_static
 from compress.onnx.verify import verify
 from compress.steps import Quantize, QuantizeAware
 from tests.compress.networks import EXAMPLE, images
@@ -108,7 +108,7 @@ def test_the_learned_ranges_are_in_the_file(trained, tmp_path):
     low, high = learned["images"]
     assert -1e-6 <= low < high <= 1
     target = tmp_path / "int8.onnx"
-    quantize_static(path, images(32), target, operators=CONVOLUTIONS, activation_ranges=learned)
+    quantize_static(path, images(32), target, Int8(operators=CONVOLUTIONS), known_ranges=learned)
     stored = {entry.name: numpy_helper.to_array(entry) for entry in onnx.load(target).graph.initializer}
     for name, (low, high) in learned.items():
         assert stored[f"{name}_scale"] == pytest.approx((max(high, 0) - min(low, 0)) / 255, rel=1e-3)
@@ -189,7 +189,7 @@ def test_ranges_of_linear_layers_on_tokens_are_in_the_int8_file(tmp_path):
     assert set(given) == {"patches", "wide", "narrow", "head"}
     learned = tensor_ranges(path, aware.network, given)
     assert sorted(learned.values()) == sorted(given.values())
-    quantize_static(path, images(32), target, activation_ranges=learned)
+    quantize_static(path, images(32), target, known_ranges=learned)
     scales = [
         float(numpy_helper.to_array(entry))
         for entry in onnx.load(target).graph.initializer

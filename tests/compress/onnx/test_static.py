@@ -16,7 +16,7 @@ from torch import nn
 
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
-from compress.onnx.static import CONVOLUTIONS, quantize_static
+from compress.onnx.static import CONVOLUTIONS, Int8, quantize_static
 from compress.onnx.verify import verify
 from tests.compress.networks import images
 from tests.compress.onnx.integers import WeightScales, dequantize, quantize, weight_scales
@@ -53,7 +53,7 @@ def int8_files(float_file, tmp_path_factory):
     files = {}
     for name, per_channel in (("channel", True), ("tensor", False)):
         files[name] = folder / f"{name}.onnx"
-        quantize_static(float_file, images(64), files[name], per_channel=per_channel)
+        quantize_static(float_file, images(64), files[name], Int8(per_channel=per_channel))
     return files
 
 
@@ -89,7 +89,7 @@ def test_int8_predicts_as_the_network_does_and_is_smaller(float_file, int8_files
 
 def test_only_the_named_operators_are_quantized(float_file, tmp_path):
     target = tmp_path / "int8.onnx"
-    quantize_static(float_file, images(32), target, operators=CONVOLUTIONS)
+    quantize_static(float_file, images(32), target, Int8(operators=CONVOLUTIONS))
     graph = onnx.load(target).graph
     makers = {output: node.op_type for node in graph.node for output in node.output}
     for node in graph.node:
@@ -104,22 +104,24 @@ def test_a_given_range_replaces_the_calibrated_one(float_file, tmp_path):
     graph = onnx.load(float_file).graph
     name = next(node.input[0] for node in graph.node if node.op_type == "Conv" and node.input[0] != "images")
     target = tmp_path / "int8.onnx"
-    quantize_static(float_file, images(32), target, activation_ranges={name: (0.0, 51.0)})
+    quantize_static(float_file, images(32), target, known_ranges={name: (0.0, 51.0)})
     assert _weights(target)[f"{name}_scale"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("ranges", ["percentile", "entropy"])
+@pytest.mark.parametrize("ranges", ["percentile", "mse", "entropy"])
 def test_other_range_methods_give_a_file_that_runs(float_file, tmp_path, ranges, capsys):
     target = tmp_path / "int8.onnx"
-    quantize_static(float_file, images(40), target, ranges=ranges, batch_size=16)
+    quantize_static(float_file, images(40), target, Int8(ranges=ranges), batch_size=16)
     assert np.isfinite(OnnxFile(target)(images(4))).all()
     assert capsys.readouterr().out == ""
 
 
 def test_bad_input_is_named_and_leaves_nothing(float_file, tmp_path):
     target = tmp_path / "int8.onnx"
-    with pytest.raises(ValueError, match=r"unknown range method 'max'\. Valid: minmax, percentile, entropy"):
-        quantize_static(float_file, images(8), target, ranges="max")
+    with pytest.raises(
+        ValueError, match=r"unknown range method 'max'\..* Valid: minmax, percentile, mse, entropy"
+    ):
+        quantize_static(float_file, images(8), target, Int8(ranges="max"))
     with pytest.raises(ValueError, match="no calibration images"):
         quantize_static(float_file, images(0), target)
     with pytest.raises(ValueError, match=r"model\.onnx cannot be quantized: "):

@@ -1,0 +1,143 @@
+"""The integers of a quantized file: layers whose weight, input and bias are whole numbers times scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, numpy_helper
+
+from compress.onnx.layers import WeightedNode, makers_of, weighted_nodes
+
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerLayer:
+    """A layer with an integer weight, in a file with QuantizeLinear and DequantizeLinear.
+
+    Attributes:
+        layer: the node; its ``weight`` names the integers.
+        scale: initializer with the weight's scales: one for each output channel, or one for all.
+        input_scale: initializer with the scale of what goes in; empty where that is float.
+        input_zero: initializer with the zero point of what goes in.
+        bias: initializer with the bias in int32; empty where there is none.
+        bias_scale: initializer with its scales.
+    """
+
+    layer: WeightedNode
+    scale: str
+    input_scale: str = ""
+    input_zero: str = ""
+    bias: str = ""
+    bias_scale: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
+
+
+def integer_layers(model: ModelProto) -> list[IntegerLayer]:
+    """The layers of a file whose weight is dequantized from integers, in its order."""
+    makers = makers_of(model)
+
+    def behind(node: NodeProto, place: int) -> NodeProto | None:
+        maker = makers.get(node.input[place]) if len(node.input) > place else None
+        return maker if maker is not None and maker.op_type == "DequantizeLinear" else None
+
+    found = []
+    for layer in weighted_nodes(model):
+        weight, given, bias = (behind(layer.node, place) for place in (1, 0, 2))
+        if weight is None or weight.input[0] != layer.weight:
+            continue
+        found.append(
+            IntegerLayer(
+                layer=layer,
+                scale=weight.input[1],
+                input_scale=given.input[1] if given else "",
+                input_zero=given.input[2] if given else "",
+                bias=bias.input[0] if bias else "",
+                bias_scale=bias.input[1] if bias else "",
+            )
+        )
+    return found
+
+
+class Initializers:
+    """The constants of a file, to read and to change in place."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._entries = {entry.name: entry for entry in model.graph.initializer}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return numpy_helper.to_array(self._entries[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def put(self, name: str, values: NDArray[Any]) -> None:
+        """Other values of the same type; the shape may change."""
+        kind = self[name].dtype
+        self._entries[name].CopyFrom(numpy_helper.from_array(np.asarray(values).astype(kind), name))
+
+
+def spread(scale: NDArray[Any], layer: WeightedNode) -> NDArray[np.float64]:
+    """Scales shaped to multiply the weight of a layer."""
+    shape = [1] * len(layer.shape)
+    shape[layer.output_axis] = -1
+    return np.asarray(scale, np.float64).reshape(shape if np.size(scale) > 1 else [1] * len(layer.shape))
+
+
+def set_weight(held: Initializers, one: IntegerLayer, integers: NDArray[Any], scale: NDArray[Any]) -> None:
+    """Puts other integers and scales into a file, and the bias into the steps that go with them.
+
+    Args:
+        held: constants of the file.
+        one: the layer.
+        integers: whole numbers in [-127, 127] in the shape of the weight.
+        scale: float, in the shape of the scales that are there.
+    """
+    bias = bias_of(held, one)
+    held.put(one.layer.weight, integers)
+    held.put(one.scale, np.maximum(scale, _SMALLEST).reshape(held[one.scale].shape))
+    if bias is not None:
+        step = held[one.input_scale].astype(np.float64) * held[one.scale].astype(np.float64)
+        held.put(one.bias_scale, np.broadcast_to(step.reshape(-1), held[one.bias_scale].reshape(-1).shape))
+        set_bias(held, one, bias)
+
+
+def set_bias(held: Initializers, one: IntegerLayer, bias: NDArray[np.float64]) -> None:
+    """Puts a bias (outputs,) into a file, rounded to its steps."""
+    steps = np.rint(bias / held[one.bias_scale].astype(np.float64))
+    limit = 2**31 - 1
+    held.put(one.bias, np.clip(steps, -limit, limit))
+
+
+def bias_of(held: Initializers, one: IntegerLayer) -> NDArray[np.float64] | None:
+    """The bias (outputs,) that the integers stand for; None where there is none."""
+    if not one.bias:
+        return None
+    return held[one.bias].astype(np.float64) * held[one.bias_scale].astype(np.float64)
+
+
+def weight_scale(weight: NDArray[Any], axis: int, bits: int, *, per_channel: bool) -> NDArray[np.float64]:
+    """Scales of a weight for symmetric integers of a number of bits, (channels,) or ().
+
+    From 8 bits on no weight is clipped; below, the scale is the one with the least squared error.
+    """
+    rows = np.moveaxis(np.asarray(weight, np.float64), axis, 0).reshape(weight.shape[axis], -1)
+    rows = rows if per_channel else rows.reshape(1, -1)
+    most = 2 ** (bits - 1) - 1
+    largest = np.maximum(np.abs(rows).max(axis=1), _SMALLEST)
+    best, scale = np.full(len(rows), np.inf), largest / most
+    if bits < 8:
+        for share in np.linspace(1.0, 0.3, 36):
+            tried = share * largest / most
+            rounded = np.clip(np.rint(rows / tried[:, None]), -most, most) * tried[:, None]
+            error = ((rows - rounded) ** 2).sum(axis=1)
+            scale = np.where(error < best, tried, scale)
+            best = np.minimum(best, error)
+    return scale if per_channel else scale[0]
