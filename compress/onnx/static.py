@@ -209,6 +209,7 @@ def _with_integers(
         {"ActivationSymmetric": how.symmetric} | ({"TensorQuantOverrides": fixed} if fixed else {}),
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     made: ModelProto = quantizer.model.model
     return made
 

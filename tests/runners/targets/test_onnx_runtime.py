@@ -119,6 +119,7 @@ def test_int8_is_timed_as_compression_first_makes_it(tmp_path: Path) -> None:
     context = SimpleNamespace(
         calibration=np.random.default_rng(1).standard_normal((1, *SHAPE), np.float32),
         file=lambda folder, name: folder / f"{name}.onnx",
+        seed=0,
     )
     candidate = Candidate(network=network, file=tmp_path / "float.onnx")
     first = Quantize().propose(candidate, cast(Context, context), tmp_path)[0]
