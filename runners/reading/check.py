@@ -100,7 +100,7 @@ def _names(recipe: Recipe) -> list[str]:
         return [*wrong_rules, "space.network: this is instead of space.module; give one of them"]
     if space.module or space.network:
         own = "the function of space.module" if space.module else "the file of space.network"
-        fields = ("preset", *space.named, "recursions", "activation", "options")
+        fields = ("preset", *space.named, "recursions", "resolutions", "strides", "activation", "options")
         strange = [key for key in fields if key in space.model_fields_set]
         own_choice = f"this is for presets; {own} chooses its own"
         return [*wrong_rules, *(f"space.{key}: {own_choice}" for key in strange)]
@@ -121,7 +121,10 @@ def _names(recipe: Recipe) -> list[str]:
         *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
     ]
     if not problems:  # whether it holds together is asked of what is right in itself
-        wrong = stage_problems(space.preset, space.options, space.named, space.recursions)
+        sizes = (space.recursions, space.resolutions, space.strides)
+        data = recipe.data
+        image = (data.channels, data.height, data.width)
+        wrong = stage_problems(space.preset, space.options, space.named, *sizes, image)
         problems += [f"space: {problem}" for problem in wrong]
     return problems
 

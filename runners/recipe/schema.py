@@ -51,8 +51,8 @@ class Space(Section):
     preset: str = "cifar"
     """Built-in space. Of MetaFormers: ``digits``, ``cifar-small``, ``cifar``, ``mobile``; of signals, which
     are images of one row: ``signal-short``, ``signal``. Of convolutional networks, by the side of the images
-    that they are for: ``fast-8``, ``fast-32``, ``fast-64``, ``fast-128``. Published ones, for images of
-    128x128 and more: ``mobilenetv3``, ``mobilenetv2``, ``convnext-t``, ``poolformer``."""
+    that they are for: ``fast-8``, ``fast-32``, ``fast-64``, ``fast-128``. Published ones, such as
+    ``mobilenetv3`` and ``vit``, for images of 128x128 and more: docs/spaces.md lists them."""
     module: str = ""
     """Function of yours that returns a search space, instead of a preset: ``path/to/file.py:function`` or
     ``package.module:function``; called with ``classes`` and ``input_shape``."""
@@ -80,6 +80,10 @@ class Space(Section):
     recursions: tuple[int, ...] = ()
     """Runs of every block but a stage's first, on the same weights, as a choice of each stage: ``[1, 2]``; in
     presets of convolutional networks."""
+    resolutions: tuple[int, ...] = ()
+    """Sides of images within networks, in pixels, as a choice: they, and their files, resize the data's."""
+    strides: tuple[int, ...] = ()
+    """Strides of the first layer as a choice, instead of the preset's: of the stem, or sides of a patch."""
     activation: str = "relu"
     """Activation between convolutions; published presets keep their own."""
     options: dict[str, dict[str, Any]] = Field(default={})

@@ -19,6 +19,8 @@ _NAMING = (
     "space.preset",
     *(f"space.{key}" for key in Space().named),
     "space.recursions",
+    "space.resolutions",
+    "space.strides",
     "space.activation",
     "space.options",
     "space.rules",

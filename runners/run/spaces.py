@@ -50,6 +50,8 @@ def _without_rules(recipe: Space, classes: int, input_shape: Shape, without: Col
         input_shape=input_shape,
         **recipe.named,
         recursions=recipe.recursions,
+        resolutions=recipe.resolutions,
+        strides=recipe.strides,
         without=without,
         activation=recipe.activation,
         options=recipe.options,

@@ -10,6 +10,7 @@ import torch
 from runners.tasks import CLASSIFICATION, Task
 from runners.training.auxiliary import parts
 from search_spaces.space import Arch, SearchSpace, Shape
+from search_spaces.spaces.maps import RESOLUTION
 
 _ASKED = 64  # networks
 
@@ -84,8 +85,13 @@ def check_resolutions(space: SearchSpace, heights: Sequence[int]) -> list[tuple[
 
     Raises:
         ValueError: a size that is larger than the input, that the space's strides do not divide, or that a
-            network fails on.
+            network fails on; a space whose networks resize their images themselves.
     """
+    if heights and RESOLUTION in [slot.name for slot in space.slots]:
+        raise ValueError(
+            "train.resolutions: space.resolutions has networks resize images to sizes of their own, so that "
+            "smaller images would only blur them; leave one of the two out"
+        )
     _, height, width = space.input_shape(space.largest())
     sizes = [(one, max(1, round(width * one / height))) for one in heights]
     for size in sizes:

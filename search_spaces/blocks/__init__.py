@@ -1,5 +1,6 @@
 """Blocks: the units of convolutional stages, one small file each."""
 
+from search_spaces.blocks.bottleneck import Bottleneck as Bottleneck
 from search_spaces.blocks.convmixer import ConvMixer as ConvMixer
 from search_spaces.blocks.convnext import ConvNext as ConvNext
 from search_spaces.blocks.dense import Dense as Dense

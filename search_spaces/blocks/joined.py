@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from search_spaces.entries.pooled import Pooled
 from search_spaces.parts import ACTIVATIONS, ConvNorm
 
 
@@ -24,6 +25,7 @@ class Joined(nn.Module):
         stride: pixels of x for one of the result.
         project: whether a 1x1 convolution is the shortcut where the shape changes; otherwise there is none
             then.
+        pool: whether that convolution is of averages of squares (ResNet-D), not of every so-manieth pixel.
         activation: name of the activation of the sum; empty for none.
     """
 
@@ -35,6 +37,7 @@ class Joined(nn.Module):
         stride: int,
         *,
         project: bool = False,
+        pool: bool = False,
         activation: str = "",
     ) -> None:
         super().__init__()
@@ -43,7 +46,8 @@ class Joined(nn.Module):
         if inputs == outputs and stride == 1:
             self.shortcut = nn.Identity()
         elif project:
-            self.shortcut = ConvNorm(inputs, outputs, stride=stride)
+            make = Pooled if pool else ConvNorm
+            self.shortcut = make(inputs, outputs, stride=stride)
         self.act = ACTIVATIONS[activation]() if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import nn
 from search_spaces.blocks.mbconv import InvertedResidual
 from search_spaces.blocks.registry import Block, register_block
 from search_spaces.choice import Choice, Value
-from search_spaces.mixers.attention.heads import HEAD_CHANNELS
+from search_spaces.gates.registry import GateName
+from search_spaces.mixers.attention.heads import HEAD_CHANNELS, HeadChannels
 from search_spaces.mixers.attention.region import Bias
 from search_spaces.mixers.attention.window import (
     WINDOW,
@@ -31,13 +32,15 @@ class MaxVit(nn.Sequential):
 
     Args:
         inputs: channels of the input.
-        outputs: channels of the output, a multiple of 16.
+        outputs: channels of the output, a multiple of ``head_channels``.
         stride: stride of the depthwise convolution.
         activation: name of the activation.
-        expansion: channels inside the inverted residual over ``inputs``.
+        expansion: channels inside the inverted residual over ``outputs``.
         window: longest side of a window, and of the grid, in positions.
         ratio: hidden channels of the MLPs over ``outputs``.
         bias: bias of position: ``none``, ``log`` (Swin V2) or ``offset`` (CrossFormer).
+        head_channels: channels of a head.
+        gate: gate of the inverted residual; ``se_16`` is the paper's, with a quarter of ``outputs`` between.
     """
 
     def __init__(
@@ -51,14 +54,24 @@ class MaxVit(nn.Sequential):
         window: Positions,
         ratio: PositiveRatio,
         bias: Bias = "log",
+        head_channels: HeadChannels = HEAD_CHANNELS,
+        gate: GateName = "se",
     ) -> None:
         super().__init__()
         self.mbconv = InvertedResidual(
-            inputs, outputs, stride=stride, activation=activation, kernel=3, expansion=expansion, gate="se"
+            inputs,
+            outputs,
+            stride=stride,
+            activation=activation,
+            kernel=3,
+            expansion=expansion * outputs / inputs,
+            gate=gate,
         )
-        self.near = Residual(window_attention(outputs, window=window, shift=False, bias=bias))
+        near = window_attention(outputs, window=window, shift=False, bias=bias, head_channels=head_channels)
+        self.near = Residual(near)
         self.near_mlp = Residual(Mlp(outputs, ratio, activation))
-        self.far = Residual(grid_attention(outputs, window=window, bias=bias))
+        far = grid_attention(outputs, window=window, bias=bias, head_channels=head_channels)
+        self.far = Residual(far)
         self.far_mlp = Residual(Mlp(outputs, ratio, activation))
 
 
@@ -73,7 +86,7 @@ register_block(
         name="maxvit",
         make=MaxVit,
         choices=(Choice("expansion", (4,)), WINDOW, Choice("ratio", (4,))),
-        channel_multiple=HEAD_CHANNELS,
+        channel_multiple="head_channels",
         acting=acting_both,
     )
 )

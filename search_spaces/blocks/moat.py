@@ -7,7 +7,7 @@ from torch import nn
 from search_spaces.blocks.mbconv import InvertedResidual
 from search_spaces.blocks.registry import Block, register_block
 from search_spaces.choice import Choice
-from search_spaces.mixers.attention.heads import HEAD_CHANNELS
+from search_spaces.mixers.attention.heads import HEAD_CHANNELS, HeadChannels
 from search_spaces.mixers.attention.region import Bias
 from search_spaces.mixers.attention.window import WINDOW, Positions, acting, window_attention
 from search_spaces.parts import PositiveRatio, Residual
@@ -22,12 +22,13 @@ class Moat(nn.Sequential):
 
     Args:
         inputs: channels of the input.
-        outputs: channels of the output, a multiple of 16.
+        outputs: channels of the output, a multiple of ``head_channels``.
         stride: stride of the depthwise convolution.
         activation: name of the activation of the inverted residual.
-        expansion: channels inside the inverted residual over ``inputs``.
+        expansion: channels inside the inverted residual over ``outputs``.
         window: longest side of a window, in positions.
         bias: bias of position: ``none``, ``log`` (Swin V2) or ``offset`` (CrossFormer).
+        head_channels: channels of a head.
     """
 
     def __init__(
@@ -40,12 +41,21 @@ class Moat(nn.Sequential):
         expansion: PositiveRatio,
         window: Positions,
         bias: Bias = "log",
+        head_channels: HeadChannels = HEAD_CHANNELS,
     ) -> None:
         super().__init__()
         self.mbconv = InvertedResidual(
-            inputs, outputs, stride=stride, activation=activation, kernel=3, expansion=expansion
+            inputs,
+            outputs,
+            stride=stride,
+            activation=activation,
+            kernel=3,
+            expansion=expansion * outputs / inputs,
         )
-        self.attention = Residual(window_attention(outputs, window=window, shift=False, bias=bias))
+        attention = window_attention(
+            outputs, window=window, shift=False, bias=bias, head_channels=head_channels
+        )
+        self.attention = Residual(attention)
 
 
 register_block(
@@ -53,7 +63,7 @@ register_block(
         name="moat",
         make=Moat,
         choices=(Choice("expansion", (2, 4)), WINDOW),
-        channel_multiple=HEAD_CHANNELS,
+        channel_multiple="head_channels",
         acting=acting,
     )
 )

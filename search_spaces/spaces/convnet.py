@@ -8,7 +8,7 @@ RegNet, ConvNeXt), which so are points of a space, and as in the AnyNet of "Desi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from results.names import unknown
@@ -20,8 +20,10 @@ from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.operations.operation import Options
 from search_spaces.operations.options import chosen, refuse
-from search_spaces.parts import ACTIVATIONS, ConvNorm, Head, WideHead
+from search_spaces.parts import ACTIVATIONS, ConvNorm
 from search_spaces.space import Arch, SearchSpace, Shape
+from search_spaces.spaces.head import HeadSizes
+from search_spaces.spaces.maps import Maps, Size
 from search_spaces.spaces.pick import Pick, part_choices
 
 STEM_STRIDE = "stem.stride"
@@ -104,18 +106,56 @@ class ConvNet:
     Attributes:
         stages: first to last.
         stem_strides: strides of the stem, ascending.
+        resolutions: shorter sides of the images within the networks, in pixels, ascending; empty for images
+            as they are.
+        stem: name of the entry that the stem is.
+        stem_options: its settings, and one value for each of its choices.
         stem_width: channels of the stem; 0 takes those of the first stage.
         last_width: channels of a 1x1 convolution before the pooling of the head; 0 for none.
         hidden_width: features of a linear layer between pooling and classifier; 0 for none.
         activation: activation of stem, head and stages that name none; empty takes the space's.
+
+    Raises:
+        ValueError: an unknown stem or setting of it, or strides out of order.
     """
 
     stages: tuple[ConvStage, ...]
     stem_strides: tuple[int, ...] = (1, 2)
+    resolutions: tuple[int, ...] = ()
+    stem: str = STRIDED
+    stem_options: Mapping[str, Value] = field(default_factory=dict)
     stem_width: int = 0
     last_width: int = 0
     hidden_width: int = 0
     activation: str = ""
+
+    def __post_init__(self) -> None:
+        strides = self.stem_strides
+        if list(strides) != sorted(set(strides)) or not strides or strides[0] < 1:
+            raise ValueError(f"stem_strides must be 1 or more, ascending and without repeats, got {strides}")
+        _ = self.configured_stem  # its options are right
+
+    @property
+    def configured_stem(self) -> StageEntry:
+        """The stem with its options."""
+        return chosen(ENTRIES, (self.stem,), {self.stem: self.stem_options})[0]
+
+    def refuse_small(self, images: Maps) -> None:
+        """Refuses images that nothing is left of.
+
+        Raises:
+            ValueError: says where.
+        """
+        side = min(images.smallest)
+        strides = (max(self.stem_strides), *(stage.stride for stage in self.stages))
+        for at, stride in enumerate(strides):
+            if side < stride:
+                place = f"stage {at - 1}" if at else "the stem"
+                raise ValueError(
+                    f"an input of {images.told} has nothing left at {place} where the stem has a stride of "
+                    f"{strides[0]}; use fewer stages or smaller strides"
+                )
+            side = -(-side // stride)
 
 
 def convnet(
@@ -131,46 +171,35 @@ def convnet(
         activation: activation of everything for which ``net`` names none.
 
     Raises:
-        ValueError: an unknown activation, or an image too small for the strides.
+        ValueError: an unknown activation, an image too small for the strides, or for a resolution.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(unknown("activation", activation, ACTIVATIONS))
-    _refuse_small(net, input_shape)
+    images = Maps.of_images(input_shape, net.resolutions)
+    net.refuse_small(images)
     activation = net.activation or activation
-    choices = [Choice(STEM_STRIDE, net.stem_strides)]
-    slots: list[Slot] = []
-    downs = 1  # stride of all stages so far
+    choices = [*images.searched, Choice(STEM_STRIDE, net.stem_strides)]
+    slots = [*images.slots()]
+    before = images.after(STEM_STRIDE)
     for index, stage in enumerate(net.stages):
         here = _Place(
             name=f"stage{index}",
             previous=f"stage{index - 1}.width" if index else f"stage{index}.width",
             stem_width=0 if index else net.stem_width,
             stage=stage,
-            downs=downs,
-            image=input_shape,
+            before=before,
             activation=stage.activation or activation,
         )
         choices += _stage_choices(here)
         if not index:
-            slots.append(_stem_slot(here, activation))
+            slots.append(_stem_slot(here, images, net, activation))
         slots.append(_entry_slot(here))
         for number in range(max(stage.depths)):
             slots += [_block_slot(here, number, one) for one in stage.configured]
-        downs *= stage.stride
-    slots.append(_head_slot(here, net, classes, activation))
+        before = here.after
+    head = HeadSizes(classes=classes, last=net.last_width, hidden=net.hidden_width, activation=activation)
+    slots.append(_head_slot(here, head))
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
-
-
-def _refuse_small(net: ConvNet, input_shape: Shape) -> None:
-    side, strides = min(input_shape[1:]), (max(net.stem_strides), *(stage.stride for stage in net.stages))
-    for at, stride in enumerate(strides):
-        if side < stride:
-            place = f"stage {at - 1}" if at else "the stem"
-            raise ValueError(
-                f"an input of {input_shape} has nothing left at {place} where the stem has a stride of "
-                f"{strides[0]}; use fewer stages or smaller strides"
-            )
-        side = -(-side // stride)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +211,7 @@ class _Place:
         previous: the choice of the width before it: of the stage before, or of the stem, which is its own.
         stem_width: channels before it where they are no choice; else 0.
         stage: its choices.
-        downs: stride of all stages before it.
-        image: (C, H, W) of one image.
+        before: the maps before it.
         activation: activation of its layers.
     """
 
@@ -191,15 +219,17 @@ class _Place:
     previous: str
     stem_width: int
     stage: ConvStage
-    downs: int
-    image: Shape
+    before: Maps
     activation: str
 
-    def maps(self, arch: Arch) -> tuple[tuple[int, int], tuple[int, int]]:
+    @property
+    def after(self) -> Maps:
+        """The maps in it."""
+        return self.before.after(self.stage.stride)
+
+    def maps(self, arch: Arch) -> tuple[Size, Size]:
         """(height, width) of the maps before the stage and in it."""
-        _, height, width = self.image
-        before = _halved((height, width), int(arch[STEM_STRIDE]), self.downs)
-        return before, _halved(before, self.stage.stride)
+        return self.before.at(arch), self.after.at(arch)
 
     def inputs(self, arch: Arch) -> int:
         """Channels of the maps before the stage."""
@@ -220,14 +250,6 @@ class _Place:
             for own in one.choices
             if len(own.values) > 1
         ]
-
-
-def _halved(size: tuple[int, int], *strides: int) -> tuple[int, int]:
-    """(height, width) after convolutions of these strides; ceil(ceil(n / a) / b) is ceil(n / ab)."""
-    height, width = size
-    for stride in strides:
-        height, width = -(-height // stride), -(-width // stride)
-    return height, width
 
 
 def _stage_choices(here: _Place) -> list[Choice]:
@@ -256,21 +278,27 @@ def _stage_choices(here: _Place) -> list[Choice]:
     return choices
 
 
-def _convolution(name: str, before: Shape, after: Shape, stride: int, activation: str) -> Layer:
-    """A 3x3 convolution that changes the shape."""
-    sizes: dict[str, Value] = {"inputs": before[0], "outputs": after[0], "kernel": 3, "stride": stride}
-    return Layer.of(name, "entry", ConvNorm, before, after, {**sizes, "activation": activation})
+def _changing(name: str, one: StageEntry, before: Shape, after: Shape, sizes: dict[str, Value]) -> Layer:
+    """A layer that changes the shape: an entry, or the 3x3 convolution, whatever place it stands at."""
+    whole = {"inputs": before[0], "outputs": after[0], **sizes}
+    if one.name == STRIDED:
+        return Layer.of(name, "entry", ConvNorm, before, after, {**whole, "kernel": 3})
+    return Layer.of(f"{name}_{one.name}", one.name, one, before, after, {**whole, **one.fixed})
 
 
-def _stem_slot(first: _Place, activation: str) -> Slot:
-    """The convolution on the image, as wide as the first stage unless the space says how wide."""
+def _stem_slot(first: _Place, images: Maps, net: ConvNet, activation: str) -> Slot:
+    """What stands on the image, as wide as the first stage unless the space says how wide."""
     width = f"{first.name}.width"
+    one = net.configured_stem
+    own = {choice.name: choice.values[0] for choice in one.choices}
 
     def layer(arch: Arch) -> Layer:
-        after = (first.inputs(arch), *first.maps(arch)[0])
-        return _convolution("stem", first.image, after, int(arch[STEM_STRIDE]), activation)
+        given = (images.image[0], *images.at(arch))
+        after = (first.inputs(arch), *first.before.at(arch))
+        sizes: dict[str, Value] = {"stride": arch[STEM_STRIDE], "activation": activation, **own}
+        return _changing("stem", one, given, after, sizes)
 
-    return Slot(name="stem", choices=(STEM_STRIDE, width), layer=layer)
+    return Slot(name="stem", choices=(*first.before.choices, width), layer=layer)
 
 
 def _entry_slot(here: _Place) -> Slot:
@@ -286,15 +314,11 @@ def _entry_slot(here: _Place) -> Slot:
         before, after = here.maps(arch)
         shapes = ((here.inputs(arch), *before), (int(arch[width]), *after))
         one = entries[pick.name(arch)]
-        stride, activation = here.stage.stride, here.activation
-        if one.name == STRIDED:
-            return _convolution(f"{here.name}_entry", *shapes, stride, activation)
-        sizes: dict[str, Value] = {"inputs": shapes[0][0], "outputs": shapes[1][0], "stride": stride}
         own = one.values_at(pick.own(arch), shapes[0])
-        whole = {**sizes, "activation": activation, **one.fixed, **own}
-        return Layer.of(f"{here.name}_entry_{one.name}", one.name, one, *shapes, whole)
+        sizes: dict[str, Value] = {"stride": here.stage.stride, "activation": here.activation, **own}
+        return _changing(f"{here.name}_entry", one, *shapes, sizes)
 
-    names = (STEM_STRIDE, here.previous, width, kind, *(pick.choices if entered else ()))
+    names = (*here.before.choices, here.previous, width, kind, *(pick.choices if entered else ()))
     return Slot(name=f"{here.name}.entry", choices=_once(names), layer=layer)
 
 
@@ -338,7 +362,8 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
             {**given, **one.fixed, **values},
         )
 
-    names = (STEM_STRIDE, *((here.previous,) if changes else ()), width, *((depth,) if number else ()), kind)
+    names = (*here.before.choices, *((here.previous,) if changes else ()), width)
+    names = (*names, *((depth,) if number else ()), kind)
     more = (recursion,) if len(recursions) > 1 else ()
     return Slot(
         name=f"{here.name}.block{number}.{one.name}",
@@ -347,20 +372,13 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
     )
 
 
-def _head_slot(last: _Place, net: ConvNet, classes: int, activation: str) -> Slot:
+def _head_slot(last: _Place, head: HeadSizes) -> Slot:
     width = f"{last.name}.width"
-    wide = {"last": net.last_width, "hidden": net.hidden_width}
 
     def layer(arch: Arch) -> Layer:
-        channels = int(arch[width])
-        shape = (channels, *last.maps(arch)[1])
-        sizes: dict[str, Value] = {"channels": channels, "classes": classes}
-        if not any(wide.values()):
-            return Layer.of("head", "head", Head, shape, (classes,), sizes)
-        sizes |= {**wide, "activation": activation}
-        return Layer.of("head", "wide_head", WideHead, shape, (classes,), sizes)
+        return head.layer((int(arch[width]), *last.after.at(arch)))
 
-    return Slot(name="head", choices=(STEM_STRIDE, width), layer=layer)
+    return Slot(name="head", choices=(*last.before.choices, width), layer=layer)
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

@@ -9,13 +9,15 @@ forms and entries; with one of each, which is the default, these are no choices 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from results.names import unknown
 from search_spaces.choice import Choice
-from search_spaces.layer import Slot
 from search_spaces.mixers.registry import choices_of
 from search_spaces.parts import ACTIVATIONS
 from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.head import HeadSizes
+from search_spaces.spaces.maps import Maps
 from search_spaces.spaces.metaformer_slots import (
     StagePlace,
     channel_mixer_slots,
@@ -27,9 +29,44 @@ from search_spaces.spaces.pick import part_choices
 from search_spaces.spaces.stage import Stage as Stage
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaFormer:
+    """The choices of a space of MetaFormers, whatever the data.
+
+    Attributes:
+        stages: first to last.
+        resolutions: shorter sides of the images within the networks, in pixels, ascending; empty for images
+            as they are.
+        last_width: channels of a 1x1 convolution before the pooling of the head; 0 for none.
+        hidden_width: features of a linear layer between pooling and classifier; 0 for none.
+    """
+
+    stages: tuple[Stage, ...]
+    resolutions: tuple[int, ...] = ()
+    last_width: int = 0
+    hidden_width: int = 0
+
+    def refuse_small(self, images: Maps) -> None:
+        """Refuses images that nothing is left of.
+
+        Raises:
+            ValueError: says where.
+        """
+        height, width = images.smallest
+        for index, stage in enumerate(self.stages):
+            stride = max(stage.strides)
+            # A side of one stays one: that of a signal, which has one row.
+            if min((side for side in (height, width) if side > 1), default=1) < stride:
+                raise ValueError(
+                    f"an input of {images.told} has nothing left at stage {index}; use fewer stages or "
+                    f"smaller strides"
+                )
+            height, width = -(-height // stride), -(-width // stride)
+
+
 def metaformer(
     name: str,
-    stages: Sequence[Stage],
+    net: MetaFormer | Sequence[Stage],
     *,
     classes: int,
     input_shape: Shape,
@@ -39,34 +76,34 @@ def metaformer(
 
     Args:
         name: name of the space.
-        stages: first to last.
+        net: its choices, or its stages where they are all of it.
         classes: outputs of the head.
         input_shape: (C, H, W) of one image.
         activation: activation of the convolutions of stages that name none.
 
     Raises:
         ValueError: an unknown mixer or activation, widths a mixer cannot take, an image too small for
-            the stages.
+            the stages, or for a resolution.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(unknown("activation", activation, ACTIVATIONS))
-    channels, height, width = input_shape
-    choices: list[Choice] = []
-    slots: list[Slot] = []
+    net = net if isinstance(net, MetaFormer) else MetaFormer(stages=tuple(net))
+    maps = Maps.of_images(input_shape, net.resolutions)
+    net.refuse_small(maps)
+    choices = [*maps.searched]
+    slots = [*maps.slots()]
     previous = ""
-    for index, stage in enumerate(stages):
-        before = (height, width)
-        # A side of one stays one: that of a signal, which has one row.
-        if min((side for side in before if side > 1), default=1) < stage.resolution_step:
-            raise ValueError(f"an input of {input_shape} has nothing left at stage {index}; use fewer stages")
-        height, width = -(-height // stage.resolution_step), -(-width // stage.resolution_step)
-        here = StagePlace.of(f"stage{index}", stage, (height, width), stage.activation or activation)
+    for index, stage in enumerate(net.stages):
+        here = StagePlace.of(f"stage{index}", stage, maps, stage.activation or activation)
         choices += _stage_choices(here)
-        slots.append(entry_slot(here, previous, channels, before))
+        slots.append(entry_slot(here, previous, input_shape[0]))
         for block in range(max(stage.depths)):
             slots += [*mixer_slots(here, block), *channel_mixer_slots(here, block)]
-        previous = f"{here.name}.width"
-    slots.append(head_slot(previous, (height, width), classes))
+        previous, maps = f"{here.name}.width", here.maps
+    head = HeadSizes(
+        classes=classes, last=net.last_width, hidden=net.hidden_width, activation=here.activation
+    )
+    slots.append(head_slot(previous, maps, head))
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
 
 
@@ -74,6 +111,7 @@ def _stage_choices(here: StagePlace) -> list[Choice]:
     """Width, depth and entry of a stage; then those of each block it may have."""
     stage, depth = here.stage, f"{here.name}.depth"
     choices = [Choice(f"{here.name}.width", stage.widths), Choice(depth, stage.depths, role="depth")]
+    choices += [here.stride] if here.stride else []
     choices += part_choices(here.name, "entry", list(here.entries.values()), "", ())
     for block in range(max(stage.depths)):
         choices += _block_choices(here, block)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from search_spaces.channel_mixers import ChannelMixer
-from search_spaces.choice import Value
+from search_spaces.choice import Choice, Value
 from search_spaces.entries import StageEntry
 from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
@@ -15,10 +15,12 @@ from search_spaces.mixers.registry import Mixer
 from search_spaces.norms import Norm
 from search_spaces.norms.registry import norm
 from search_spaces.operations.operation import Operation
-from search_spaces.parts import ConvNorm, Head
+from search_spaces.parts import ConvNorm
 from search_spaces.residuals import ResidualForm
 from search_spaces.residuals.branch import Branch
 from search_spaces.space import Arch
+from search_spaces.spaces.head import HeadSizes
+from search_spaces.spaces.maps import Maps
 from search_spaces.spaces.pick import Pick
 from search_spaces.spaces.stage import Stage
 
@@ -27,11 +29,11 @@ Kind = TypeVar("Kind", bound=Operation)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlace:
-    """One stage where it stands: name, choices, (height, width) of its maps, and its parts by name."""
+    """One stage where it stands: name, choices, the maps before it and in it, and its parts by name."""
 
     name: str
     stage: Stage
-    size: tuple[int, int]
+    before: Maps
     activation: str
     mixers: Mapping[str, Mixer]
     channel_mixers: Mapping[str, ChannelMixer]
@@ -40,12 +42,12 @@ class StagePlace:
     entries: Mapping[str, StageEntry]
 
     @classmethod
-    def of(cls, name: str, stage: Stage, size: tuple[int, int], activation: str) -> StagePlace:
+    def of(cls, name: str, stage: Stage, before: Maps, activation: str) -> StagePlace:
         """The place of a stage."""
         return cls(
             name=name,
             stage=stage,
-            size=size,
+            before=before,
             activation=activation,
             mixers=_by_name(stage.configured),
             channel_mixers=_by_name(stage.configured_channel_mixers),
@@ -54,40 +56,56 @@ class StagePlace:
             entries=_by_name(stage.configured_entries),
         )
 
+    @property
+    def stride(self) -> Choice | None:
+        """The choice of the stride of what starts it, where there are several."""
+        strides = self.stage.strides
+        return Choice(f"{self.name}.stride", strides) if len(strides) > 1 else None
+
+    @property
+    def maps(self) -> Maps:
+        """The maps in it."""
+        return self.before.after(self.stride.name if self.stride else self.stage.strides[0])
+
 
 def _by_name(found: Iterable[Kind]) -> dict[str, Kind]:
     return {one.name: one for one in found}
 
 
-def entry_slot(here: StagePlace, previous: str, channels: int, before: tuple[int, int]) -> Slot:
+def entry_slot(here: StagePlace, previous: str, channels: int) -> Slot:
     """What starts a stage: the stem, or what downsamples between two widths.
+
+    Where it has several strides, it has weights of its own for each: the kernel of a smaller patch is no
+    part of that of a larger one.
 
     Args:
         here: the stage.
         previous: choice of the width before it; empty where the image is.
         channels: those of the image.
-        before: (height, width) of what it is given.
     """
     width, pick = f"{here.name}.width", Pick(here.name, "entry", here.entries)
+    maps, chosen = here.maps, here.stride
 
     def layer(arch: Arch) -> Layer:
         inputs, outputs = int(arch[previous]) if previous else channels, int(arch[width])
-        shapes = (inputs, *before), (outputs, *here.size)
+        shapes = (inputs, *here.before.at(arch)), (outputs, *maps.at(arch))
+        stride = int(arch[chosen.name]) if chosen else here.stage.strides[0]
         sizes: dict[str, Value] = {
             "inputs": inputs,
             "outputs": outputs,
-            "stride": here.stage.resolution_step,
+            "stride": stride,
             "activation": here.activation,
         }
         one = here.entries[pick.name(arch)]
+        apart = f"_{stride}" if chosen else ""
         if one.name == STRIDED:
-            return Layer.of(f"{here.name}_entry", "entry", ConvNorm, *shapes, {**sizes, "kernel": 3})
+            return Layer.of(f"{here.name}_entry{apart}", "entry", ConvNorm, *shapes, {**sizes, "kernel": 3})
         own = one.values_at(pick.own(arch), shapes[0])
         return Layer.of(
-            f"{here.name}_entry_{one.name}", one.name, one, *shapes, {**sizes, **one.fixed, **own}
+            f"{here.name}_entry_{one.name}{apart}", one.name, one, *shapes, {**sizes, **one.fixed, **own}
         )
 
-    names = (previous, width) if previous else (width,)
+    names = (*maps.choices, *((previous,) if previous else ()), width)
     return Slot(name=f"{here.name}.entry", choices=(*names, *pick.choices), layer=layer)
 
 
@@ -130,6 +148,7 @@ def _mixer_slot(here: StagePlace, block: int, group: Sequence[Mixer], name: str)
     prefix = f"{here.name}.block{block}"
     depth, width, which = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.mixer"
     names = {one.name for one in group}
+    maps = here.maps
 
     def layer(arch: Arch) -> Layer | None:
         if str(arch[which]) not in names:
@@ -137,7 +156,7 @@ def _mixer_slot(here: StagePlace, block: int, group: Sequence[Mixer], name: str)
         one, channels = here.mixers[str(arch[which])], int(arch[width])
         if int(arch[depth]) <= block or one.make is None:
             return None
-        shape = (channels, *here.size)
+        shape = (channels, *maps.at(arch))
         own = one.values_at({choice.name: arch[f"{prefix}.{choice.name}"] for choice in one.choices}, shape)
         branch, around = _branch(here, prefix, one, arch)
         sizes = {"channels": channels, "activation": here.activation, **one.fixed, **own, **around}
@@ -146,7 +165,8 @@ def _mixer_slot(here: StagePlace, block: int, group: Sequence[Mixer], name: str)
         )
 
     own = dict.fromkeys(f"{prefix}.{choice.name}" for one in group for choice in one.choices)
-    return Slot(name=name, choices=(depth, width, which, *own, *_around(here, prefix)), layer=layer)
+    names_of_all = (*maps.choices, depth, width, which, *own, *_around(here, prefix))
+    return Slot(name=name, choices=names_of_all, layer=layer)
 
 
 def channel_mixer_slots(here: StagePlace, block: int) -> list[Slot]:
@@ -158,12 +178,13 @@ def _channel_mixer_slot(here: StagePlace, block: int, one: ChannelMixer) -> Slot
     prefix = f"{here.name}.block{block}"
     depth, width, ratio = f"{here.name}.depth", f"{here.name}.width", f"{prefix}.ratio"
     pick = Pick(prefix, "channel_mixer", here.channel_mixers)
+    maps = here.maps
 
     def layer(arch: Arch) -> Layer | None:
         if int(arch[depth]) <= block or pick.name(arch) != one.name:
             return None
         channels = int(arch[width])
-        shape = (channels, *here.size)
+        shape = (channels, *maps.at(arch))
         own = one.values_at(pick.own(arch), shape)
         branch, around = _branch(here, prefix, one, arch)
         sizes = {"channels": channels, "ratio": arch[ratio], "activation": here.activation}
@@ -175,24 +196,21 @@ def _channel_mixer_slot(here: StagePlace, block: int, one: ChannelMixer) -> Slot
     own = tuple(f"{prefix}.{one.name}.{choice.name}" for choice in one.choices)
     return Slot(
         name=f"{prefix}.{one.name}",
-        choices=(depth, width, ratio, *pick.which, *own, *_around(here, prefix)),
+        choices=(*maps.choices, depth, width, ratio, *pick.which, *own, *_around(here, prefix)),
         layer=layer,
     )
 
 
-def head_slot(previous: str, size: tuple[int, int], classes: int) -> Slot:
-    """The pooled linear classifier.
+def head_slot(previous: str, maps: Maps, sizes: HeadSizes) -> Slot:
+    """The pooled classifier.
 
     Args:
         previous: choice of the last stage's width.
-        size: (height, width) of the last stage's maps.
-        classes: outputs.
+        maps: the last stage's.
+        sizes: its own.
     """
 
     def layer(arch: Arch) -> Layer:
-        width = int(arch[previous])
-        return Layer.of(
-            "head", "head", Head, (width, *size), (classes,), {"channels": width, "classes": classes}
-        )
+        return sizes.layer((int(arch[previous]), *maps.at(arch)))
 
-    return Slot(name="head", choices=(previous,), layer=layer)
+    return Slot(name="head", choices=(*maps.choices, previous), layer=layer)

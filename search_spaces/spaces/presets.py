@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,8 @@ from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.fast import CONVNETS
 from search_spaces.spaces.known import KNOWN
-from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.maps import Maps
+from search_spaces.spaces.metaformer import MetaFormer, Stage, metaformer
 from search_spaces.spaces.signals import SIGNALS
 
 METAFORMERS: dict[str, tuple[Stage, ...]] = {
@@ -54,9 +55,8 @@ METAFORMERS: dict[str, tuple[Stage, ...]] = {
 }
 
 
-PRESETS: dict[str, tuple[Stage, ...] | ConvNet] = {
-    **METAFORMERS,
-    **SIGNALS,
+PRESETS: dict[str, MetaFormer | ConvNet] = {
+    **{name: MetaFormer(stages=stages) for name, stages in {**METAFORMERS, **SIGNALS}.items()},
     **CONVNETS,
     **{name: known.space for name, known in KNOWN.items()},
 }
@@ -74,6 +74,8 @@ def preset(
     residuals: Sequence[str] = (),
     entries: Sequence[str] = (),
     recursions: Sequence[int] = (),
+    resolutions: Sequence[int] = (),
+    strides: Sequence[int] = (),
     without: Collection[str] = (),
     activation: str = "relu",
     options: Options | None = None,
@@ -93,6 +95,10 @@ def preset(
         entries: names that replace the entries of every stage.
         recursions: how often the blocks of every stage but its first run, in a preset of convolutional
             networks, where a stage has more than one.
+        resolutions: shorter sides of the images within the networks, in pixels, ascending, in place of the
+            preset's; networks resize what they are given.
+        strides: strides of the stem or first entry, ascending, in place of the preset's: sides of a patch,
+            where that is a patch embedding.
         without: parts that are left out of every stage: what a device cannot run.
         activation: name of the activation of the convolutions, where the preset names none.
         options: values of the parts' own choices, and their settings, by part and key, for every stage that
@@ -100,7 +106,8 @@ def preset(
 
     Raises:
         ValueError: an unknown preset, part, activation or option, a value that an option cannot take,
-            mixers for a preset that has blocks or the reverse, or a stage that is left without any.
+            mixers for a preset that has blocks or the reverse, a stage that is left without any, or sizes
+            that the images do not go with.
     """
     named: Named = {
         "mixers": mixers,
@@ -112,24 +119,48 @@ def preset(
     }
     if problems := naming_problems(name, named, recursions):
         raise ValueError("; ".join(f"{key}: {problem}" for key, problem in problems))
-    known, options = PRESETS[name], options or {}
+    options = options or {}
     refuse(known_kind(name), problems_with_options(name, options, named))
-    if isinstance(known, ConvNet):
-        net = replace(known, stages=_conv_stages(known, named, without, options, recursions))
-        return convnet(name, net, classes=classes, input_shape=input_shape, activation=activation)
-    stages = _metaformer_stages(known, named, without, options)
-    return metaformer(name, stages, classes=classes, input_shape=input_shape, activation=activation)
+    given = _given(name, named, without, options, recursions, resolutions, strides)
+    make: Callable[..., SearchSpace] = convnet if isinstance(given, ConvNet) else metaformer
+    return make(name, given, classes=classes, input_shape=input_shape, activation=activation)
 
 
-def stage_problems(name: str, options: Options, named: Named, recursions: Sequence[int] = ()) -> list[str]:
-    """What is wrong with the first stage of a preset that does not hold together; its names and options are
-    right in themselves."""
+def _given(
+    name: str,
+    named: Named,
+    without: Collection[str],
+    options: Options,
+    recursions: Sequence[int],
+    resolutions: Sequence[int],
+    strides: Sequence[int],
+) -> MetaFormer | ConvNet:
+    """The choices of a preset with what was given in their place."""
     known = PRESETS[name]
+    seen = tuple(resolutions) or known.resolutions
+    if isinstance(known, ConvNet):
+        stem = tuple(strides) or known.stem_strides
+        blocks = _conv_stages(known, named, without, options, recursions)
+        return replace(known, stages=blocks, resolutions=seen, stem_strides=stem)
+    first, *others = _metaformer_stages(known, named, without, options)
+    first = replace(first, resolution_step=tuple(strides) or first.resolution_step)
+    return replace(known, stages=(first, *others), resolutions=seen)
+
+
+def stage_problems(
+    name: str,
+    options: Options,
+    named: Named,
+    recursions: Sequence[int],
+    resolutions: Sequence[int],
+    strides: Sequence[int],
+    image: Shape,
+) -> list[str]:
+    """What is wrong with the first stage of a preset that does not hold together, or that images of this
+    shape (C, H, W) are too small for; its names and options are right in themselves."""
     try:
-        if isinstance(known, ConvNet):
-            _conv_stages(known, named, (), options, recursions)
-        else:
-            _metaformer_stages(known, named, (), options)
+        net = _given(name, named, (), options, recursions, resolutions, strides)
+        net.refuse_small(Maps.of_images(image, net.resolutions))
     except ValueError as error:
         return [str(error)]
     return []
@@ -148,10 +179,10 @@ def _conv_stages(
 
 
 def _metaformer_stages(
-    known: Sequence[Stage], named: Named, without: Collection[str], options: Options
+    known: MetaFormer, named: Named, without: Collection[str], options: Options
 ) -> list[Stage]:
     found = []
-    for index, one in enumerate(known):
+    for index, one in enumerate(known.stages):
         with _told(index):
             found.append(_metaformer_stage(one, named, without, options))
     return found
@@ -202,12 +233,7 @@ def keys_of(name: str) -> tuple[str, ...]:
 
 def _of_kind(name: str, key: str, named: Named) -> list[str]:
     """The names that the stages of a preset have of one kind, without repeats."""
-    return _once(named.get(key) or (one for stage in _stages(name) for one in getattr(stage, key)))
-
-
-def _stages(name: str) -> tuple[Stage, ...] | tuple[ConvStage, ...]:
-    known = PRESETS[name]
-    return known.stages if isinstance(known, ConvNet) else known
+    return _once(named.get(key) or (one for stage in PRESETS[name].stages for one in getattr(stage, key)))
 
 
 def naming_problems(name: str, named: Named, recursions: Sequence[int] = ()) -> list[tuple[str, str]]:

@@ -25,7 +25,8 @@ class Stage:
         depths: block counts, ascending.
         mixers: names, in any order.
         ratios: hidden channels of the channel mixer over channels, ascending.
-        resolution_step: stride of the stage's first layer (the stem for the first stage).
+        resolution_step: stride of the stage's first layer (the stem for the first stage), which is the side
+            of a patch where that is a patch embedding; several, ascending, are a choice ``stageI.stride``.
         channel_mixers: names of what stands after the mixer, in any order.
         norms: names of norms of both halves of a block, in any order.
         residuals: names of the ways to join both halves with what goes past them, in any order.
@@ -43,7 +44,7 @@ class Stage:
     depths: tuple[int, ...]
     mixers: tuple[str, ...] = ("identity", "pooling", "attention", "depthwise")
     ratios: tuple[float, ...] = (1, 2, 4)
-    resolution_step: int = 2
+    resolution_step: int | tuple[int, ...] = 2
     channel_mixers: tuple[str, ...] = ("mlp",)
     norms: tuple[str, ...] = ("batch",)
     residuals: tuple[str, ...] = ("sum",)
@@ -68,12 +69,16 @@ class Stage:
             one.refuse_widths(self.widths)
         choices_of(self.configured)
         _ = self.configured_residuals, self.configured_entries  # their options are right
-        if self.depths and min(self.depths) < 1:
-            raise ValueError(f"depths must be at least 1, got {self.depths}")
-        for name in ("widths", "depths", "ratios"):
+        for name in ("widths", "depths", "ratios", "strides"):
             values = getattr(self, name)
-            if list(values) != sorted(set(values)) or not values:
-                raise ValueError(f"{name} must be ascending and without repeats, got {values}")
+            if list(values) != sorted(set(values)) or not values or min(values) <= 0:
+                raise ValueError(f"{name} must be positive, ascending and without repeats, got {values}")
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The strides of its first layer."""
+        step = self.resolution_step
+        return (step,) if isinstance(step, int) else step
 
     @property
     def configured(self) -> tuple[Mixer, ...]:

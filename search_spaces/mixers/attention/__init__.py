@@ -4,6 +4,7 @@ from search_spaces.mixers.attention.factorized import FactorizedAttention as Fac
 from search_spaces.mixers.attention.head_tokens import HeadTokens as HeadTokens
 from search_spaces.mixers.attention.inception import InceptionAttention as InceptionAttention
 from search_spaces.mixers.attention.linear import LinearAttention as LinearAttention
+from search_spaces.mixers.attention.multi_head import MultiHead as MultiHead
 from search_spaces.mixers.attention.neighbourhood import Neighbourhood as Neighbourhood
 from search_spaces.mixers.attention.reduced import PooledKeys as PooledKeys
 from search_spaces.mixers.attention.region import Regional as Regional

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from search_spaces.spaces.known.convnext import CONVNEXT
+from search_spaces.spaces.known.efficientnet import EFFICIENTNET_B0, EFFICIENTNETV2_S
 from search_spaces.spaces.known.mobilenetv2 import MOBILENETV2
 from search_spaces.spaces.known.mobilenetv3 import MOBILENETV3
 from search_spaces.spaces.known.poolformer import POOLFORMER
 from search_spaces.spaces.known.published import Published as Published
+from search_spaces.spaces.known.resnet import RESNET50D
+from search_spaces.spaces.known.swin import SWIN
+from search_spaces.spaces.known.vit import VIT
 
 KNOWN: dict[str, Published] = {
     "mobilenetv3": MOBILENETV3,
     "mobilenetv2": MOBILENETV2,
+    "efficientnet-b0": EFFICIENTNET_B0,
+    "efficientnetv2-s": EFFICIENTNETV2_S,
+    "resnet50d": RESNET50D,
     "convnext-t": CONVNEXT,
     "poolformer": POOLFORMER,
+    "vit": VIT,
+    "swin-t": SWIN,
 }

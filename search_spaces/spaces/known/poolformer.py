@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from search_spaces.space import Arch
 from search_spaces.spaces.known.published import Published
-from search_spaces.spaces.stage import Stage
+from search_spaces.spaces.metaformer import MetaFormer, Stage
 
 S12 = ((64, 2), (128, 2), (320, 6), (512, 2))
 """Width and number of blocks of each stage of PoolFormer-S12."""
@@ -43,5 +43,8 @@ def _s12() -> Arch:
 
 
 POOLFORMER = Published(
-    space=tuple(_stage(index) for index in range(len(S12))), base=_s12(), parameters=11.9e6, macs=1.8e9
+    space=MetaFormer(stages=tuple(_stage(index) for index in range(len(S12)))),
+    base=_s12(),
+    parameters=11.9e6,
+    macs=1.8e9,
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search_spaces.space import Arch
 from search_spaces.spaces.convnet import ConvNet
-from search_spaces.spaces.stage import Stage
+from search_spaces.spaces.metaformer import MetaFormer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +17,12 @@ class Published:
         space: its choices.
         base: arch of the network.
         parameters: number of its parameters that was published, for 1,000 classes.
-        macs: its multiply-accumulates that were published, for one image of 224x224.
+        macs: its multiply-accumulates that were published, for one image.
+        side: height and width of that image.
     """
 
-    space: ConvNet | tuple[Stage, ...]
+    space: ConvNet | MetaFormer
     base: Arch
     parameters: float
     macs: float
+    side: int = 224

@@ -363,6 +363,11 @@ def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
             ["space.mixers=['cswin']", "space.options.cswin.head_channels=32"],
             "space: stage 0: mixer 'cswin' needs widths that are multiples of 32",
         ),
+        (["space.resolutions=[4, 16]"], "space: resolutions: 16 is above the 8 pixels of the images"),
+        (
+            ["space.preset=fast-8", "space.strides=[4, 16]"],
+            "space: an input of (1, 8, 8) has nothing left at the stem where the stem has a stride of 16",
+        ),
         (["space.preset=fast-8", "space.recursions=[2, 1]"], "space.recursions: values have to ascend"),
         (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (

@@ -28,6 +28,7 @@ def test_recipes_that_ship_hold_nothing_unknown(name: str) -> None:
         ("space", "options", {"cswin": {"stripe": [1]}}),
         ("space", "norms", ["rms"]),
         ("space", "recursions", [1, 2]),
+        ("space", "resolutions", [4, 8]),
         ("space", "rules", [{"ascending": ["stage*.width"]}]),
         ("space", "module", "mine.py:make"),
         ("race", "sieve", ["synflow"]),

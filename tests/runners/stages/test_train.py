@@ -31,6 +31,10 @@ from tests.spaces import cifar_space, digits_space, resnet_space, vit_space
 def test_resolutions_that_networks_take_come_with_their_width() -> None:
     assert check_resolutions(cifar_space(), [16, 24, 32]) == [(16, 16), (24, 24), (32, 32)]
     assert check_resolutions(digits_space(), []) == []
+    itself = preset("digits", classes=10, input_shape=(1, 8, 8), resolutions=(4, 8))
+    assert check_resolutions(itself, []) == []
+    with pytest.raises(ValueError, match=r"leave one of the two out"):
+        check_resolutions(itself, [4])
     stages = [Stage(widths=(16,), depths=(1,)), Stage(widths=(16,), depths=(1,))]
     wide = metaformer("wide", stages, classes=3, input_shape=(3, 16, 32))
     assert check_resolutions(wide, [12]) == [(12, 24)]

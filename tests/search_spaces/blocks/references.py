@@ -73,6 +73,26 @@ def shortcut(x: Tensor, weights: Weights, stride: int) -> Tensor:
     return conv_norm(x, weights, "shortcut", stride=stride) if has(weights, "shortcut") else x
 
 
+def bottleneck(x: Tensor, weights: Weights, stride: int) -> Tensor:
+    y = relu(conv_norm(x, weights, "inner.reduce"))
+    y = relu(conv_norm(y, weights, "inner.spatial", stride=stride))
+    y = gate(conv_norm(y, weights, "inner.expand"), weights)
+    if has(weights, "shortcut"):
+        x = conv_norm(squares(x, stride), weights, "shortcut.embed")
+    return relu(y + x)
+
+
+def squares(x: Tensor, side: int) -> Tensor:
+    """The mean of each square of pixels, as much of it as there is."""
+    height, width = (-(-size // side) for size in x.shape[2:])
+    y = torch.empty(*x.shape[:2], height, width, dtype=x.dtype)
+    for i in range(height):
+        for j in range(width):
+            here = x[:, :, i * side : (i + 1) * side, j * side : (j + 1) * side]
+            y[:, :, i, j] = here.sum(dim=(2, 3)) / (here.shape[2] * here.shape[3])
+    return y
+
+
 def plain(x: Tensor, weights: Weights, stride: int) -> Tensor:
     return relu(conv_norm(x, {f"it.{key}": one for key, one in weights.items()}, "it", stride=stride))
 
@@ -125,6 +145,7 @@ def depthwise(x: Tensor, weights: Weights, stride: int) -> Tensor:
 
 
 REFERENCES = {
+    "bottleneck": bottleneck,
     "plain": plain,
     "residual": residual,
     "grouped": grouped,

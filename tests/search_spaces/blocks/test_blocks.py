@@ -112,6 +112,9 @@ def macs_by_hand(name: str, inputs: int, outputs: int, out: int, full: int, own:
         return 9 * inputs * outputs * out
     if name == "residual":
         return 9 * inputs * outputs * out + 9 * outputs**2 * out + projected
+    if name == "bottleneck":
+        inside = max(8, 8 * round(outputs * float(own["ratio"]) / 8))
+        return inputs * inside * full + (9 * inside**2 + inside * outputs) * out + projected
     if name == "grouped":
         spatial = 9 * outputs * int(own["group_width"]) * out
         return inputs * outputs * full + spatial + outputs**2 * out + projected

@@ -62,6 +62,8 @@ def coordinate(x: Tensor, own: Weights) -> Tensor:
 
 REFERENCES = {
     "se": squeeze_excitation,
+    "se_16": squeeze_excitation,
+    "se_24": squeeze_excitation,
     "eca": channel_attention,
     "cca": compact,
     "ela": local,

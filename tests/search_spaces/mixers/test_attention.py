@@ -51,6 +51,14 @@ def test_heads_may_be_of_any_size_and_depthwise_attention_has_one_a_channel(head
     torch.testing.assert_close(module(x), expected, atol=1e-9, rtol=1e-9)
 
 
+def test_values_of_a_head_may_be_wider_than_its_keys_and_heads_know_no_width() -> None:
+    values = {"heads": 3, "head_channels": 5, "value_ratio": 2}
+    module = made(mixer("multi_head"), values, channels=12).double()
+    x = images(12, (5, 4)).double()
+    torch.testing.assert_close(module(x), first.REFERENCES["multi_head"](x, module.state_dict(), values))
+    assert module.get_submodule("v.conv").out_channels == 3 * 5 * 2
+
+
 @pytest.mark.parametrize("settings", [{"encode": True}, {"logits": "cosine", "weights": "relu"}], ids=str)
 def test_every_setting_of_pooled_keys_computes_its_formula(settings: dict[str, Any]) -> None:
     module = made(mixer("pooled_attention"), {"reduction": 2, **settings}, channels=32).double()

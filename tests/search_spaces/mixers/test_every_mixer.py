@@ -47,6 +47,7 @@ NOT_COUNTED: dict[str, str] = {
 
 LARGEST = {
     "attention": 16.0,
+    "multi_head": 64.0,  # of its own heads, not of the width: four where the width is that of one
     "conv_attention": 16.0,
     "factorized_attention": 16.0,
     "head_tokens": 16.25,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.choice import Value
-from tests.search_spaces.blocks.references import squeeze_excitation
+from tests.search_spaces.blocks.references import squares, squeeze_excitation
 from tests.search_spaces.mixers.references.basis import Weights, conv_norm, norm, relu, under
 
 Values = Mapping[str, Value]
@@ -158,6 +158,48 @@ def patch(x: Tensor, weights: Weights, values: Values) -> Tensor:
     return strided_conv_norm(x, weights, "merge", int(values["stride"]), 0)
 
 
+def positioned_patch(x: Tensor, weights: Weights, values: Values) -> Tensor:
+    """The table's entries lie in the middles of equal squares of the map; beyond the outer ones nothing
+    changes."""
+    y = strided_conv_norm(x, weights, "patch.merge", int(values["stride"]), 0)
+    table = weights["positions"]
+    side = table.shape[1]
+
+    def between(at: int, length: int) -> tuple[int, int, float]:
+        place = min(max((at + 0.5) * side / length - 0.5, 0.0), side - 1.0)
+        return int(place), min(int(place) + 1, side - 1), place - int(place)
+
+    for i in range(y.shape[2]):
+        for j in range(y.shape[3]):
+            (top, bottom, down), (left, right, along) = between(i, y.shape[2]), between(j, y.shape[3])
+            upper = (1 - along) * table[:, top, left] + along * table[:, top, right]
+            lower = (1 - along) * table[:, bottom, left] + along * table[:, bottom, right]
+            y[:, :, i, j] += (1 - down) * upper + down * lower
+    return y
+
+
+def deep(x: Tensor, weights: Weights, values: Values) -> Tensor:
+    """Strides: a half by the first convolution; what is left, by a maximum over 3x3."""
+    first = 2 if int(values["stride"]) > 1 else 1
+    x = relu(strided_conv_norm(x, weights, "conv0", first, 1))
+    for name in ("conv1", "conv2"):
+        x = relu(strided_conv_norm(x, weights, name, 1, 1))
+    if int(values["stride"]) < 4:
+        return x
+    height, width = (-(-side // 2) for side in x.shape[2:])
+    y = torch.empty(*x.shape[:2], height, width, dtype=x.dtype)
+    for i in range(height):
+        for j in range(width):
+            y[:, :, i, j] = x[:, :, max(0, 2 * i - 1) : 2 * i + 2, max(0, 2 * j - 1) : 2 * j + 2].amax(
+                dim=(2, 3)
+            )
+    return y
+
+
+def pooled(x: Tensor, weights: Weights, values: Values) -> Tensor:
+    return conv_norm(squares(x, int(values["stride"])), weights, "embed")
+
+
 def spd(x: Tensor, weights: Weights, values: Values) -> Tensor:
     """Every pixel of a patch is a channel: input channel, then row, then column of the patch."""
     stride = int(values["stride"])
@@ -228,6 +270,9 @@ REFERENCES: dict[str, dict[str, Callable[[Tensor, Weights, Values], Tensor]]] = 
     "entries": {
         "strided": strided,
         "patch": patch,
+        "positioned_patch": positioned_patch,
+        "deep": deep,
+        "pooled": pooled,
         "spd": spd,
         "overlapping": overlapping,
         "multi_patch": multi_patch,

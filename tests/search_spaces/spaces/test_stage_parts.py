@@ -18,7 +18,7 @@ from search_spaces.blocks.recursive import Recursive
 from search_spaces.slot_table import slot_table
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
-from search_spaces.spaces.metaformer import Stage, metaformer
+from search_spaces.spaces.metaformer import MetaFormer, Stage, metaformer
 from search_spaces.spaces.presets import PRESETS, preset
 
 ALL = {
@@ -163,7 +163,7 @@ def test_options_are_laid_over_those_of_the_stages_of_a_preset(monkeypatch: pyte
         entries=("overlapping",),
         options=own,
     )
-    monkeypatch.setitem(PRESETS, "own", (stage,))
+    monkeypatch.setitem(PRESETS, "own", MetaFormer(stages=(stage,)))
 
     def found(**given: object) -> tuple[object, ...]:
         space = preset("own", classes=3, input_shape=(3, 8, 8), **given)  # type: ignore[arg-type]

@@ -28,6 +28,21 @@ def attention(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
     return conv_norm(heads_over(q, k, v).reshape(x.shape), weights, "project")
 
 
+def multi_head(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
+    """Heads as many as are asked for, whose values may be wider than their keys."""
+    heads = int(values["heads"])
+    q, k, v = (conv_norm(x, weights, name).flatten(2) for name in ("q", "k", "v"))
+    mixed = torch.empty_like(v)
+    for head in range(heads):
+        short, wide = (
+            slice(head * one.shape[1] // heads, (head + 1) * one.shape[1] // heads) for one in (q, v)
+        )
+        for position in range(v.shape[2]):
+            logits = (q[:, short, position, None] * k[:, short]).sum(dim=1) * (heads / q.shape[1]) ** 0.5
+            mixed[:, wide, position] = (softmax(logits)[:, None] * v[:, wide]).sum(dim=2)
+    return conv_norm(mixed.reshape(len(x), -1, *x.shape[2:]), weights, "project")
+
+
 def depthwise(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
     return relu(conv_norm(x, weights, "", groups=0))
 
@@ -67,4 +82,10 @@ def cswin(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
     return mixed
 
 
-REFERENCES = {"attention": attention, "depthwise": depthwise, "pooling": pooling, "cswin": cswin}
+REFERENCES = {
+    "attention": attention,
+    "multi_head": multi_head,
+    "depthwise": depthwise,
+    "pooling": pooling,
+    "cswin": cswin,
+}

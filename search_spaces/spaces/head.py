@@ -1,0 +1,34 @@
+"""The heads of built-in spaces: pooling and a classifier, and wider layers where a space has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_spaces.choice import Value
+from search_spaces.layer import Layer
+from search_spaces.parts import Head, WideHead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSizes:
+    """What a head is beside the width of the last stage.
+
+    Attributes:
+        classes: outputs.
+        last: channels of a 1x1 convolution before the pooling; 0 for none.
+        hidden: features of a linear layer between pooling and classifier; 0 for none.
+        activation: name of the activation after both.
+    """
+
+    classes: int
+    last: int
+    hidden: int
+    activation: str
+
+    def layer(self, shape: tuple[int, int, int]) -> Layer:
+        """The head on maps of that shape (C, H, W)."""
+        sizes: dict[str, Value] = {"channels": shape[0], "classes": self.classes}
+        if not self.last and not self.hidden:
+            return Layer.of("head", "head", Head, shape, (self.classes,), sizes)
+        sizes |= {"last": self.last, "hidden": self.hidden, "activation": self.activation}
+        return Layer.of("head", "wide_head", WideHead, shape, (self.classes,), sizes)
