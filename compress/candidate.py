@@ -50,6 +50,7 @@ class Context:
             was kept on the way.
         limit_ms: Latency that is fast enough: steps for speed are not tried on a file that has it; None where
             faster is always better.
+        by_size: Whether steps for speed are judged by the size of the file, and not by its latency.
         noise: Share of a latency below which a gain is not believed, even where the intervals do not overlap.
         seconds_each: Time to measure a file for, in seconds.
         seed: Seed of everything that draws.
@@ -66,6 +67,7 @@ class Context:
     retrain: Retraining | None = None
     loss: Loss | None = None
     limit_ms: float | None = None
+    by_size: bool = False
     noise: float = 0.02
     seconds_each: float = 1.5
     seed: int = 0

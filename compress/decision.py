@@ -17,12 +17,16 @@ class Comparison:
         after: Latency of the candidate's file, measured in turns with it.
         accuracy_before: Accuracy of the file that is there, in [0, 1].
         accuracy_after: Accuracy of the candidate's file, in [0, 1].
+        size_before: Size of the file that is there, in bytes.
+        size_after: Size of the candidate's file, in bytes.
     """
 
     before: Timing
     after: Timing
     accuracy_before: float
     accuracy_after: float
+    size_before: int
+    size_after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +49,7 @@ def decide_by_speed(
     before, after = comparison.before, comparison.after
     ratio = before.median_ms / after.median_ms
     times = f"{before.median_ms:.3f} to {after.median_ms:.3f} ms"
-    accuracies = f"{comparison.accuracy_before:.2%} to {comparison.accuracy_after:.2%}"
-    loss = best_accuracy - comparison.accuracy_after
-    limit = f"{100 * loss:.2f} points below the best, {100 * tolerance:.2f} are allowed"
+    accuracies = _accuracies(comparison)
     if not is_faster(before, after, noise):
         kind = "slower" if after.low_ms > before.high_ms else "no faster beyond the noise"
         return Decision(
@@ -55,19 +57,42 @@ def decide_by_speed(
             reason=f"{kind}: {before.median_ms:.3f} ms [{before.low_ms:.3f}, {before.high_ms:.3f}] before, "
             f"{after.median_ms:.3f} ms [{after.low_ms:.3f}, {after.high_ms:.3f}] after",
         )
-    if loss > tolerance + 1e-9:
-        return Decision(
-            kept=False,
-            reason=f"{ratio:.2f} times as fast ({times}), but accuracy goes from {accuracies}: {limit}",
-        )
+    if lost := _lost(comparison, best_accuracy, tolerance):
+        return Decision(kept=False, reason=f"{ratio:.2f} times as fast ({times}), but {lost}")
     return Decision(
         kept=True, reason=f"{ratio:.2f} times as fast ({times}) and accurate enough ({accuracies})"
     )
 
 
+def decide_by_size(comparison: Comparison, *, best_accuracy: float, tolerance: float) -> Decision:
+    """A step for speed where the size of the file is what counts: kept if smaller and accurate enough."""
+    before, after = comparison.size_before, comparison.size_after
+    sizes = f"{before:,} to {after:,} bytes"
+    if after >= before:
+        return Decision(kept=False, reason=f"no smaller: {sizes}")
+    if lost := _lost(comparison, best_accuracy, tolerance):
+        return Decision(kept=False, reason=f"smaller ({sizes}), but {lost}")
+    return Decision(kept=True, reason=f"smaller ({sizes}) and accurate enough ({_accuracies(comparison)})")
+
+
+def _lost(comparison: Comparison, best_accuracy: float, tolerance: float) -> str:
+    """Too much accuracy lost, in words; nothing where it is not."""
+    loss = best_accuracy - comparison.accuracy_after
+    if loss <= tolerance + 1e-9:
+        return ""
+    return (
+        f"accuracy goes from {_accuracies(comparison)}: {100 * loss:.2f} points below the best, "
+        f"{100 * tolerance:.2f} are allowed"
+    )
+
+
+def _accuracies(comparison: Comparison) -> str:
+    return f"{comparison.accuracy_before:.2%} to {comparison.accuracy_after:.2%}"
+
+
 def decide_by_accuracy(comparison: Comparison) -> Decision:
     """A step for accuracy: kept if there is more of it."""
-    accuracies = f"{comparison.accuracy_before:.2%} to {comparison.accuracy_after:.2%}"
+    accuracies = _accuracies(comparison)
     if comparison.accuracy_after > comparison.accuracy_before:
         return Decision(kept=True, reason=f"more accurate: {accuracies}")
     return Decision(kept=False, reason=f"no more accurate: {accuracies}")
@@ -79,12 +104,14 @@ def choose(
     *,
     for_speed: bool,
     limit_ms: float | None = None,
+    by_size: bool = False,
 ) -> int | None:
     """Index of the candidate to report, and to keep where its decision says so.
 
     For a step for accuracy the most accurate. For one for speed, of those that may be kept: the most accurate
     of those within the limit, where there is one; else the fastest, and of those that cannot be told from it
-    the most accurate. None where there is no candidate.
+    the most accurate. Where the size counts, the smallest in place of the fastest. None where there is no
+    candidate.
     """
     if not comparisons:
         return None
@@ -92,6 +119,9 @@ def choose(
     within = [i for i in allowed if limit_ms is not None and comparisons[i].after.high_ms <= limit_ms]
     if for_speed and within:
         allowed = within
+    elif for_speed and by_size:
+        smallest = min(comparisons[index].size_after for index in allowed)
+        allowed = [index for index in allowed if comparisons[index].size_after == smallest]
     elif for_speed:
         fastest = min(allowed, key=lambda index: comparisons[index].after.median_ms)
         reach = comparisons[fastest].after.high_ms

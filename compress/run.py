@@ -12,7 +12,14 @@ from pathlib import Path
 from torch import nn
 
 from compress.candidate import Candidate, Context, Step
-from compress.decision import Comparison, Decision, choose, decide_by_accuracy, decide_by_speed
+from compress.decision import (
+    Comparison,
+    Decision,
+    choose,
+    decide_by_accuracy,
+    decide_by_size,
+    decide_by_speed,
+)
 from compress.failure import UnusableError, reason
 from compress.plain import faithful_copy
 from compress.saved import SavedError, differing_weights, is_saved, place_of, restore, save
@@ -36,10 +43,11 @@ def run_steps(
 ) -> tuple[Candidate, tuple[StepRecord, ...]]:
     """Tries the steps in order and undoes each that does not pay.
 
-    A step for speed is kept if its file is measured faster than the one before, beyond the noise, and the
-    accuracy of all compression so far stays within the tolerance; it is not tried on a file that is within
-    the context's limit. A step for accuracy is kept if the file is more accurate. Killed at any point and
-    called again with the same arguments, it goes on after the last recorded step.
+    A step for speed is kept if its file is measured faster than the one before, beyond the noise (or smaller,
+    where the context says so), and the accuracy of all compression so far stays within the tolerance; it is
+    not tried on a file that is within the context's limit. A step for accuracy is kept if the file is more
+    accurate. Killed at any point and called again with the same arguments, it goes on after the last recorded
+    step.
 
     Whatever a step raises costs that step alone: it is undone, with what was raised as its reason. Only an
     OSError (the disk is full, the target is gone) ends the run, which goes on from there.
@@ -160,7 +168,13 @@ def _try(
     try:
         candidates, comparisons, macs, problem = _compare(step, current, context, scratch, accuracy)
         decisions = [_decide(step, comparison, context, best) for comparison in comparisons]
-        chosen = choose(comparisons, decisions, for_speed=step.for_speed, limit_ms=context.limit_ms)
+        chosen = choose(
+            comparisons,
+            decisions,
+            for_speed=step.for_speed,
+            limit_ms=context.limit_ms,
+            by_size=context.by_size,
+        )
         if chosen is None:
             (before,) = _measure(context, [current.file])
             _refuse_unmeasured(current.file, before, context)
@@ -206,6 +220,8 @@ def _compare(
                     after=after,
                     accuracy_before=accuracy,
                     accuracy_after=context.accuracy(candidate.file),
+                    size_before=current.file.stat().st_size,
+                    size_after=candidate.file.stat().st_size,
                 )
             )
         return candidates, comparisons, macs, problem
@@ -239,6 +255,8 @@ def _refuse_unmeasured(file: Path, timing: Timing, context: Context) -> None:
 def _decide(step: Step, comparison: Comparison, context: Context, best: float) -> Decision:
     if not step.for_speed:
         return decide_by_accuracy(comparison)
+    if context.by_size:
+        return decide_by_size(comparison, best_accuracy=best, tolerance=context.tolerance)
     return decide_by_speed(comparison, best_accuracy=best, tolerance=context.tolerance, noise=context.noise)
 
 

@@ -20,6 +20,7 @@ from results.records.card import (
 from results.records.card_text import readme
 from results.records.codec import Record, Value
 from results.records.compression import StepRecord
+from results.records.given import CompressedModel, GivenFile, LeftAlone
 from results.records.measuring import LatencyCheck, TargetRecord
 from results.records.race import BlockErrors, BlocksPlan, Raced, RacePlan, RungRecord, Scouted
 from results.records.reading import read_record
@@ -40,11 +41,14 @@ __all__ = [
     "CardLatency",
     "CardProvenance",
     "CardWeights",
+    "CompressedModel",
     "EpochRecord",
     "Estimate",
     "FrontEntry",
+    "GivenFile",
     "LatencyCheck",
     "LayerRecord",
+    "LeftAlone",
     "LimitMet",
     "Machine",
     "Preprocessing",

@@ -87,7 +87,8 @@ class CardLatency(Record):
     """Latency of one call, in milliseconds.
 
     Attributes:
-        predicted_ms: latency of the network before compression, by the cost model.
+        predicted_ms: latency of the network before compression, by the cost model; None where nobody
+            predicted it, as of a model that was given.
         upper_ms: upper bound of that prediction.
         measured_ms: median latency of the final file.
         low_ms: lower end of the interval of that median.
@@ -99,8 +100,8 @@ class CardLatency(Record):
         computed: whether all of this was computed from constants and nothing was measured.
     """
 
-    predicted_ms: float
-    upper_ms: float
+    predicted_ms: float | None
+    upper_ms: float | None
     measured_ms: float
     low_ms: float
     high_ms: float
@@ -121,19 +122,20 @@ class LimitMet(Record):
     """The limits, and whether the file as measured meets them.
 
     Attributes:
-        latency_ms: latency limit of the search.
-        met: whether the file meets that limit and all of the hardware profile.
-        broken: limits of the hardware profile that the file breaks, in words.
+        latency_ms: latency limit; None where there is none, as where a given model has to get smaller.
+        met: whether the file meets that limit, all others that were asked for, and all of the hardware
+            profile.
+        broken: those of the others and of the profile that the file breaks, in words.
     """
 
-    latency_ms: float
+    latency_ms: float | None
     met: bool
     broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference(Record):
-    """The reference network of the space, exported and measured alike, for comparison.
+    """The reference network of the space, or the model that was given, exported and measured alike.
 
     Attributes:
         name: name of that network.
@@ -250,8 +252,10 @@ class Card(Record):
 
     @property
     def share_of_limit(self) -> float:
-        """The share of the latency limit that the file uses; over 1 where it does not meet it."""
-        return self.latency.measured_ms / self.limit.latency_ms
+        """The share of the latency limit that the file uses; over 1 where it does not meet it. Zero where
+        there is no limit."""
+        limit_ms = self.limit.latency_ms
+        return 0.0 if limit_ms is None else self.latency.measured_ms / limit_ms
 
 
 def best_first(cards: Iterable[Card]) -> list[Card]:

@@ -17,8 +17,10 @@ def readme(card: Card) -> str:
 
 def _heading(card: Card) -> str:
     latency = card.latency
-    met = "meets" if latency.measured_ms <= card.limit.latency_ms else "does not meet"
-    broken = "".join(f" It does not fit the profile: {words}." for words in card.limit.broken)
+    limit_ms = card.limit.latency_ms
+    met = "meets" if card.share_of_limit <= 1 else "does not meet"
+    limit = "" if limit_ms is None else f" It {met} the limit of {limit_ms:.4g} ms."
+    broken = "".join(f" It does not fit: {words}." for words in card.limit.broken)
     kept = ", then ".join(card.steps_kept) or "none"
     return (
         f"# {card.name}\n\n"
@@ -26,8 +28,8 @@ def _heading(card: Card) -> str:
         f"{len(card.classes)} classes: {card.accuracy.exported_test:.2%} right on "
         f"{card.accuracy.test_images} test images, {latency.measured_ms:.4g} ms a call of {latency.batch} on "
         f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}"
-        f"{NOT_MEASURED if latency.how == 'computed' else ''}. It {met} the "
-        f"limit of {card.limit.latency_ms:.4g} ms.{broken}\n\nCompression steps kept: {kept}."
+        f"{NOT_MEASURED if latency.how == 'computed' else ''}.{limit}{broken}"
+        f"\n\nCompression steps kept: {kept}."
     )
 
 
@@ -44,10 +46,7 @@ def _numbers(card: Card) -> str:
             f"latency, {latency.how} {'from' if latency.how == 'computed' else 'on'} the file",
             f"{latency.measured_ms:.4g} ms ({latency.low_ms:.4g} to {latency.high_ms:.4g})",
         ),
-        (
-            "latency, predicted before compression",
-            f"{latency.predicted_ms:.4g} ms (at most {latency.upper_ms:.4g})",
-        ),
+        *_predicted(card),
         ("multiply-accumulates", f"{card.macs:,}"),
         ("parameters", f"{card.params:,}"),
         ("size of the file", f"{card.size_bytes:,} bytes"),
@@ -62,6 +61,13 @@ def _numbers(card: Card) -> str:
         ]
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join(["## Numbers", "", "| what | value |", "|---|---|", *lines])
+
+
+def _predicted(card: Card) -> list[tuple[str, str]]:
+    predicted_ms, upper_ms = card.latency.predicted_ms, card.latency.upper_ms
+    if predicted_ms is None or upper_ms is None:
+        return []
+    return [("latency, predicted before compression", f"{predicted_ms:.4g} ms (at most {upper_ms:.4g})")]
 
 
 def _weights(card: Card) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ def headline(run: Sources) -> Html:
 
 def _verdict(cards: list[Card]) -> Html:
     best = cards[0]
-    limit = milliseconds(best.limit.latency_ms)
+    limit = "none" if best.limit.latency_ms is None else milliseconds(best.limit.latency_ms)
     if not best.limit.met:
         if best.limit.broken:
             words = (
@@ -110,7 +110,9 @@ def _row(card: Card) -> list[Piece]:
                 _small(f"{significant(latency.low_ms)} to {significant(latency.high_ms)}"),
             ]
         ),
-        join([milliseconds(latency.predicted_ms), _small(f"at most {significant(latency.upper_ms)}")]),
+        ""
+        if latency.predicted_ms is None or latency.upper_ms is None
+        else join([milliseconds(latency.predicted_ms), _small(f"at most {significant(latency.upper_ms)}")]),
         badge(good=card.limit.met),
         size(card.size_bytes),
         count(card.macs),

@@ -9,6 +9,7 @@ from pathlib import Path
 from results.files import write_atomic
 from results.report.auditing import auditing
 from results.report.compression import compression
+from results.report.given import given_front, given_result, left_alone
 from results.report.headline import headline, subtitle, title
 from results.report.latency import latency
 from results.report.markup import Html, join, paragraph, tag
@@ -32,6 +33,14 @@ SECTIONS: tuple[Section, ...] = (
     ("audit", "Ranking", auditing),
     ("origin", "Provenance", origin),
 )
+GIVEN: tuple[Section, ...] = (
+    ("result", "Result", given_result),
+    ("front", "Accuracy against latency", given_front),
+    ("compression", "Compression", compression),
+    ("left", "Left as it was", left_alone),
+    ("origin", "Provenance", origin),
+)
+"""Sections of a model that was given and is compressed."""
 STAGES = ("measure", "train", "search", "compress", "export")
 
 
@@ -52,6 +61,8 @@ def write_report(folder: Path) -> Path:
 
 def sections_of(run: Sources) -> list[Section]:
     """The sections that a run has: a race in place of a search, nothing of a supernet that it did without."""
+    if run.given is not None:
+        return list(GIVEN)
     found: list[Section] = []
     for anchor, heading, show in SECTIONS:
         if anchor == "search" and run.scouted:
@@ -105,7 +116,7 @@ def _section(show: Callable[[Sources], Html], run: Sources, heading: str) -> Htm
 def _state(run: Sources) -> Html:
     """Stages that are not finished, and files that could not be read."""
     parts = []
-    stages = [stage for stage in STAGES if not (run.alone and stage == "train")]
+    stages = [stage for stage in STAGES if not (run.alone and stage == "train") and run.given is None]
     waiting = [stage for stage in stages if stage not in run.stages]
     if waiting:
         parts.append(

@@ -10,6 +10,7 @@ from results.files import read_json, read_lines
 from results.records import (
     AuditSummary,
     Card,
+    CompressedModel,
     EpochRecord,
     FrontEntry,
     LatencyCheck,
@@ -49,6 +50,7 @@ class Sources:
         steps: compression steps of all networks, in the order they were tried.
         scouted: networks that were measured one by one, before any training.
         raced: trainings of networks alone, in the order they ended.
+        given: result of compressing a model that was given; None in a run that searches.
         cards: cards of the artifacts, the chosen one first.
         unreadable: files that could not be read and why, in words.
     """
@@ -67,6 +69,7 @@ class Sources:
     steps: list[StepRecord] = field(default_factory=list)
     raced: list[Raced] = field(default_factory=list)
     scouted: list[Scouted] = field(default_factory=list)
+    given: CompressedModel | None = None
     cards: list[Card] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -118,6 +121,7 @@ def read_run(folder: Path) -> Sources:
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)
     found.steps = _lines(found, folder, "compress/steps.jsonl", StepRecord)
+    found.given = _file(found, folder, "compress/model.json", CompressedModel)
     found.scouted = _lines(found, folder, "measure/scouted.jsonl", Scouted)
     found.raced = _lines(found, folder, "search/race.jsonl", Raced)
     for path in sorted((folder / "search").glob("*.jsonl")):

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from runners.cli.given import compress_model
 from runners.cli.starting import add_to
 from runners.cli.table import tables
 from runners.cli.why import why
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(tables, name="table")
 add_to(app)
 app.command()(why)
+app.command("compress-model")(compress_model)
 
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
 Run = Annotated[Path, typer.Option("--out", help="The run's folder.")]

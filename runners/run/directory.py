@@ -52,7 +52,7 @@ class RunDirectory:
             if recipe is None:
                 raise ValueError(f"there is no run in {path}; start one with: quarry run RECIPE --out {path}")
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path)
+        self._lock = lock(path)
         try:
             self.recipe = self._open(recipe, command)
         except BaseException:
@@ -244,7 +244,12 @@ def _foreign(entry: Path) -> bool:
     return entry.name not in (".lock", "provenance.json") and not is_part(entry)
 
 
-def _lock(path: Path) -> int:
+def lock(path: Path) -> int:
+    """Locks a folder for this process, until the handle that is returned is closed.
+
+    Raises:
+        ValueError: another process works in it.
+    """
     handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the kernel however we end

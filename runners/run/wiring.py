@@ -57,6 +57,7 @@ from runners.targets.profile import load_profile
 from runners.targets.ray_nodes import RayTarget
 from runners.targets.target import open_target
 from runners.tasks import TASKS
+from runners.training.crowd import training_device
 from search_spaces.space import SearchSpace
 
 
@@ -132,14 +133,7 @@ class Wiring:
     @cached_property
     def device(self) -> torch.device:
         """The device that networks are trained on."""
-        name = self.run.recipe.train.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            said = str(error).splitlines()[0]
-            raise ValueError(f"train.device = {name!r} cannot be used: {said}") from None
+        return training_device(self.run.recipe.train.device)
 
     @cached_property
     def profile(self) -> HardwareProfile:

@@ -146,7 +146,7 @@ def compressed_networks(
         def on_step(done: int, total: int) -> None:
             bar.update(done, total)
 
-        context = _context(work, on_step, limit_ms)
+        context = context_of(work, on_step, limit_ms)
         found: dict[str, Candidate] = {}
         reasons = []
         for entry in entries:
@@ -164,7 +164,7 @@ def compressed_networks(
                     folder=work.folder / entry.name,
                     log=work.folder / "steps.jsonl",
                     begin=partial(_begin, bar, entry.name),
-                    progress=lambda record: _recorded(work, record),
+                    progress=lambda record: recorded(work, record),
                 )
             except UnusableError as error:
                 reasons.append(str(error))
@@ -297,7 +297,16 @@ def _finetuning(
     return finetuned
 
 
-def _context(work: Compressing, on_step: Callable[[int, int], None], limit_ms: float | None) -> Context:
+def context_of(
+    work: Compressing, on_step: Callable[[int, int], None], limit_ms: float | None = None
+) -> Context:
+    """What the steps may call.
+
+    Args:
+        work: What compression works with.
+        on_step: Called with steps done and steps in all while a network is trained.
+        limit_ms: Latency that is fast enough; None where faster is always better.
+    """
     recipe, data = work.recipe.compress, work.data
     labels = data.splits.val.labels.numpy()
     seed = work.recipe.seed_or(recipe.seed)
@@ -363,8 +372,8 @@ def _in_time(settings: TrainSettings, pace_s: float, clock: Clock) -> TrainSetti
     return replace(settings, epochs=epochs)
 
 
-def _recorded(work: Compressing, record: StepRecord) -> None:
-    """A step is over: what its trainings would have gone on from is of no more use."""
+def recorded(work: Compressing, record: StepRecord) -> None:
+    """Says how a step ended. A step is over: what its trainings would have gone on from is of no more use."""
     shutil.rmtree(work.folder / _UNDER_WAY, ignore_errors=True)
     outcome = "kept" if record.kept else "undone"
     work.console.say(f"{record.network}, {record.step}: {outcome}; {record.reason} ({record.seconds:.0f} s)")

@@ -249,7 +249,7 @@ def _card(
     limit_ms, steps = work.summary.limit_ms, _steps(work, entry.name)
     counts = count(candidate.network, data.input_shape)
     facts = work.target.facts
-    broken = _broken(profile, counts, len(content), int8=int8)
+    broken = broken_limits(profile, counts, len(content), int8=int8)
     for words in broken:
         work.console.say(f"warning: {entry.name} does not fit profile {profile.name}: {words}")
     return Card(
@@ -297,7 +297,9 @@ def _card(
     )
 
 
-def _broken(profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: bool) -> tuple[str, ...]:
+def broken_limits(
+    profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: bool
+) -> tuple[str, ...]:
     """What the device cannot hold or run of a file, in words."""
     limits, precision = profile.limits, "int8" if int8 else "fp32"
     found = {

@@ -29,9 +29,11 @@ def print_summary(run: Path, console: Console) -> None:
     columns = ["network", "test accuracy", "predicted ms", f"{how} ms", "size", "speed-up", "precision"]
     console.table("Chosen networks, as exported and run", columns, rows)
     best = cards[0]
-    verdict = "meets" if best.latency.measured_ms <= best.limit.latency_ms else "DOES NOT meet"
+    limit_ms = best.limit.latency_ms
+    assert limit_ms is not None  # as every run has one
+    verdict = "meets" if best.latency.measured_ms <= limit_ms else "DOES NOT meet"
     console.say(
-        f"{best.name} {verdict} the limit of {best.limit.latency_ms:.4g} ms on {best.latency.profile} "
+        f"{best.name} {verdict} the limit of {limit_ms:.4g} ms on {best.latency.profile} "
         f"({best.latency.measured_ms:.3f} ms {how}, {best.share_of_limit:.0%} of it)."
     )
     if best.weights is not None:
@@ -46,7 +48,7 @@ def _row(card: Card) -> list[str]:
     return [
         card.name,
         f"{card.accuracy.exported_test:.2%}",
-        f"{card.latency.predicted_ms:.3f}",
+        "" if card.latency.predicted_ms is None else f"{card.latency.predicted_ms:.3f}",
         f"{card.latency.measured_ms:.3f}",
         f"{card.size_bytes / 1000:.0f} kB",
         "" if card.reference is None else f"{card.reference.speedup:.1f}",

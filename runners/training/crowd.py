@@ -1,4 +1,4 @@
-"""Other programs beside a training of several threads."""
+"""The device of a training, and other programs beside its threads."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ def crowded(device: torch.device) -> str:
         f"each other: it may take many times as long. Let them end, or stop and go on with "
         f"OMP_NUM_THREADS={fewer} before the command"
     )
+
+
+def training_device(name: str) -> torch.device:
+    """The PyTorch device that networks are trained on, by name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(f"train.device = {name!r} cannot be used: {said}") from None

@@ -35,7 +35,7 @@ def test_the_steps_of_the_page_are_steps():
 
 
 def test_the_parts_of_ones_own_are_parts(tmp_path):
-    _run(1)
+    _run(2)
     assert CRITERIA["gradient"].settings["power"].text == "Power that the sum of magnitudes is raised to."
     network = digits_network()
     spec = {"kind": "gradient", "power": 2}

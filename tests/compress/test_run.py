@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,14 @@ from torch import nn
 from torch.nn.utils import spectral_norm, weight_norm
 
 from compress.candidate import Candidate, Context
-from compress.decision import Comparison, choose, decide_by_accuracy, decide_by_speed, is_faster
+from compress.decision import (
+    Comparison,
+    choose,
+    decide_by_accuracy,
+    decide_by_size,
+    decide_by_speed,
+    is_faster,
+)
 from compress.failure import UnusableError
 from compress.onnx.verify import verify
 from compress.run import run_steps
@@ -37,7 +45,20 @@ def compared(
         after=around(after),
         accuracy_before=accuracy_before,
         accuracy_after=accuracy_after,
+        size_before=1000,
+        size_after=900,
     )
+
+
+def test_where_the_size_counts_slower_files_are_kept_if_they_are_smaller_and_accurate_enough():
+    by_size = partial(decide_by_size, best_accuracy=0.9, tolerance=0.01)
+    slower = compared(1.0, 2.0)
+    assert by_size(slower).kept
+    assert by_size(slower).reason == "smaller (1,000 to 900 bytes) and accurate enough (90.00% to 90.00%)"
+    assert not by_size(replace(slower, size_after=1000)).kept
+    assert "2.00 points below the best" in by_size(compared(1.0, 2.0, accuracy_after=0.88)).reason
+    smallest = [slower, replace(slower, size_after=800), replace(compared(1.0, 0.1), size_after=850)]
+    assert choose(smallest, [by_size(one) for one in smallest], for_speed=True, by_size=True) == 1
 
 
 LIMITS = {"best_accuracy": 0.9, "tolerance": 0.01, "noise": 0.02}

@@ -272,7 +272,7 @@ def test_a_network_that_cannot_be_compressed_costs_itself(
 ) -> None:
     summary = lucky[0]
     monkeypatch.setattr(compress, "run_steps", unusable)
-    monkeypatch.setattr(compress, "_context", lambda *_: Context.__new__(Context))
+    monkeypatch.setattr(compress, "context_of", lambda *_: Context.__new__(Context))
     monkeypatch.setattr(compress, "replace", lambda context, **_: context)
     work: Any = SimpleNamespace(
         networks=SimpleNamespace(network=lambda arch: None),

@@ -15,7 +15,7 @@ from runners.data.prepared import RunData
 from runners.data.splits import Prepare
 from runners.reading.load import load_recipe
 from runners.scoring.networks import Inherited
-from runners.stages.compress import Compressing, _context
+from runners.stages.compress import Compressing, context_of
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from tests.runners.training.test_loop import tiny_space
@@ -57,7 +57,7 @@ def test_a_killed_fine_tuning_of_a_run_ends_with_the_same_bits(tmp_path: Path) -
 
         network = Supernet(tiny_space(), seed=1).extract(tiny_space().smallest())
         network.load_state_dict(begun)
-        return _context(compressing(folder), on_step, None).finetune(network, seed=4).state_dict()
+        return context_of(compressing(folder), on_step).finetune(network, seed=4).state_dict()
 
     whole = tuned(tmp_path / "whole")
     with pytest.raises(KilledError):

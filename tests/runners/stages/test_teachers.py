@@ -17,7 +17,7 @@ from runners.given import load_network, load_weights
 from runners.reading.load import load_recipe
 from runners.recipe.part import part
 from runners.recipe.schema import Recovery
-from runners.stages.compress import _context
+from runners.stages.compress import context_of
 from runners.stages.first_look import FirstLook, look_first
 from runners.stages.teachers import OnnxTeacher, Teachers, methods_of, teacher_problems
 from tests.runners.stages.test_recovery import compressing
@@ -123,7 +123,7 @@ def test_a_run_is_taught_by_a_network_of_ones_own(mine: Path, tmp_path: Path) ->
         recipe = load_recipe("digits", ["compress.recovery.epochs=1", *settings])
         network = Supernet(tiny_space(), seed=1).extract(tiny_space().smallest())
         work = replace(compressing(folder), recipe=recipe)
-        return _context(work, lambda *_: None, None).finetune(network, seed=4).state_dict()
+        return context_of(work, lambda *_: None).finetune(network, seed=4).state_dict()
 
     weights = mine.with_suffix(".safetensors")
     teachers = f'compress.recovery.teachers=[{{kind="{mine}:make",weights="{weights}"}}]'

@@ -1,0 +1,64 @@
+"""What ``quarry compress-model`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results.records import CompressedModel
+from runners.adopting.file import load_network
+from runners.compressing.given import load_weights
+from runners.compressing.goal import Goal
+from runners.compressing.model import compress_model
+from runners.compressing.options import Options
+from runners.console import Console
+
+
+def compress_given(
+    spec: str, *, weights: Path | None, data: str, goal: Goal, options: Options, out: Path
+) -> None:
+    """Compresses the model that a name stands for, and says what came out.
+
+    Args:
+        spec: ``path/to/file.py:function`` or ``package.module:name``.
+        weights: safetensors file of its weights; None where the function gives it trained.
+        data: labelled images.
+        goal: what the file has to be.
+        options: everything else.
+        out: folder of the job.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: as ``load_network``, ``load_weights`` and ``compress_model``.
+    """
+    network = load_network(spec)
+    if weights is not None:
+        load_weights(network, weights.expanduser())
+    done = compress_model(network, data, goal, options, out=out)
+    console = Console(out / "log.txt")
+    tell(done.record, console)
+    console.say(f"file:   {done.file}")
+    console.say(f"report: {done.folder / 'report.html'}")
+
+
+def tell(record: CompressedModel, console: Console) -> None:
+    """The files that were handed over as a table, and the answer."""
+    original = record.original
+    rows = [
+        [
+            one.name,
+            one.precision,
+            f"{one.share:.1%}",
+            f"{one.accuracy:.2%}",
+            f"{one.latency_ms:.4g}",
+            f"{original.latency_ms / one.latency_ms:.2f}",
+            f"{one.size_bytes / 1000:.0f} kB",
+            "; ".join(one.missed) or "met",
+        ]
+        for one in sorted(record.files, key=lambda one: one.latency_ms)
+        if one.handed_over
+    ]
+    columns = ["file", "form", "channels", "accuracy", "ms", "as fast", "size", "goal"]
+    console.table("The front, accuracy on validation data", columns, rows)
+    if record.left:
+        console.say(f"{len(record.left)} groups of channels stay as they were; the report says why")
+    console.say(f"{record.answer} meets the goal: {record.goal}")

@@ -1,0 +1,280 @@
+"""A model one has already, compressed: ``compress_model``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from compress.candidate import Candidate, Context, Step
+from compress.run import run_steps
+from compress.steps import Prune, Quantize, QuantizeAware
+from compress.steps.registry import unmet_needs
+from results.files import read_json
+from results.records import CardProvenance, CompressedModel, Provenance, StepRecord, read_record
+from results.report import write_report
+from runners.compressing.given import checked
+from runners.compressing.goal import Figures, Goal, GoalLimits
+from runners.compressing.hand_over import Handing, Made, hand_over
+from runners.compressing.job import begin, data_of, opened
+from runners.compressing.options import Options
+from runners.compressing.scan import Scan, next_share, scan
+from runners.console import Bar, Console
+from runners.stages.compress import Compressing, context_of, recorded
+from runners.targets.profile import load_profile
+from runners.targets.target import open_target
+from runners.training.crowd import training_device
+from search_spaces.space import Arch, SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compressed:
+    """What came out.
+
+    Attributes:
+        record: the files with their figures, and which is the answer.
+        file: path of the answer's file.
+        network: network that it was exported from, a plain module on the CPU.
+        folder: folder of the whole job, with ``artifacts/`` and ``report.html``.
+    """
+
+    record: CompressedModel
+    file: Path
+    network: nn.Module
+    folder: Path
+
+
+class UnreachableError(ValueError):
+    """No file meets the goal; the message says which comes nearest."""
+
+
+def compress_model(
+    network: nn.Module, data: str, goal: Goal, options: Options, *, out: Path, console: Console | None = None
+) -> Compressed:
+    """Compresses a model as it is: a front of verified files, the answer to a goal among them.
+
+    First it is cut to several shares of its channels, exported and measured, without training: that says
+    which shares are worth one, and whether the goal can be reached. Those are cut, trained on labels and on
+    the outputs of the model as it was, and made int8. All files are measured side by side; those on the front
+    are run on the test set and handed over with cards. What cannot be cut is named in the report with the
+    reason.
+
+    Killed at any point and called again with the same arguments it goes on where it was. Another goal in the
+    same folder is answered with what was trained before, and further shares are trained where needed.
+
+    Args:
+        network: Any module that takes one tensor and gives logits, or something with ``logits``; trained. It
+            is left untouched.
+        data: Labelled images: ``digits``, a folder ``train/CLASS/*.jpg``, parquet, or the name of a
+            hub's set.
+        goal: What the file has to be.
+        options: Everything else.
+        out: Folder of the job.
+        console: Console to speak on; a new one, with a log in the folder, where none is given.
+
+    Raises:
+        UnreachableError: no file meets the goal. What was made is kept and handed over.
+        ValueError: settings, data or a network that cannot be used; says what is wrong with them.
+        OSError: a file cannot be written, or the device is gone.
+    """
+    recipe = options.recipe(data)
+    profile = load_profile(options.profile)
+    with opened(out, console) as speaking:
+        prepared = data_of(recipe, options, out, speaking)
+        given = checked(network, prepared)
+        begin(out, goal, options, data, given)
+        work = Compressing(
+            networks=_Given(given),
+            data=prepared,
+            target=open_target(profile),
+            recipe=recipe,
+            device=training_device(options.device),
+            folder=out / "compress",
+            console=speaking,
+        )
+        making = _Making(work, given, goal, options)
+        made = making.files()
+        origin = CardProvenance.of(
+            read_record(Provenance, out / "provenance.json"), read_json(out / "recipe.json")
+        )
+        found = hand_over(
+            Handing(work=work, profile=profile, goal=goal, left=making.scanned.left, origin=origin), made
+        )
+        write_report(out)
+        answer = next(one for one in found.files if one.name == found.answer)
+        if not found.met:
+            raise UnreachableError(
+                f"no file meets the goal ({goal.words}): the nearest is {answer.name}, but "
+                f"{' and '.join(answer.missed)}. All files are in {out / 'artifacts'}, the front in "
+                f"{out / 'report.html'}"
+            )
+        candidate = next(one.candidate for one in made if one.name == answer.name)
+        file = out / "artifacts" / answer.name / f"model{candidate.file.suffix}"
+        return Compressed(record=found, file=file, network=candidate.network, folder=out)
+
+
+class _Given:
+    """The model as it is, as what compression asks networks for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self.space = SearchSpace("the model", (), lambda arch: network)
+
+    def network(self, arch: Arch) -> nn.Module:
+        """The model."""
+        del arch
+        return self._network
+
+    def teacher(self) -> nn.Module | None:
+        """The model, too: what is cut out of it learns from it."""
+        return self._network
+
+
+class _Making:
+    """Cuts, trains and quantizes; finished steps are read, not repeated."""
+
+    def __init__(self, work: Compressing, given: nn.Module, goal: Goal, options: Options) -> None:
+        self._work, self._given, self._goal, self._options = work, given, goal, options
+        self._bar: Bar | None = None
+        context = context_of(work, self._on_step)
+        self._context = replace(context, by_size=goal.by_size, tolerance=1.0)
+        unmet = unmet_needs(Quantize(), work.target.facts)
+        self._int8 = not unmet
+        self.scanned: Scan
+
+    def files(self) -> list[Made]:
+        """The files, the model as it is first.
+
+        Raises:
+            UnreachableError: no share of the channels meets the goal.
+        """
+        work, options = self._work, self._options
+        with work.console.progress("compressing") as self._bar:
+            original = self._original()
+            self._bar.begin("looking ahead")
+            self.scanned = scan(
+                original.candidate,
+                self._context,
+                shares=options.shares,
+                folder=work.folder,
+                importance=options.importance,
+                say=work.console.say,
+            )
+            known = self.scanned.original
+            limits = self._goal.limits(
+                Figures(latency_ms=known.latency_ms, size_bytes=known.size_bytes, accuracy=original.accuracy)
+            )
+            self._refuse_unreachable(limits)
+            made = [original, *self._quantized(original)]
+            tried: dict[float, bool] = {}
+            while (share := next_share(self.scanned, limits, tried, options.networks)) is not None:
+                found = self._cut(share)
+                tried[share] = limits.accuracy is None or any(
+                    one.accuracy >= limits.accuracy - 1e-9 for one in found
+                )
+                made += found
+            return made
+
+    def _original(self) -> Made:
+        name = self._options.name
+        candidate, _ = self._steps(name, self._given, [], self._context)
+        accuracy = self._context.accuracy(candidate.file)
+        classes, images = len(self._work.data.classes), len(self._work.data.splits.val)
+        self._work.console.say(f"as it is, {name} classifies {accuracy:.1%} of {images} validation images")
+        if accuracy < 1.5 / classes:
+            self._work.console.warn(
+                f"that is about chance with {classes} classes: are these its weights, and are mean, std, the "
+                "size of the images and the order of the classes those that it was trained with?"
+            )
+        return Made(name=name, share=1.0, candidate=candidate, steps=(), accuracy=accuracy)
+
+    def _cut(self, share: float) -> list[Made]:
+        """The model with a share of its channels, trained, as floats and as int8."""
+        name = f"{self._options.name}-{100 * share:g}"
+        step = Prune(keep=share, counts=self.scanned.counts, importance=self._options.importance)
+        candidate, records = self._steps(name, self._given, [step], self._context)
+        if not records[-1].kept:
+            return []
+        accuracy = records[-1].accuracy_after
+        assert accuracy is not None  # of what was kept
+        made = Made(name=name, share=share, candidate=candidate, steps=("prune",), accuracy=accuracy)
+        return [made, *self._quantized(made)]
+
+    def _quantized(self, made: Made) -> list[Made]:
+        if not self._int8:
+            return []
+        name = f"{made.name}-int8"
+        context = replace(self._context, tolerance=self._options.tolerance)
+        network = made.candidate.network
+        steps: list[Step] = [Quantize(), QuantizeAware()]
+        candidate, records = self._steps(name, network, steps[:1], context)
+        if _lost_too_much(records[0]):  # what is no faster is not worth a training
+            candidate, records = self._steps(name, network, steps, context)
+        kept = [one for one in records if one.kept]
+        if not kept or kept[-1].accuracy_after is None:
+            return []
+        return [
+            Made(
+                name=name,
+                share=made.share,
+                candidate=candidate,
+                steps=(*made.steps, *(one.step for one in kept)),
+                accuracy=kept[-1].accuracy_after,
+            )
+        ]
+
+    def _steps(
+        self, name: str, network: nn.Module, steps: list[Step], context: Context
+    ) -> tuple[Candidate, tuple[StepRecord, ...]]:
+        return run_steps(
+            name,
+            network,
+            steps,
+            context,
+            folder=self._work.folder / name,
+            log=self._work.folder / "steps.jsonl",
+            begin=partial(self._begin, name),
+            progress=partial(recorded, self._work),
+        )
+
+    def _begin(self, name: str, step: str) -> None:
+        if self._bar is not None:
+            self._bar.begin(f"{name}, {step}")
+
+    def _on_step(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(done, total)
+
+    def _refuse_unreachable(self, limits: GoalLimits) -> None:
+        """Says so before anything is trained, where no share is fast or small enough."""
+        if limits.latency_ms is None and limits.size_bytes is None:
+            return
+        if self.scanned.shares(limits):
+            return
+        asked = replace(limits, accuracy=None)
+        nearest = min(
+            self.scanned.files,
+            key=lambda one: asked.excess(
+                Figures(latency_ms=one.latency_ms, size_bytes=one.size_bytes, accuracy=1.0)
+            ),
+        )
+        first = self.scanned.original
+        why = f" Channels cannot be cut: {self.scanned.problem}." if self.scanned.problem else ""
+        raise UnreachableError(
+            f"the goal ({self._goal.words}) cannot be reached by cutting channels and int8: the nearest is "
+            f"{nearest.share:.4g} of the channels in {nearest.precision}, {nearest.latency_ms:.4g} ms a call "
+            f"({first.latency_ms / nearest.latency_ms:.3g} times as fast) and "
+            f"{nearest.size_bytes / 1e6:.4g} MB; as it is the model takes {first.latency_ms:.4g} ms and "
+            f"{first.size_bytes / 1e6:.4g} MB.{why}"
+        )
+
+
+def _lost_too_much(record: StepRecord) -> bool:
+    """Whether a step that would have paid was undone for what it cost in accuracy."""
+    if record.kept or record.accuracy_after is None or record.latency_ms_after is None:
+        return False
+    faster = record.latency_ms_after < record.latency_ms_before
+    smaller = (record.size_bytes_after or 0) < record.size_bytes_before
+    return (faster or smaller) and record.accuracy_after < record.accuracy_before

@@ -1,0 +1,242 @@
+"""A look ahead: how fast and how small the model gets, share by share, before anything is trained.
+
+Latency and size of a file depend on its shapes and not on its weights, so what is cut need not be trained to
+know them. It says which shares are worth a training, and that no share meets a goal.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from compress.candidate import Candidate, Context, Step
+from compress.failure import reason
+from compress.pruning.groups import channel_groups
+from compress.steps import Prune, Quantize
+from compress.steps.registry import unmet_needs
+from results.files import read_json, write_json
+from results.records import LeftAlone, Record
+from runners.adopting.taken_up import INSIDE
+from runners.compressing.goal import GoalLimits
+
+SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
+"""Shares of the channels to keep that are looked at."""
+COUNTS = (16, 8, 4, 1)
+"""Channel counts are multiples of the first of these by which anything can be cut."""
+_SECONDS_EACH = 0.3
+_CALIBRATION = 8  # images; what the ranges are costs no time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned(Record):
+    """A model with some of its channels, not trained, as a file.
+
+    Attributes:
+        share: share of the channels that was kept; 1 is the model as it is.
+        precision: number format of the file.
+        latency_ms: median latency of a call.
+        size_bytes: size of the file.
+        macs: multiply-accumulates for one input.
+    """
+
+    share: float
+    precision: str
+    latency_ms: float
+    size_bytes: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan(Record):
+    """What the look found; compress/scan.json.
+
+    Attributes:
+        counts: number whose multiples channel counts are.
+        files: what was measured, side by side.
+        left: channels that cannot be cut, with reasons.
+        problem: why no channels can be cut, in words; empty where they can.
+    """
+
+    counts: int
+    files: tuple[Scanned, ...]
+    left: tuple[LeftAlone, ...]
+    problem: str = ""
+
+    @property
+    def original(self) -> Scanned:
+        """The model as it is."""
+        return self.files[0]
+
+    def shares(self, limits: GoalLimits) -> list[float]:
+        """The largest share of each precision that is within the limits on latency and size, descending."""
+        found = []
+        for precision in dict.fromkeys(one.precision for one in self.files):
+            within = [one.share for one in self.files if one.precision == precision and _within(one, limits)]
+            found += [max(within)] if within else []
+        return sorted(set(found), reverse=True)
+
+
+def _within(file: Scanned, limits: GoalLimits) -> bool:
+    fast = limits.latency_ms is None or file.latency_ms <= limits.latency_ms
+    return fast and (limits.size_bytes is None or file.size_bytes <= limits.size_bytes)
+
+
+def scan(
+    start: Candidate,
+    context: Context,
+    *,
+    shares: Sequence[float],
+    folder: Path,
+    importance: str = "l2",
+    say: Callable[[str], None] = lambda _: None,
+) -> Scan:
+    """Cuts, exports and measures the model at several shares, as floats and as int8.
+
+    Args:
+        start: The model as it is.
+        context: What the steps may call; nothing is trained.
+        shares: Shares of the channels to keep, in (0, 1).
+        folder: Folder of the scan's record, ``scan.json``; what is there is read, not made again.
+        importance: Criterion that ranks the channels.
+        say: Takes a line about what cannot be done.
+
+    Raises:
+        ValueError: the model as it is does not run on the target.
+    """
+    record = folder / "scan.json"
+    if record.exists():
+        return Scan.from_json(read_json(record))
+    scratch = folder / "scan.tried"
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed scan left
+    scratch.mkdir(parents=True)
+    try:
+        few = context.calibration[:_CALIBRATION]
+        untrained = replace(context, finetune=_untrained, calibration=few)
+        counts, cut, problem = _cut(start, untrained, shares, scratch, importance)
+        made = [(1.0, start), *cut]
+        quantized: list[tuple[float, Candidate]] = []
+        if unmet := unmet_needs(Quantize(), context.target.facts):
+            say(f"int8 is left out: {unmet}")
+        else:
+            for share, one in made:
+                try:
+                    proposed = _propose(Quantize(), one, untrained, scratch / f"{share:g}")
+                    quantized += [(share, each) for each in proposed]
+                except Exception as error:  # whatever a library raises for strange graphs
+                    say(f"int8 of {share:.0%} of the channels is left out: {reason(error)}")
+        found = Scan(
+            counts=counts,
+            files=tuple(_measured([*made, *quantized], context)),
+            left=_left(start.network, context),
+            problem=problem,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    write_json(record, found.to_json())
+    return found
+
+
+def _left(network: nn.Module, context: Context) -> tuple[LeftAlone, ...]:
+    try:
+        _, refused = channel_groups(network, context.example)
+    except ValueError as error:
+        return (LeftAlone(layer="all", channels=0, reason=str(error)),)
+    return tuple(
+        LeftAlone(layer=one.root.removeprefix(INSIDE), channels=one.channels, reason=one.reason)
+        for one in refused
+    )
+
+
+def _untrained(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+    del seed, epochs
+    return network.eval()
+
+
+def _cut(
+    start: Candidate, context: Context, shares: Iterable[float], folder: Path, importance: str
+) -> tuple[int, list[tuple[float, Candidate]], str]:
+    problem = ""
+    for counts in COUNTS:
+        made: list[tuple[float, Candidate]] = []
+        for share in shares:
+            step = Prune(keep=share, counts=counts, importance=importance)
+            try:
+                proposed = _propose(step, start, context, folder)
+            except Exception as error:  # whatever a strange network or library raises
+                problem = problem or reason(error)
+                continue
+            made += [(share, one) for one in proposed if all(one.cuts != other.cuts for _, other in made)]
+        if made:
+            return counts, made, ""
+    return COUNTS[0], [], problem
+
+
+def _propose(step: Step, start: Candidate, context: Context, folder: Path) -> list[Candidate]:
+    folder.mkdir(exist_ok=True)
+    return step.propose(start, context, folder)
+
+
+def _measured(made: Sequence[tuple[float, Candidate]], context: Context) -> Iterable[Scanned]:
+    """One line for each share and precision: where there are several files, the fastest, or the smallest."""
+    timings = context.target.measure([one.file for _, one in made], budget_s=_SECONDS_EACH * len(made))
+    if timings[0].status != "measured":
+        raise ValueError(f"the model does not run on {context.target.facts.profile}: {timings[0].reason}")
+    best: dict[tuple[float, str], Scanned] = {}
+    macs: dict[float, int] = {}
+    for (share, one), timing in zip(made, timings, strict=True):
+        if timing.status != "measured":
+            continue
+        if share not in macs:
+            macs[share] = context.macs(one.network)
+        line = Scanned(
+            share=share,
+            precision=one.precision,
+            latency_ms=timing.median_ms,
+            size_bytes=one.file.stat().st_size,
+            macs=macs[share],
+        )
+        other = best.get((share, one.precision))
+        if other is None or _cost(line, context) < _cost(other, context):
+            best[share, one.precision] = line
+    return best.values()
+
+
+def _cost(line: Scanned, context: Context) -> float:
+    return line.size_bytes if context.by_size else line.latency_ms
+
+
+def next_share(scanned: Scan, limits: GoalLimits, tried: Mapping[float, bool], most: int) -> float | None:
+    """The share of the channels that is trained next; None where enough were.
+
+    With a limit on latency or size: the largest that meets it as floats and as int8; where these are one, the
+    next smaller, which meets it for sure; then those nearest above, which are more accurate. With a limit on
+    the accuracy alone the least that keeps it, by halving.
+
+    Args:
+        scanned: what is known without training.
+        limits: limits on the file.
+        tried: whether the accuracy of shares that were trained was within the limits.
+        most: how many are trained, at most.
+    """
+    shares = sorted({one.share for one in scanned.files if one.share < 1})
+    left = [share for share in shares if share not in tried]
+    if not left or len(tried) >= most:
+        return None
+    if limits.latency_ms is None and limits.size_bytes is None:
+        low = max((share for share, kept in tried.items() if not kept), default=0.0)
+        high = min((share for share, kept in tried.items() if kept), default=1.0)
+        between = [share for share in left if low < share < high]
+        return between[len(between) // 2] if between else None
+    meeting = [share for share in scanned.shares(limits) if share in left]
+    if meeting:
+        return meeting[0]
+    if not tried:
+        return left[len(left) // 2]
+    below, above = ([one for one in left if one < min(tried)], [one for one in left if one > max(tried)])
+    if below and len(tried) == 1:
+        return below[-1]
+    return above[0] if above else left[-1]
