@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress.pruning.channels import Cut
-from compress.pruning.prune import Loss
+from compress.pruning.importance import Loss
 from compress.target import Target
 
 

@@ -54,6 +54,7 @@ KINDS: dict[str, Container[str]] = {
     "step": KNOWN["compress.steps"],
     "criterion": KNOWN["compress.steps.prune.importance"],
     "method": KNOWN["compress.recovery.methods"],
+    "allocation": KNOWN["compress.steps.prune.allocation"],
     "runtime": KNOWN["runtime"],
     "task": KNOWN["task"],
     "source": KNOWN["data.source"],
@@ -72,6 +73,7 @@ SETTINGS: dict[str, Callable[[str], Container[str]]] = {
     "step": lambda name: KNOWN["compress.steps"][name].settings,
     "criterion": lambda name: KNOWN["compress.steps.prune.importance"][name].settings,
     "method": lambda name: KNOWN["compress.recovery.methods"][name].settings,
+    "allocation": lambda name: KNOWN["compress.steps.prune.allocation"][name].settings,
 }
 """What stands in brackets after a name, of those kinds that have settings."""
 

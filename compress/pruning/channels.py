@@ -9,23 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from torch_pruning.dependency.group import Group
-from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from compress.plain import faithful_copy, plain_copy
+from compress.pruning.walk import Walk, watched
 from results.records import Record
-
-_MOST_VISITS, _SPARE_STEPS = 4, 1000
-"""Steps of a group for each way between two layers, and beyond: ways are gone a few times, for parts of a
-concatenation. Groups that end farther away are known of mixed kernels alone, which cannot be cut either."""
-_MOST_PLACES = 64
-"""Most places that channels may become at reshapes, over the channels of the widest layer. What is flattened
-for a layer is as wide as that layer, so more than these are in no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +140,7 @@ def dependency_graph(
         for parameter, _ in flags:  # the graph follows gradients: frozen layers would not be in it
             parameter.requires_grad_(parameter.is_floating_point())
         with torch.enable_grad():
-            return tp.DependencyGraph().build_dependency(
+            graph = tp.DependencyGraph().build_dependency(
                 network.eval(),
                 given,
                 verbose=False,
@@ -159,8 +150,11 @@ def dependency_graph(
                     **(pruners or {}),
                 },
             )
+        return watched(graph)
     except Exception as error:  # whatever the user's forward raises, and torch-pruning
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, ZeroDivisionError):
+            reason = "it makes out no channels at one of the reshapes"
         who = "torch-pruning cannot trace it" if _runs(network, given) else "it cannot be traced"
         raise ValueError(
             f"{kind} cannot be pruned: {who} on an input of {tuple(example.shape)} ({reason})"
@@ -211,36 +205,11 @@ def group_of(graph: Any, module: nn.Module, channels: Iterable[int]) -> Any:
         ValueError: reshapes on the way multiply the channels, or move them on, without an end, which
             torch-pruning follows.
     """
-    flatten = _FlattenIndexMapping.__call__
-    parts = (part for part in graph.module2node if isinstance(part, nn.Module))
-    sizes = (size for part in parts for parameter in part.parameters() for size in parameter.shape)
-    most = _MOST_PLACES * max(sizes, default=1)
-
-    def bounded(mapping: Any, indices: Any) -> Any:
-        if not mapping.reverse and len(indices) * mapping._stride > most:
-            raise ValueError("its reshapes are taken to multiply the channels each time around a shortcut")
-        return flatten(mapping, indices)
-
-    steps = 0
-    most_steps = _SPARE_STEPS + _MOST_VISITS * sum(
-        len(node.dependencies) for node in graph.module2node.values()
+    walk: Walk = graph.walk
+    walk.begin()
+    return graph.get_pruning_group(
+        module, graph.get_pruner_of_module(module).prune_out_channels, list(channels)
     )
-    add = Group.add_dep
-
-    def counted(found: Any, *arguments: Any, **named: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps > most_steps:
-            raise ValueError("its reshapes are taken to move the channels on each time they are followed")
-        add(found, *arguments, **named)
-
-    with (
-        mock.patch.object(_FlattenIndexMapping, "__call__", bounded),
-        mock.patch.object(Group, "add_dep", counted),
-    ):
-        return graph.get_pruning_group(
-            module, graph.get_pruner_of_module(module).prune_out_channels, list(channels)
-        )
 
 
 def channels_taken(graph: Any, group: Any, module: nn.Module) -> set[int]:

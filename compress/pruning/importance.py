@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import torch
-import torch_pruning as tp
-from pydantic import AfterValidator, Field
-from torch import Tensor
+from pydantic import AfterValidator
+from torch import Tensor, nn
 
+from compress.pruning.groups import ChannelGroup
 from results.registry import Registry
 
 Importance = Callable[[Any], Tensor]
@@ -21,76 +20,43 @@ CRITERIA = Registry[Callable[..., Any]]("importance")
 """Criteria by name: functions of a group, or classes whose instances are.
 
 Their settings are keyword-only; one named ``seed`` has the pruning's seed where none is given. One that is
-registered with ``needs={"gradients"}`` finds the gradients of the loss in the parameters' ``grad``.
+registered with ``needs={"gradients"}`` finds the gradients of the loss in the parameters' ``grad``. A class
+that has a method ``look`` is given a ``Material`` before any group is scored; ``needs={"loss"}`` and
+``needs={"images"}`` say what has to be in it.
 """
-GRADIENTS = "gradients"
+GRADIENTS, LOSS, IMAGES = "gradients", "loss", "images"
+
+Loss = Callable[[nn.Module], Tensor]
+"""Scalar loss of a network on some training data, always the same, through which gradients flow."""
 
 
-@CRITERIA.register("magnitude")
-def magnitude(group: Any, *, p: Annotated[float, Field(gt=0)] = 2.0) -> Tensor:
-    """Norm of every weight that goes with the channel, averaged over the layers it runs through.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What a criterion may look at before it scores the groups of a network.
 
-    "DepGraph: Towards Any Structural Pruning" (Fang et al., CVPR 2023), section 3.3.
-
-    Args:
-        group: The channels.
-        p: Order of the norm.
-    """
-    scores: Tensor = tp.importance.GroupMagnitudeImportance(p=p)(group)
-    return scores
-
-
-@CRITERIA.register("l2")
-def l2(group: Any) -> Tensor:
-    """``magnitude`` with the Euclidean norm."""
-    return magnitude(group, p=2)
-
-
-@CRITERIA.register("l1")
-def l1(group: Any) -> Tensor:
-    """``magnitude`` with the sum of absolute values."""
-    return magnitude(group, p=1)
-
-
-@CRITERIA.register("taylor", needs={GRADIENTS})
-def taylor(group: Any) -> Tensor:
-    """First-order estimate of the loss without the channel.
-
-    "Importance Estimation for Neural Network Pruning" (Molchanov et al., CVPR 2019), equation 8.
-    """
-    scores: Tensor = tp.importance.GroupTaylorImportance()(group)
-    return scores
-
-
-@CRITERIA.register("lamp")
-def lamp(group: Any, *, p: Annotated[float, Field(gt=0)] = 2.0) -> Tensor:
-    """Norm over that of all channels at least as large, made to be compared between layers.
-
-    "Layer-adaptive Sparsity for the Magnitude-based Pruning" (Lee et al., ICLR 2021), with whole channels in
-    the place of single weights.
-
-    Args:
-        group: The channels.
-        p: Order of the norm.
-    """
-    scores: Tensor = tp.importance.LAMPImportance(p=p)(group)
-    return scores
-
-
-@CRITERIA.register("random")
-class Random:
-    """Random scores, the control: any other criterion has to beat it.
-
-    Args:
-        seed: Seed of the draws; the one of the run where none is given.
+    Attributes:
+        network: Network that is scored, in eval mode; it has to be left as it was.
+        groups: Each group as it can be cut, with torch-pruning's group of all its channels.
+        loss: Loss of a network, where there is one.
+        images: Some inputs of the network, (N, ...), where there are any.
+        seed: Seed of whatever draws.
     """
 
-    def __init__(self, *, seed: Annotated[int, Field(ge=0)] = 0) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+    network: nn.Module
+    groups: tuple[tuple[ChannelGroup, Any], ...]
+    loss: Loss | None = None
+    images: Tensor | None = None
+    seed: int = 0
 
-    def __call__(self, group: Any) -> Tensor:
-        """Uniform scores in [0, 1), float (channels,)."""
-        return torch.rand(len(group[0].idxs), generator=self._generator)
+    def given_loss(self) -> Loss:
+        """The loss, which whoever registers with ``needs={"loss"}`` is sure to have."""
+        assert self.loss is not None
+        return self.loss
+
+    def given_images(self) -> Tensor:
+        """The inputs, which whoever registers with ``needs={"images"}`` is sure to have."""
+        assert self.images is not None
+        return self.images
 
 
 def _checked(spec: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -111,12 +77,28 @@ class Criterion:
     Attributes:
         name: Name in messages.
         score: Scores of a group.
-        needs_gradients: Whether it cannot do without the gradients of a loss.
+        needs: Things it cannot do without: ``gradients``, ``loss``, ``images``.
+        of_ones_own: Whether it is a function and no registered part.
     """
 
     name: str
     score: Importance
-    needs_gradients: bool
+    needs: frozenset[str] = frozenset()
+    of_ones_own: bool = False
+
+    def refuse_without(self, loss: Loss | None, images: Tensor | None) -> None:
+        """Raises a ValueError that names what the criterion needs and there is none of."""
+        if loss is None and GRADIENTS in self.needs:
+            raise ValueError(f"importance {self.name!r} reads gradients: pass a loss")
+        if loss is None and LOSS in self.needs:
+            raise ValueError(f"importance {self.name!r} asks for the loss of networks: pass a loss")
+        if images is None and IMAGES in self.needs:
+            raise ValueError(f"importance {self.name!r} looks at images: pass some")
+
+    def look(self, material: Material) -> None:
+        """Lets the criterion look, if it wants to."""
+        if looks := getattr(self.score, "look", None):
+            looks(material)
 
 
 def criterion(spec: str | Mapping[str, Any] | Importance, seed: int = 0) -> Criterion:
@@ -131,7 +113,7 @@ def criterion(spec: str | Mapping[str, Any] | Importance, seed: int = 0) -> Crit
         ValueError: there is none of that name, or it has no such settings.
     """
     if not isinstance(spec, str | Mapping):
-        return Criterion(name=getattr(spec, "__name__", repr(spec)), score=spec, needs_gradients=False)
+        return Criterion(name=getattr(spec, "__name__", repr(spec)), score=spec, of_ones_own=True)
     name, options = _split(spec)
     entry = CRITERIA[name]
     if "seed" in entry.settings:
@@ -140,7 +122,7 @@ def criterion(spec: str | Mapping[str, Any] | Importance, seed: int = 0) -> Crit
     return Criterion(
         name=name,
         score=score() if inspect.isclass(entry.part) else score,
-        needs_gradients=GRADIENTS in entry.needs,
+        needs=entry.needs,
     )
 
 

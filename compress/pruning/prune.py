@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from compress.plain import plain_copy
+from compress.pruning.allocation import Allocating, allocator
+from compress.pruning.allocation.allocating import Counts, allowed_counts
+from compress.pruning.allocation.layers import Layers, LayerTimes
 from compress.pruning.channels import Cut, cut_channels, dependency_graph, group_of
 from compress.pruning.groups import ChannelGroup, Refused, channel_groups, provable
-from compress.pruning.importance import Importance, criterion
+from compress.pruning.importance import GRADIENTS, Criterion, Importance, Loss, Material, criterion
+from compress.pruning.staircase import stairs_of
 
 COUNTS = 16
 """The largest block of channels of ONNX Runtime's CPU kernels (AVX-512; 8 with AVX2 and Neon)."""
-
-Loss = Callable[[nn.Module], Tensor]
-"""Scalar loss of a network on some training data, through which gradients flow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,101 +37,203 @@ class Pruned:
     refused: tuple[Refused, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A network whose channels are grouped and scored, to be cut by any share.
+
+    Attributes:
+        network: Network, untouched.
+        example: An input, (B, ...).
+        sharing: Groups, scores and allowed counts.
+        share_out: Allocation.
+        refused: Groups that are left alone, with reasons.
+    """
+
+    network: nn.Module
+    example: Tensor
+    sharing: Allocating
+    share_out: Callable[[Allocating], list[int]]
+    refused: tuple[Refused, ...]
+
+    def cuts(self, keep: float) -> tuple[Cut, ...]:
+        """Cuts for a share to keep, in (0, 1).
+
+        Raises:
+            ValueError: another share, or the allocation needs what is not there.
+        """
+        if not 0 < keep < 1:
+            raise ValueError(f"the share of channels to keep must be between 0 and 1, got {keep}")
+        asked = replace(self.sharing, keep=keep)
+        found = []
+        for index, (group, count) in enumerate(zip(asked.groups, self.share_out(asked), strict=True)):
+            if count < group.channels:
+                gone = set(asked.dropped(index, count))
+                kept = tuple(channel for channel in range(group.channels) if channel not in gone)
+                found.append(Cut(root=group.root, channels=group.channels, kept=kept))
+        return tuple(found)
+
+    def pruned(self, cuts: Sequence[Cut]) -> Pruned:
+        """The network with those of the cuts that leave what masking leaves.
+
+        Raises:
+            ValueError: each is right alone and all together are not.
+        """
+        kept, wrong = provable(self.network, self.example, cuts)
+        return Pruned(
+            network=cut_channels(self.network, self.example, kept),
+            cuts=kept,
+            refused=(*self.refused, *wrong),
+        )
+
+
 def prune(
     network: nn.Module,
     example: Tensor,
     *,
     keep: float,
-    counts: int | Sequence[int] = COUNTS,
+    counts: Counts | Literal["stairs"] = COUNTS,
     importance: str | Mapping[str, Any] | Importance = "l2",
-    across_layers: bool = False,
+    allocation: str | Mapping[str, Any] = "uniform",
     loss: Loss | None = None,
+    images: Tensor | None = None,
+    times: LayerTimes | None = None,
     ignore: Collection[str] = (),
     seed: int = 0,
 ) -> Pruned:
-    """Cuts the least important channels of every group.
+    """Cuts the least important channels of every group; arguments as of ``prepare``.
+
+    Args:
+        keep: Share of the channels to keep, in (0, 1).
+
+    Raises:
+        ValueError: as ``prepare``, or a share outside (0, 1).
+    """
+    if not 0 < keep < 1:
+        raise ValueError(f"the share of channels to keep must be between 0 and 1, got {keep}")
+    prepared = prepare(
+        network,
+        example,
+        counts=counts,
+        importance=importance,
+        allocation=allocation,
+        loss=loss,
+        images=images,
+        times=times,
+        ignore=ignore,
+        seed=seed,
+    )
+    return prepared.pruned(prepared.cuts(keep))
+
+
+def prepare(
+    network: nn.Module,
+    example: Tensor,
+    *,
+    counts: Counts | Literal["stairs"] = COUNTS,
+    importance: str | Mapping[str, Any] | Importance = "l2",
+    allocation: str | Mapping[str, Any] = "uniform",
+    loss: Loss | None = None,
+    images: Tensor | None = None,
+    times: LayerTimes | None = None,
+    ignore: Collection[str] = (),
+    seed: int = 0,
+) -> Prepared:
+    """Finds the groups of channels that can be cut, and scores them.
 
     Args:
         network: Any module; it is left untouched.
         example: An input, (B, ...).
-        keep: Share of the channels to keep, in (0, 1).
-        counts: Channel counts that are allowed: multiples of this, or one of these (a device's latency
-            staircase says which counts cost no more than the next lower ones). The default keeps ONNX
-            Runtime's blocked kernels in use on any CPU; off their block a pooling can take ten times
-            as long.
+        counts: Channel counts that are allowed: multiples of this, one of these, or ``stairs`` for those that
+            end a stair of the latency of the layer that makes the channels, as measured on the target. The
+            default keeps ONNX Runtime's blocked kernels in use on any CPU; off their block a pooling can take
+            ten times as long.
         importance: Criterion by name, or as a mapping of ``kind`` (its name) and its settings, or a function
             of a group of your own.
-        across_layers: Whether the channels of all groups are ranked together, so that some layers lose more
-            than others; otherwise each keeps the same share.
+        allocation: Allocation by name, or as a mapping of ``kind`` and its settings: how much each group
+            loses, where all of them together may cost as much as if each kept the share asked for.
         loss: Loss of a network. Criteria that read gradients need it; a function of your own finds gradients
             where it is given.
+        images: Some inputs of the network, (N, ...), for criteria and allocations that look at what it
+            computes.
+        times: Stopwatch for layers on a target, for stairs and for allocations by measured latency.
         ignore: Names of layers (or of modules that hold them) whose output channels stay.
-        seed: Seed of the criteria that draw.
+        seed: Seed of the criteria and allocations that draw.
 
     Raises:
-        ValueError: a share outside (0, 1), counts that are not positive, an unknown criterion, no loss
-            where one is needed, or a network that cannot be traced.
+        ValueError: counts that are not positive, an unknown criterion or allocation, no loss, images or
+            target where one is needed, or a network that cannot be traced.
     """
-    if not 0 < keep < 1:
-        raise ValueError(f"the share of channels to keep must be between 0 and 1, got {keep}")
-    if min([counts] if isinstance(counts, int) else list(counts), default=0) < 1:
+    if counts == "stairs":
+        if times is None:
+            raise ValueError("counts 'stairs' are measured on a target, and there is none")
+    elif isinstance(counts, str) or min([counts] if isinstance(counts, int) else list(counts), default=0) < 1:
         raise ValueError(f"channel counts must be positive, got {counts}")
+    asked, share_out = criterion(importance, seed), allocator(allocation, seed)
     groups, refused = channel_groups(network, example, ignore=ignore)
-    groups, scores, unscored = _unit_scores(network, example, groups, importance, loss, seed)
-    shares = _shares(groups, scores, keep) if across_layers else [keep] * len(groups)
-    cuts = []
-    for group, group_scores, share in zip(groups, scores, shares, strict=True):
-        target = nearest_count(group, share, counts)
-        if target < group.channels:
-            cuts.append(_keep_best(group, group_scores, target))
-    kept, wrong = provable(network, example, cuts)
-    return Pruned(
-        network=cut_channels(network, example, kept),
-        cuts=kept,
-        refused=(*refused, *unscored, *wrong),
+    material, scores, unscored = _scored(network, example, groups, asked, loss, images, seed)
+    layers = Layers(material.network, example, [(group.channels, parts) for group, parts in material.groups])
+    return Prepared(
+        network=network,
+        example=example,
+        sharing=Allocating(
+            material=material,
+            scores=scores,
+            keep=1.0,
+            allowed=tuple(_allowed(material, layers, counts, times)),
+            layers=layers,
+            times=times,
+        ),
+        share_out=share_out,
+        refused=(*refused, *unscored),
     )
 
 
-def nearest_count(group: ChannelGroup, share: float, counts: int | Sequence[int]) -> int:
-    """The allowed channel count nearest to that share of the group, the larger of two equally near.
-
-    Of a group in parts, such as queries, keys and values in one layer, the count of each part is an allowed
-    one. The group's own count is always allowed, so a group with no smaller allowed count stays as it is.
-    """
-    each = group.channels // group.parts
-    if isinstance(counts, int):
-        step = math.lcm(counts, group.run)
-        allowed = list(range(step, each, step))
-    else:
-        allowed = [count for count in counts if count < each and count % group.run == 0]
-    allowed = [count * group.parts for count in allowed]
-    target = share * group.channels
-    return min([*allowed, group.channels], key=lambda count: (abs(count - target), -count))
+def _allowed(
+    material: Material, layers: Layers, counts: Counts | Literal["stairs"], times: LayerTimes | None
+) -> Iterator[tuple[int, ...]]:
+    """The channel counts that each group may have."""
+    whole = {layer.module: layer for layer in layers.at([group.channels for group, _ in material.groups])}
+    for group, parts in material.groups:
+        if isinstance(counts, str):
+            root = whole.get(parts[0].dep.target.module)
+            assert times is not None
+            stairs = (group.channels,) if root is None else stairs_of(root, times)
+            yield allowed_counts(group, [count // group.parts for count in stairs])
+        else:
+            yield allowed_counts(group, counts)
 
 
-def _unit_scores(
+def _scored(
     network: nn.Module,
     example: Tensor,
     groups: Sequence[ChannelGroup],
-    importance: str | Mapping[str, Any] | Importance,
+    asked: Criterion,
     loss: Loss | None,
+    images: Tensor | None,
     seed: int,
-) -> tuple[list[ChannelGroup], list[Tensor], list[Refused]]:
-    """Groups with scores, one a unit, float (units,), with mean 1 over the group; and those that got none."""
-    asked = criterion(importance, seed)
-    scored = plain_copy(network)
-    if asked.needs_gradients and loss is None:
-        raise ValueError(f"importance {asked.name!r} reads gradients: pass a loss")
-    if loss is not None and (asked.needs_gradients or callable(importance)):
+) -> tuple[Material, tuple[Tensor, ...], list[Refused]]:
+    """The groups that got scores, with one a unit, (units,), of mean 1 in each; and those that got none."""
+    asked.refuse_without(loss, images)
+    scored = plain_copy(network).cpu().eval()
+    if loss is not None and (GRADIENTS in asked.needs or asked.of_ones_own):
         scored.zero_grad()
         loss(scored).backward()
     graph = dependency_graph(scored, example)
     modules = dict(scored.named_modules())
+    material = Material(
+        network=scored,
+        groups=tuple(
+            (group, group_of(graph, modules[group.root], range(group.channels))) for group in groups
+        ),
+        loss=loss,
+        images=None if images is None else images.cpu(),
+        seed=seed,
+    )
+    asked.look(material)
     scores, with_scores, without = [], [], []
-    for group in groups:
+    for group, parts in material.groups:
         try:
-            values = asked.score(group_of(graph, modules[group.root], range(group.channels)))
-            values = values.detach().float().cpu()
+            values = asked.score(parts).detach().float().cpu()
         except Exception as error:  # a criterion that a layer of the group does not suit raises what it likes
             reason = f"importance {asked.name!r} cannot rank them ({type(error).__name__}: {error})"
             without.append(Refused(root=group.root, channels=group.channels, reason=reason))
@@ -143,28 +245,8 @@ def _unit_scores(
             )
         by_unit = values[group.units].mean(dim=1)  # (units,)
         scores.append(by_unit / by_unit.mean().clamp_min(1e-12))
-        with_scores.append(group)
+        with_scores.append((group, parts))
     if without and not with_scores:
         raise ValueError(f"{type(network).__name__} cannot be pruned: {without[0].reason}")
-    return with_scores, scores, without
-
-
-def _shares(groups: Sequence[ChannelGroup], scores: Sequence[Tensor], keep: float) -> list[float]:
-    """Share of each group that is above the score that the wanted share of all channels is above."""
-    if not groups:
-        return []
-    each = torch.cat(
-        [
-            score.repeat_interleave(group.run * group.parts)
-            for group, score in zip(groups, scores, strict=True)
-        ]
-    )
-    threshold = torch.quantile(each, 1 - keep)
-    return [float((score >= threshold).float().mean()) for score in scores]
-
-
-def _keep_best(group: ChannelGroup, scores: Tensor, target: int) -> Cut:
-    size = group.run * group.parts
-    best = torch.argsort(scores, descending=True, stable=True)[: target // size]
-    kept = tuple(sorted(group.units[best].flatten().tolist()))
-    return Cut(root=group.root, channels=group.channels, kept=kept)
+    scored.zero_grad()
+    return replace(material, groups=tuple(with_scores)), tuple(scores), without

@@ -84,6 +84,7 @@ _TITLES = {
     "compress.steps.prune.importance": "Criteria of pruning",
     "compress.recovery.teachers": "Teachers",
     "compress.recovery.methods": "Methods of distillation",
+    "compress.steps.prune.allocation": "Allocations of pruning",
     "runtime": "Runtimes of hardware profiles",
 }
 

@@ -10,6 +10,7 @@ from results.registry import Registry
 def registries() -> dict[str, Registry[Any]]:
     """The registries by key: of the recipe, and of the hardware profile that it names (``runtime``)."""
     # Imported here: they bring PyTorch, for which reading a recipe should not wait.
+    from compress.pruning.allocation import ALLOCATIONS
     from compress.pruning.importance import CRITERIA
     from compress.steps import STEPS
     from nas.distillation import METHODS
@@ -45,5 +46,6 @@ def registries() -> dict[str, Registry[Any]]:
         "compress.steps.prune.importance": CRITERIA,
         "compress.recovery.teachers": TEACHERS,
         "compress.recovery.methods": METHODS,
+        "compress.steps.prune.allocation": ALLOCATIONS,
         "runtime": RUNTIMES,
     }

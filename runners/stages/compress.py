@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compress.candidate import Candidate, Context, Finetuning, Retraining, Step
 from compress.failure import UnusableError
-from compress.pruning.prune import Loss
+from compress.pruning.importance import Loss
 from compress.run import run_steps
 from compress.steps import STEPS
 from compress.target import Target

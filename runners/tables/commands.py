@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from compress.pruning.staircase import Staircase, measure_staircase
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.layers.probes import network_probes, sample_networks
 from nas.costs.layers.sums import layers_of
 from nas.costs.table.exchange import export_csv, import_csv
 from nas.costs.table.plausibility import Drift, check_plausible, remeasure, why_stale
-from nas.costs.table.staircase import Staircase, measure_staircase
 from nas.costs.table.table import LatencyTable, load_table, merge_tables
 from runners.tables.analysis import LatencyReport, analyse, load_model
 from runners.tables.kit import KIT_RUNTIMES, read_kit, write_kit

@@ -6,14 +6,17 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from compress.candidate import Candidate
 from compress.onnx.aware import AwareTraining
+from compress.pruning.allocation import ALLOCATIONS
+from compress.pruning.channels import cut_channels
 from compress.pruning.importance import CRITERIA
 from compress.steps import STEPS, Finetune, Prune, Quantize, QuantizeAware, Retrain
 from tests.compress.networks import EXAMPLE, digits_network, images
-from tests.compress.targets import context, trained_as_it_is
+from tests.compress.targets import FakeTarget, around, context, trained_as_it_is
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,12 @@ from tests.compress.targets import context, trained_as_it_is
             {"importance": {"kind": "magnitude", "p": 1}},
             Prune(importance={"kind": "magnitude", "p": 1}),
         ),
-        ("prune", {"across_layers": True}, Prune(across_layers=True)),
+        ("prune", {"allocation": "global"}, Prune(allocation="global")),
+        (
+            "prune",
+            {"speedup": [1.5, 2], "counts": "stairs", "allocation": {"kind": "measured", "step": 0.1}},
+            Prune(speedup=(1.5, 2.0), counts="stairs", allocation={"kind": "measured", "step": 0.1}),
+        ),
         (
             "quantize",
             {"operators": ["convolutions"], "ranges": "entropy", "per_channel": False},
@@ -55,6 +63,8 @@ def test_settings_make_the_step_that_python_would(kind, settings, step):
         ("prune", {"counts": [0]}, "Input should be greater than or equal to 1"),
         ("prune", {"importance": "tailor"}, "unknown importance 'tailor'. Did you mean 'taylor'?"),
         ("prune", {"importance": {"kind": "l2", "p": 1}}, "'l2' has no setting 'p'. It has none."),
+        ("prune", {"allocation": "even"}, "unknown allocation 'even'"),
+        ("prune", {"speedup": 1}, "Input should be greater than 1"),
         ("prune", {"importance": {"p": 1}}, "a criterion is its name, or a table with its name as kind"),
         ("quantize", {"ranges": "minimax"}, "Input should be 'minmax', 'percentile', 'mse' or 'entropy'"),
         ("finetune", {"epochs": 0}, "Input should be greater than or equal to 1"),
@@ -66,7 +76,7 @@ def test_what_is_wrong_is_said_with_its_key(kind, settings, problem):
     assert problem in found
 
 
-@pytest.mark.parametrize("parts", [STEPS, CRITERIA], ids=["steps", "criteria"])
+@pytest.mark.parametrize("parts", [STEPS, CRITERIA, ALLOCATIONS], ids=["steps", "criteria", "allocations"])
 def test_every_part_and_every_setting_is_described(parts):
     for name in parts:
         assert parts[name].summary, name
@@ -131,3 +141,36 @@ def test_a_share_whose_training_fails_leaves_the_others(tmp_path):
     assert candidate.label == "50% of the channels"
     with pytest.raises(ValueError, match=r"^failed: the loss is not finite \(RuntimeError\)$"):
         step.propose(start, asked, tmp_path)
+
+
+def _timed_by_size(files, *, budget_s: float, half_width: float = 0.01):
+    """A file takes as long as it is large."""
+    return [around(file.stat().st_size / 1000, width_ms=0.001) for file in files]
+
+
+def test_a_speedup_is_cut_in_rounds_with_a_training_after_each(tmp_path, monkeypatch):
+    trained: list[int] = []
+
+    def finetune(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        trained.append(sum(parameter.numel() for parameter in network.parameters()))
+        assert epochs == 2
+        return network
+
+    monkeypatch.setattr(FakeTarget, "measure", lambda self, files, **named: _timed_by_size(files, **named))
+    asked = context(example=torch.zeros(1, 1, 8, 8), finetune=finetune)
+    network = nn.Sequential(
+        *(nn.Conv2d(1, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 4))
+    )
+    start = Candidate(network=network.eval(), file=tmp_path / "float.onnx")
+    asked.export(network, start.file)
+    step = Prune(speedup=2.0, rounds=2, epochs=2, counts=4, allocation="global")
+    (candidate,) = step.propose(start, asked, tmp_path)
+    assert candidate.label == "2 times as fast"
+    assert len(trained) == 2
+    assert trained[1] < trained[0]
+    before, after = _timed_by_size([start.file, candidate.file], budget_s=1)
+    assert 2.0 <= before.median_ms / after.median_ms < 2.4
+    made = cut_channels(network, asked.example, candidate.cuts)  # both rounds' cuts, one after another
+    assert sum(parameter.numel() for parameter in made.parameters()) == trained[1]
+    with pytest.raises(ValueError, match="pruning does not make it 9999 times as fast"):
+        Prune(speedup=9999.0, counts=4).propose(start, asked, tmp_path)

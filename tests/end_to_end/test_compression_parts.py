@@ -26,7 +26,7 @@ kind = "prune"
 keep = 0.5
 counts = 4
 importance = "taylor"
-across_layers = true
+allocation = "global"
 
 [[compress.steps]]
 kind = "quantize_aware"

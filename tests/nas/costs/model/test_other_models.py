@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from compress.pruning.staircase import find_steps, measure_staircase
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.layers.probes import copies_of, layer_probes, network_probes, rows_of, sample_networks
 from nas.costs.layers.sums import SlotSums
@@ -19,7 +20,6 @@ from nas.costs.model.fit import MeasurePlan, measure_space
 from nas.costs.model.latency import LatencyModel, fit_latency, layer_latencies, lone_latencies
 from nas.costs.model.transfer import transfer
 from nas.costs.table.build import build_table
-from nas.costs.table.staircase import find_steps, measure_staircase
 from results.timing import Timing
 from search_spaces.choice import Choice
 from search_spaces.space import SearchSpace

@@ -6,10 +6,27 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from torch import nn
 
-from nas.costs.table.build import Export, TimeFiles
+from compress.pruning.allocation.layers import Layer, LayerTimes
+from results.timing import Timing
+
+Export = Callable[[nn.Module, tuple[int, ...], Path], None]
+"""Writes a layer with an input shape, without the batch, to a file of the device."""
+
+
+class TimeFiles(Protocol):
+    """A stopwatch for files."""
+
+    def __call__(self, files: Sequence[Path], *, budget_s: float) -> list[Timing]:
+        """Latencies of the files, measured side by side."""
+        ...
+
+
+_CANDIDATES, _FINEST = 32, 4
+_NOISE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +108,22 @@ def measure_staircase(
     while all(step % (2 * multiple) == 0 for step in steps):
         multiple *= 2
     return Staircase(channels=tuple(channels), latency_ms=latencies, steps=steps, multiple=multiple)
+
+
+def stairs_of(layer: Layer, times: LayerTimes) -> tuple[int, ...]:
+    """The output channels of a layer that end a stair of its own latency, ascending; its own are the last.
+
+    Up to 32 counts below its own are measured, all multiples of 4.
+
+    Args:
+        layer: Layer at its whole width.
+        times: Stopwatch for layers on the target.
+
+    Raises:
+        ValueError: the target does not run the layer at one of the widths.
+    """
+    step = _FINEST * max(1, round(layer.outputs / (_CANDIDATES * _FINEST)))
+    counts = [*range(step, layer.outputs, step), layer.outputs]
+    latencies = times([layer.with_outputs(count) for count in counts])
+    steps = find_steps(counts, latencies, tolerance=_NOISE)
+    return steps if steps[-1:] == (layer.outputs,) else (*steps, layer.outputs)
