@@ -132,10 +132,7 @@ def dependency_graph(
         )
     modes = [(part, part.training) for part in network.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    first = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
-    given = example[:1]
-    if first is not None:
-        given = given.to(first.device, first.dtype) if given.is_floating_point() else given.to(first.device)
+    given = one_input(network, example)
     try:
         for parameter, _ in flags:  # the graph follows gradients: frozen layers would not be in it
             parameter.requires_grad_(parameter.is_floating_point())
@@ -164,6 +161,15 @@ def dependency_graph(
             part.training = training
         for parameter, trainable in flags:
             parameter.requires_grad_(trainable)
+
+
+def one_input(network: nn.Module, example: Tensor) -> Tensor:
+    """The first of some inputs, (1, ...), on the network's device and in its number format."""
+    first = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
+    given = example[:1]
+    if first is None:
+        return given
+    return given.to(first.device, first.dtype) if given.is_floating_point() else given.to(first.device)
 
 
 def _runs(network: nn.Module, given: Tensor) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from compress.pruning.channels import one_input
 from compress.pruning.members import members
 from compress.target import Target
 
@@ -220,10 +221,9 @@ def _seen(network: nn.Module, example: Tensor) -> dict[nn.Module, tuple[tuple[in
 
     layers = [one for one in network.modules() if isinstance(one, _ConvNd | nn.Linear)]
     hooks = [layer.register_forward_hook(seen) for layer in layers]
-    first = next(network.parameters(), None)
     try:
         with torch.no_grad():
-            network(example[:1] if first is None else example[:1].to(first.device))
+            network(one_input(network, example))
     finally:
         for hook in hooks:
             hook.remove()

@@ -145,7 +145,7 @@ def test_bad_arguments_are_named():
         prune(network, EXAMPLE, keep=1.5)
     with pytest.raises(ValueError, match="channel counts must be positive, got 0"):
         prune(network, EXAMPLE, keep=0.5, counts=0)
-    with pytest.raises(ValueError, match=r"unknown importance 'l3'\. .*Valid: magnitude, l2, l1"):
+    with pytest.raises(ValueError, match=r"unknown importance 'l3'\. .*Valid: .*magnitude, l2, l1"):
         prune(network, EXAMPLE, keep=0.5, importance="l3")
     with pytest.raises(ValueError, match="importance 'taylor' reads gradients: pass a loss"):
         prune(network, EXAMPLE, keep=0.5, importance="taylor")
