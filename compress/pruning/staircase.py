@@ -6,24 +6,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from torch import nn
 
-from compress.pruning.allocation.layers import Layer, LayerTimes
+from compress.pruning.allocation.layers import LayerTimes, SizedLayer
 from results.timing import Timing
 
 Export = Callable[[nn.Module, tuple[int, ...], Path], None]
 """Writes a layer with an input shape, without the batch, to a file of the device."""
 
 
-class TimeFiles(Protocol):
-    """A stopwatch for files."""
-
-    def __call__(self, files: Sequence[Path], *, budget_s: float) -> list[Timing]:
-        """Latencies of the files, measured side by side."""
-        ...
-
+TimeFiles = Callable[..., list[Timing]]
+"""Takes files and ``budget_s``, seconds for all of them; gives their latencies, measured side by side."""
 
 _CANDIDATES, _FINEST = 32, 4
 _NOISE = 0.05
@@ -110,7 +104,7 @@ def measure_staircase(
     return Staircase(channels=tuple(channels), latency_ms=latencies, steps=steps, multiple=multiple)
 
 
-def stairs_of(layer: Layer, times: LayerTimes) -> tuple[int, ...]:
+def stairs_of(layer: SizedLayer, times: LayerTimes) -> tuple[int, ...]:
     """The output channels of a layer that end a stair of its own latency, ascending; its own are the last.
 
     Up to 32 counts below its own are measured, all multiples of 4.

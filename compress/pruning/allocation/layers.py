@@ -20,11 +20,11 @@ _SECONDS_EACH = 0.08  # to time a layer for: there are hundreds, and the whole n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class SizedLayer:
     """A convolution or linear layer at some widths.
 
     Attributes:
-        module: Layer that it is a narrower one of.
+        module: SizedLayer that it is a narrower one of.
         inputs: Channels that go in.
         outputs: Channels that come out.
         given: Shape of its input at full width, without the batch.
@@ -56,7 +56,7 @@ class Layer:
             )
         return (*kind, self.inputs, self.outputs, self.input_shape())
 
-    def with_outputs(self, outputs: int) -> Layer:
+    def with_outputs(self, outputs: int) -> SizedLayer:
         """The same with that many channels out; where each makes one of its own, also in."""
         return replace(self, outputs=outputs, inputs=outputs if depthwise(self.module) else self.inputs)
 
@@ -126,10 +126,10 @@ class Layers:
             for module, (given, positions) in _seen(network, example).items()
         ]
 
-    def at(self, kept: Sequence[int]) -> list[Layer]:
+    def at(self, kept: Sequence[int]) -> list[SizedLayer]:
         """All layers where the groups keep that many channels."""
         return [
-            Layer(
+            SizedLayer(
                 module=use.module,
                 inputs=self._width(_inputs(use.module), use.inputs, kept),
                 outputs=self._width(_outputs(use.module), use.outputs, kept),
@@ -179,7 +179,7 @@ class LayerTimes:
         self._target, self._seconds_each = target, seconds_each
         self._known: dict[tuple[Any, ...], float] = {}
 
-    def __call__(self, layers: Sequence[Layer]) -> list[float]:
+    def __call__(self, layers: Sequence[SizedLayer]) -> list[float]:
         """Latency of each layer in milliseconds.
 
         Raises:
@@ -190,14 +190,14 @@ class LayerTimes:
             self._measure(new)
         return [self._known[layer.key()] for layer in layers]
 
-    def total_ms(self, layers: Sequence[Layer]) -> float:
+    def total_ms(self, layers: Sequence[SizedLayer]) -> float:
         """Latency of all of them together, in milliseconds."""
         return sum(self(layers))
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def _measure(self, new: dict[tuple[Any, ...], Layer]) -> None:
+    def _measure(self, new: dict[tuple[Any, ...], SizedLayer]) -> None:
         with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
             files = [Path(folder) / f"{index}.{self._target.facts.format}" for index in range(len(new))]
             for layer, file in zip(new.values(), files, strict=True):
@@ -212,7 +212,7 @@ class LayerTimes:
 
 
 def _seen(network: nn.Module, example: Tensor) -> dict[nn.Module, tuple[tuple[int, ...], int]]:
-    """Of each layer that runs: the shape of its input, and positions that it is computed at."""
+    """Shape of the input of each layer that runs, and the positions that it is computed at."""
     found: dict[nn.Module, tuple[tuple[int, ...], int]] = {}
 
     def seen(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
