@@ -76,7 +76,7 @@ class FrozenNorm(nn.Module):
 
 @contextmanager
 def frozen_norms(network: nn.Module) -> Iterator[nn.Module]:
-    """For as long as it lasts, the network computes with its running statistics, folded where that is proved.
+    """Frozen running statistics for as long as it lasts, folded into convolutions where that is proved.
 
     What is trained meanwhile are the network's own parameters; afterwards its modules are what they were.
 

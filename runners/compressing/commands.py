@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from results.records import CompressedModel
-from runners.adopting.file import load_network
-from runners.compressing.given import load_weights
 from runners.compressing.goal import Goal
 from runners.compressing.model import compress_model
 from runners.compressing.options import Options
 from runners.console import Console
+from runners.given import load_network, load_weights
 
 
 def compress_given(

@@ -1,75 +1,17 @@
-"""The model that is given: its weights read and checked, and all that is asked of it before any work."""
+"""The model that is given: all that is asked of it before any work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from compress.failure import reason
-from results.names import did_you_mean
 from runners.adopting.taken_up import taken_up
 from runners.data.prepared import RunData
 
 _LISTED = 3
-
-
-def load_weights(network: nn.Module, file: Path) -> None:
-    """Reads weights into a network, in place; the file is only read.
-
-    What is tied in the network may be in the file once, and counters of batches may be missing.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: another format, a damaged file, or weights of another network.
-    """
-    if not file.is_file():
-        near = did_you_mean(file.name, (other.name for other in file.parent.glob("*.safetensors")))
-        raise FileNotFoundError(f"there is no file {file}.{near}")
-    try:
-        found = safetensors.torch.load_file(file)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{file} is no safetensors file, or a damaged one ({error}). Weights in another format become "
-            "one by safetensors.torch.save_model(network, PATH)"
-        ) from None
-    own = network.state_dict()
-    missing = [name for name in own if name not in found and not _may_be_missing(name, own, found)]
-    surplus = [name for name in found if name not in own]
-    other = [name for name in found if name in own and found[name].shape != own[name].shape]
-    if missing or surplus or other:
-        lines = [
-            *_part(f"{len(missing)} of the network's {len(own)} are missing", missing),
-            *_part(f"{len(surplus)} are not in the network", surplus),
-            *_part(
-                f"{len(other)} have another shape",
-                [f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}" for name in other],
-            ),
-        ]
-        raise ValueError(f"{file} holds the weights of another network: {'; '.join(lines)}")
-    network.load_state_dict(found, strict=False)
-
-
-def _may_be_missing(name: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> bool:
-    if name.endswith("num_batches_tracked"):
-        return True
-    here = own[name]
-    return any(
-        other.data_ptr() == here.data_ptr() and other.shape == here.shape and key in found
-        for key, other in own.items()
-        if here.numel()
-    )
-
-
-def _part(words: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return [f"{words} ({', '.join(names[:_LISTED])}{more})"]
 
 
 def checked(network: nn.Module, data: RunData) -> nn.Module:

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.frozen_norms
 
-The largest ResNet of tests/spaces.py, batch 32: BatchNorms by the statistics of the batch, by their own in eval mode, and by
-their own folded into the convolutions on the way. Time is the processor's, the median of rounds, in turns.
+The largest ResNet of tests/spaces.py, batch 32: BatchNorms by the statistics of the batch, by their own in
+eval mode, and by their own folded into the convolutions on the way. Time is the processor's, the median of
+rounds, in turns.
 """
 
 from __future__ import annotations

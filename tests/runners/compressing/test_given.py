@@ -10,10 +10,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from runners.compressing.given import checked, load_weights
+from runners.compressing.given import checked
 from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
+from runners.given import load_weights
 from runners.recipe.part import part
 from runners.recipe.schema import Data
 
