@@ -39,7 +39,8 @@ from runners.stages.measure import (
     imported_table,
     watts_of,
 )
-from runners.stages.race import MOST_RACED, PLAN, RACE, Racing
+from runners.stages.race import MOST_RACED, PLAN
+from runners.stages.racing import RACE, Racing
 from runners.stages.scout import (
     Scouting,
     known,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from nas.supernet.calibration import recalibrate
 from results.files import read_json, write_json
+from runners.pools.known import key_of
 from runners.scoring.score import score
 from runners.scoring.subnets import readonly
 from runners.tasks import CLASSIFICATION, Task
@@ -34,6 +36,7 @@ class AlonePlan:
     Attributes:
         space: Space of the networks.
         settings: Settings of the training loop.
+        epochs: Epochs of single networks, by the key of their arch; others get those of the settings.
         prepare: Makes stored images into network input.
         mix: Mixes the images of a batch; None leaves them.
         task: What networks are trained for and judged by.
@@ -50,6 +53,11 @@ class AlonePlan:
     seed: int
     folder: Path
     threads: int = 0
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+    def settings_of(self, arch: Arch) -> TrainSettings:
+        """Settings of a network's training."""
+        return replace(self.settings, epochs=self.epochs.get(key_of(arch), self.settings.epochs))
 
     def name(self, arch: Arch) -> str:
         """Begins the names of a network's files."""
@@ -61,7 +69,7 @@ class AlonePlan:
 
     def checkpoint(self, arch: Arch) -> Path:
         """The file that the training of a network goes on from."""
-        return self.folder / "under_way" / f"{self.name(arch)}-{self.settings.epochs}.safetensors"
+        return self.folder / "under_way" / f"{self.name(arch)}-{self.settings_of(arch).epochs}.safetensors"
 
     def progress(self, arch: Arch) -> Path:
         """The file that says how far a training is."""
@@ -110,7 +118,7 @@ class AloneTrainer:
             plan.space,
             arch,
             data,
-            plan.settings,
+            plan.settings_of(arch),
             seed=plan.seed,
             checkpoint=checkpoint,
             watch=Watch(step=teller, epoch=teller.epoch),

@@ -13,7 +13,7 @@ RANKING = 0.25
 """Share of what is left after measuring for choosing among networks; the rest trains what was chosen."""
 TEACHER, BLOCKS = 0.2, 0.1
 """Shares of what is left after measuring for the teacher of blocks, and for what learns from it."""
-_END_SHARE, _END_S = 0.05, 25.0  # for compression, the test and the report: a share, and seconds at least
+_END_SHARE, _END_S = 0.03, 25.0  # for compression, the test and the report: a share, and seconds at least
 _EPOCHS = 3  # of the smallest network: with fewer there is nothing to choose by
 _MEASURING_S = 30.0  # for the first networks, whatever the share
 

@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 
 from nas.costs.counts.analytic import AnalyticCosts, count
 from results.records import Scouted
+from runners.stages.starters import families, in_turn
 from runners.targets.hardware import Limits
 from search_spaces.space import Arch, Rows, SearchSpace
 
@@ -75,7 +76,7 @@ class Drawn:
         return self._take(sorted(chosen))
 
     def near(self, found: Sequence[Scouted], limit_ms: float) -> Rows:
-        """Networks that should use the limit: half of them the largest of these, half drawn.
+        """Networks that should use the limit: most of them the largest of each family in turn, some drawn.
 
         Where none should, those that come nearest to it.
         """
@@ -88,7 +89,9 @@ class Drawn:
         if not len(wanted):
             away = np.abs(np.log(predicted[free] / (0.9 * limit_ms)))
             return self._take(free[np.argsort(away, kind="stable")[: self._at_once]].tolist())
-        largest = wanted[by_size(self.macs[wanted], self.params[wanted])[: self._at_once // 2]]
+        ordered = wanted[by_size(self.macs[wanted], self.params[wanted])]
+        kinds = families(self.space, self.rows[ordered]).tolist()
+        largest = np.array(in_turn(ordered.tolist(), kinds)[: 3 * self._at_once // 4], dtype=np.int64)
         others = np.setdiff1d(wanted, largest)
         drawn = self._rng.permutation(others)[: self._at_once - len(largest)]
         return self._take([*largest.tolist(), *drawn.tolist()])

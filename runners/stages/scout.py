@@ -23,13 +23,14 @@ from runners.console import Console
 from runners.pools.known import key_of
 from runners.recipe.schema import Search
 from runners.stages.drawn import Drawn, by_size, counts
+from runners.stages.starters import firsts
 from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
 SCOUTED = "scouted.jsonl"
 _AT_ONCE = 16  # networks measured side by side
 _ROUNDS = 12
-_LEAST_ROUNDS = 3  # in each the regression knows better which of the largest still meet the limit
+_LEAST_ROUNDS = 2  # in each the regression knows better which of the largest still meet the limit
 _HOPELESS = 3  # rounds after which a limit that nothing met will not be met
 _SECONDS_EACH = 0.12
 _MARGIN = 0.98  # of the limit: what is measured again later varies by a percent or two
@@ -82,6 +83,7 @@ def scout_sizes(work: Scouting) -> None:
 def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
     """Measures networks until enough are known that use the limit; adds to ``scouted.jsonl``.
 
+    It goes on while a round finds a larger one of some family, since a race begins with the largest of each.
     What was measured for another limit counts too.
 
     Returns:
@@ -93,12 +95,15 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
     drawn = _drawn(work)
     found = _with_sizes(work, drawn)
     fresh, began = len(using_limit(found, limit_ms)) < work.networks, time.monotonic()
+    leaders: list[Scouted] = []
     with work.console.progress("measuring networks near the limit") as bar:
         for turn in range(_ROUNDS):
             near = using_limit(found, limit_ms)
             bar.update(min(len(near), work.networks), work.networks)
             hopeless = not near and turn == _HOPELESS
-            enough = len(near) >= work.networks and turn >= (_LEAST_ROUNDS if fresh else 0)
+            before, leaders = leaders, firsts(near, 2 * len(near))
+            settled = not fresh or (turn >= _LEAST_ROUNDS and leaders == before)
+            enough = len(near) >= work.networks and settled
             if enough or hopeless or time.monotonic() - began > work.seconds:
                 break
             rows = drawn.near(found, limit_ms)

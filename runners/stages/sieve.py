@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nas.proxies import sieve
 from results.records import Scouted
-from runners.stages.race import Racing
+from runners.stages.racing import Racing
 from runners.stages.starters import family
 from search_spaces.choice import Value
 

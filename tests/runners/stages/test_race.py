@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,19 +21,22 @@ from nas.search.pool import Evaluate, SerialPool
 from results.files import read_lines
 from results.records import Raced, Scouted, SearchSummary
 from runners.console import Console
+from runners.pools.known import key_of
 from runners.recipe.ranking import Race
 from runners.scoring import alone
 from runners.scoring.alone import AlonePlan, AloneTrainer
-from runners.stages import finalists
+from runners.stages import finalists, racing
 from runners.stages import race as stage
 from runners.stages.clock import Clock, check_minutes
 from runners.stages.compress import chosen_from_front
 from runners.stages.finalists import Finalists
-from runners.stages.race import RACE, race
-from runners.stages.starters import family, starters
+from runners.stages.race import race
+from runners.stages.racing import RACE
+from runners.stages.starters import families, family, firsts, in_turn, more
 from runners.training.loop import DivergedError
 from runners.training.threads import computing_with
 from search_spaces.space import Arch
+from search_spaces.spaces.presets import preset
 from tests.runners.training.test_loop import SETTINGS, data, prepare, tiny_space
 
 
@@ -47,34 +52,58 @@ def candidates(n: int) -> list[Scouted]:
     return [Scouted(arch={"width": place}, macs=n - place, **common) for place in range(n)]
 
 
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_as_many_start_as_are_wanted_and_there_are_each_once(known: int, wanted: int) -> None:
-    found = starters(candidates(known), wanted)
-    assert len(found) == min(known, wanted)
-    assert len({one.macs for one in found}) == len(found)
+BLOCKS = ["plain"] * 8 + ["residual"] * 3 + ["depthwise"]
 
 
-def test_half_of_the_starters_are_the_likeliest_and_the_others_are_spread() -> None:
-    places = [int(one.arch["width"]) for one in starters(candidates(24), 6)]
-    assert places[:3] == [0, 1, 2]
-    assert places[3:] == sorted(places[3:])
-    assert places[3] < 9
-    assert places[-1] > 18
-
-
-def test_every_family_has_a_starter_before_one_has_two() -> None:
-    blocks = ["plain"] * 8 + ["residual"] * 3 + ["depthwise"]
-    common = {"precision": "int8", "latency_ms": 1.0, "low_ms": 1.0, "high_ms": 1.0, "params": 1}
-    known = [
-        Scouted(
-            arch={"width": place, "stage0.block": block, "stage1.block": block, "gate": "none"},
-            macs=99 - place,
-            **common,  # type: ignore[arg-type]
-        )
-        for place, block in enumerate(blocks)
+def of_blocks(blocks: Sequence[str]) -> list[Scouted]:
+    """A network mostly of each of these blocks, the largest first."""
+    return [
+        replace(one, arch={"stage0.block": block, "stage1.block": block, "gate": "none", **one.arch})
+        for one, block in zip(candidates(len(blocks)), blocks, strict=True)
     ]
-    assert [family(one.arch) for one in starters(known, 6)[:3]] == ["plain", "residual", "depthwise"]
-    assert len({one.macs for one in starters(known, 6)}) == 6
+
+
+@given(
+    st.lists(st.sampled_from(["plain", "residual", "depthwise"]), min_size=1, max_size=30), st.integers(1, 40)
+)
+def test_as_many_start_as_are_wanted_and_there_are_each_once(blocks: list[str], wanted: int) -> None:
+    known = of_blocks(blocks)
+    first = firsts(known, wanted)
+    assert 1 <= len(first) <= -(-wanted // 2)
+    waiting = [one for one in known if one not in first]
+    found = [*first, *more(waiting, first, wanted - len(first))]
+    assert len({one.macs for one in found}) == len(found) == min(len(known), wanted)
+
+
+def test_every_family_has_a_starter_the_likeliest_first() -> None:
+    assert [family(one.arch) for one in firsts(of_blocks(BLOCKS), 6)] == ["plain", "residual", "depthwise"]
+    assert [family(one.arch) for one in firsts(of_blocks(BLOCKS), 4)] == ["plain", "residual"]
+    assert [one.arch for one in firsts(candidates(3), 6)] == [{"width": 0}]
+
+
+def test_the_family_that_did_best_has_more_and_then_the_next() -> None:
+    known = of_blocks(BLOCKS)
+    first = firsts(known, 6)
+    standing = [first[1], first[2], first[0]]
+    fresh = more([one for one in known if one not in first], standing, 5)
+    assert [family(one.arch) for one in fresh] == ["residual", "residual", "plain", "plain", "plain"]
+    sizes = [one.macs for one in fresh if family(one.arch) == "plain"]
+    assert sizes[:2] == sorted(sizes, reverse=True)[:2]  # the next by size
+    assert sizes[2] < sizes[1] - 1  # and one from further down
+
+
+def test_things_of_several_kinds_take_turns() -> None:
+    assert in_turn([1, 2, 3, 4, 5], ["a", "a", "b", "a", "b"]) == [1, 3, 2, 5, 4]
+
+
+def test_families_of_rows_are_those_of_their_archs() -> None:
+    space = preset("fast-8", classes=10, input_shape=(1, 8, 8))
+    rows = space.sample(200, np.random.default_rng(0))
+    kinds = families(space, rows)
+    words = [family(space.to_arch(row)) for row in rows]
+    pairs = set(zip(kinds.tolist(), words, strict=True))
+    assert len(pairs) == len(set(words)) == len(set(kinds.tolist())) > 2
+    assert dict(pairs).get(-1) is None
 
 
 def test_a_network_of_no_kind_mostly_takes_the_place_of_none() -> None:
@@ -88,7 +117,7 @@ def test_what_is_left_counts_finished_stages_and_this_process() -> None:
     clock = Clock.of(10, {"measure": 60.0}, began=time.monotonic() - 30)
     assert clock is not None
     assert clock.left_s == pytest.approx(600 - 60 - 30, abs=1)
-    assert clock.training_s == pytest.approx(clock.left_s - 30, abs=1)  # a twentieth of the whole
+    assert clock.training_s == pytest.approx(clock.left_s - 25, abs=1)  # of the whole
     assert Clock.of(None, {}, began=0.0) is None
 
 
@@ -110,14 +139,15 @@ class Field:
             recipe=SimpleNamespace(race=Race(networks=6, epochs=1, keep=3), train=SimpleNamespace(epochs=5)),
             clock=None,
             folder=folder,
+            file=folder / RACE,
             console=Console(folder / "log.txt"),
             finalists=1,
             workers=1,
             threads=lambda networks: 1,
         )
         self.mixed: dict[int, bool] = {}
-        patch.setattr(stage, "_alone", lambda work, epochs, threads, mixed: self._plan(folder, epochs, mixed))
-        patch.setattr(stage, "_pool", lambda work, plan, networks: SerialPool(self._evaluate(plan.epochs)))
+        patch.setattr(racing, "_alone", self._plan)
+        patch.setattr(racing, "_pool", lambda work, plan, networks: SerialPool(self._evaluate(plan.epochs)))
         patch.setattr(stage, "_summary", self._summary)
 
     def run(self) -> list[int]:
@@ -129,13 +159,14 @@ class Field:
     def lines(self) -> list[Raced]:
         return [Raced.from_json(line) for line in read_lines(self.work.folder / RACE)]
 
-    def _plan(self, folder: Path, epochs: int, mixed: bool) -> Any:
-        self.mixed[epochs] = mixed
-        file = folder / "none"
+    def _plan(self, _work: Any, _field: Any, epochs: dict[str, int], _threads: int, *, mixed: bool) -> Any:
+        self.mixed |= dict.fromkeys(epochs.values(), mixed)
+        file = self.work.folder / "none"
         return SimpleNamespace(epochs=epochs, progress=lambda arch: file, weights=lambda arch: file)
 
-    def _evaluate(self, epochs: int) -> Evaluate:
+    def _evaluate(self, planned: dict[str, int]) -> Evaluate:
         def evaluate(arch: Arch) -> dict[str, float]:
+            epochs = planned[key_of(arch)]
             self.trained.append((int(arch["width"]), epochs))
             found = self.score(int(arch["width"]), epochs)
             return {"accuracy": found, "train_loss": -found}
@@ -155,6 +186,31 @@ def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Field:
 def test_images_are_mixed_in_the_final_training_alone(field: Field) -> None:
     field.run()
     assert field.mixed == {1: False, 3: False, 5: True}
+
+
+def test_with_minutes_all_have_equal_time(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network whose epochs take twice as long gets half of them, in the final training too."""
+    field.work.clock = SimpleNamespace(training_s=100.0, left_s=110.0)
+    field.work.recipe.race = Race(networks=6, epochs=4, keep=3)
+    slow = {1: 2.0, 3: 0.5}
+    timed = []
+
+    def pace(_work: Any, one: Scouted, _threads: int) -> float:
+        timed.append(one.arch["width"])
+        return slow.get(int(one.arch["width"]), 1.0)
+
+    monkeypatch.setattr(stage, "pace_of", pace)
+    monkeypatch.setattr(stage, "_first_pace", lambda *_: 1.0)
+    field.score = lambda width, epochs: 1.0 if width == 1 else width / 100
+    assert field.run() == [1]
+    assert dict(field.trained[:-1]) == {0: 4, 1: 2, 2: 4, 3: 8, 5: 4}
+    assert field.trained[-1] == (1, 50)
+    assert sorted(timed) == [0, 1, 2, 3, 5]  # each once
+    (field.work.folder / RACE).unlink()
+    timed.clear()
+    assert field.run() == [1]
+    assert field.trained[-1] == (1, 50)
+    assert timed == []
 
 
 def test_the_next_network_takes_the_place_of_one_that_diverges_at_the_end(field: Field) -> None:
@@ -192,8 +248,8 @@ def test_a_device_that_is_no_processor_trains_in_this_process(
 ) -> None:
     """Workers of a cluster get arrays of the processor's memory."""
     images = torch.zeros(4, 1, 8, 8)
-    monkeypatch.setattr(stage, "own_calibration", lambda data: images)
-    monkeypatch.setattr(stage, "RayPool", lambda *_, **__: "ray")
+    monkeypatch.setattr(racing, "own_calibration", lambda data: images)
+    monkeypatch.setattr(racing, "RayPool", lambda *_, **__: "ray")
     prepared: Any = SimpleNamespace(
         splits=SimpleNamespace(val=SimpleNamespace(labels=torch.zeros(4))),
         training_tensors=lambda to: (images.to(to), torch.zeros(4, device=to)),
@@ -206,7 +262,7 @@ def test_a_device_that_is_no_processor_trains_in_this_process(
         recipe=SimpleNamespace(search=SimpleNamespace(ray_address="10.0.0.1:6379")),
     )
     plan: Any = None
-    assert (stage._pool(work, plan, 3) == "ray") == (device == "cpu")
+    assert (racing._pool(work, plan, 3) == "ray") == (device == "cpu")
 
 
 def test_the_seconds_of_a_training_that_was_killed_count(tmp_path: Path) -> None:

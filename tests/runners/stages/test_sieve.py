@@ -19,7 +19,7 @@ from runners.data.load import load_data
 from runners.data.prepared import RunData
 from runners.data.splits import Prepare
 from runners.reading.load import load_recipe
-from runners.stages.race import Racing
+from runners.stages.racing import Racing
 from runners.stages.sieve import sieved, within_families
 from runners.stages.starters import family
 from tests.runners.training.test_loop import tiny_space
