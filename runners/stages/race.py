@@ -45,8 +45,8 @@ def race(work: Racing) -> SearchSummary:
 def _opened(work: Racing, plan: RacePlan, until: float) -> list[Scouted]:
     """The networks of the first round, best first: one of each family, then more of those that do best."""
     n, candidates = plan.rungs[0].networks, work.candidates
-    tried = list(_timed(work))
-    tried += [one for one in firsts(candidates, n) if one not in tried]
+    timed = _timed(work)
+    tried = [*timed, *(one for one in firsts(candidates, n) if one not in timed)][: max(n, len(timed))]
     _tell_rung(work, plan, 0)
     ranked = _round(work, plan, 0, tried, until)
     while len(tried) < n or not ranked:
@@ -115,6 +115,7 @@ def _planned(work: Racing) -> RacePlan:
         choosing_s = RANKING * work.clock.training_s
         pace = _first_pace(work, own.epochs, threads)
         first = affordable(choosing_s * work.workers / pace, most=len(work.candidates), **steps)
+        first = first or (Rung(networks=len(_timed(work)), epochs=own.epochs),)  # they are trained already
     whole = (*first, last)
     plan = RacePlan(
         rungs=tuple(RungRecord(networks=one.networks, epochs=one.epochs) for one in whole),

@@ -213,6 +213,15 @@ def test_with_minutes_all_have_equal_time(field: Field, monkeypatch: pytest.Monk
     assert timed == []
 
 
+def test_with_time_for_no_choice_what_was_trained_to_plan_by_is_trained_to_the_end(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field.work.clock = SimpleNamespace(training_s=4.0, left_s=5.0)
+    monkeypatch.setattr(stage, "pace_of", lambda *_: 1.0)
+    assert field.run() == [0]
+    assert field.trained == [(0, 1), (0, 4)]
+
+
 def test_the_next_network_takes_the_place_of_one_that_diverges_at_the_end(field: Field) -> None:
     def score(width: int, epochs: int) -> float:
         if epochs == 5 and width == 5:
