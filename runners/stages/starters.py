@@ -38,18 +38,16 @@ def more(candidates: Sequence[Scouted], tried: Sequence[Scouted], n: int) -> lis
     which the largest are of one odd shape shows others too.
 
     Args:
-        candidates: all there are, the likeliest first.
-        tried: those that were trained, best first.
-        n: networks wanted.
+        candidates: networks that were not trained yet, the likeliest first.
+        tried: networks that were, best first.
+        n: number of networks wanted.
     """
-    standing = list(dict.fromkeys(family(one.arch) for one in tried))
-    waiting: dict[Value | None, list[Scouted]] = {kind: [] for kind in standing}
+    waiting: dict[Value | None, list[Scouted]] = {family(one.arch): [] for one in tried}
     for one in candidates:
-        if one not in tried:
-            waiting.setdefault(family(one.arch), []).append(one)
+        waiting.setdefault(family(one.arch), []).append(one)
     found: list[Scouted] = []
-    for kind in waiting:
-        found += _some(waiting[kind], n - len(found))
+    for of_family in waiting.values():
+        found += _some(of_family, n - len(found))
     return found
 
 
