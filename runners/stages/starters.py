@@ -52,7 +52,7 @@ def more(candidates: Sequence[Scouted], tried: Sequence[Scouted], n: int) -> lis
 
 
 def _some(ordered: Sequence[Scouted], n: int) -> list[Scouted]:
-    """At most n networks: half of them the first ones, the others evenly spread over the rest."""
+    """Networks, n at most: half of them the first ones, the others evenly spread over the rest."""
     first = list(ordered[: -(-n // 2)])
     rest, wanted = ordered[len(first) :], n - len(first)
     places = [round((place + 0.5) * len(rest) / wanted - 0.5) for place in range(wanted)] if rest else []
