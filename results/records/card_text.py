@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.records.card import Card, Preprocessing
@@ -9,10 +11,76 @@ from results.records.card import Card, Preprocessing
 NOT_MEASURED = " (computed from constants of the profile, not measured)"
 
 
-def readme(card: Card) -> str:
-    """The card as Markdown."""
-    parts = [_heading(card), _numbers(card), _preparation(card), _usage(card), _origin(card)]
-    return "\n\n".join(parts) + "\n"
+def readme(card: Card, files: Mapping[str, str] = {}, missing: Sequence[str] = ()) -> str:
+    """The card as Markdown, with the heading that model hubs read.
+
+    Args:
+        card: what is known of the model.
+        files: what lies beside it, by name, each with what it is.
+        missing: files that could not be made, each with the reason.
+    """
+    parts = [
+        _hub(card),
+        _heading(card),
+        _numbers(card),
+        _files(files, missing),
+        _preparation(card),
+        _usage(card),
+    ]
+    parts += [_training(files), _origin(card)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_LIBRARIES = {"onnx": "onnx", "pt2": "pytorch", "pte": "executorch"}
+
+
+def _hub(card: Card) -> str:
+    """Metadata in the form of a hub's model cards; strings of JSON are strings of YAML."""
+    source = json.dumps(card.provenance.recipe.get("name") or "own data")
+    library = _LIBRARIES.get(card.file.rpartition(".")[2])
+    return "\n".join(
+        [
+            "---",
+            *([f"library_name: {library}"] if library else []),
+            "pipeline_tag: image-classification",
+            "tags:",
+            "- quarry",
+            f"- {card.precision}",
+            "metrics:",
+            "- accuracy",
+            "model-index:",
+            f"- name: {json.dumps(card.name)}",
+            "  results:",
+            "  - task:",
+            "      type: image-classification",
+            "    dataset:",
+            f"      name: {source}",
+            f"      type: {source}",
+            "    metrics:",
+            "    - type: accuracy",
+            f"      value: {card.accuracy.exported_test:.6g}",
+            "---",
+        ]
+    )
+
+
+def _files(files: Mapping[str, str], missing: Sequence[str]) -> str:
+    if not files:
+        return ""
+    lines = [f"| `{name}` | {words} |" for name, words in files.items()]
+    lost = [f"- without {words}" for words in missing]
+    table = ["## Files", "", "| file | what it is |", "|---|---|", *lines, *(["", *lost] if lost else [])]
+    check = "`sha256sum --check checksums.sha256` says whether they are what was written."
+    return "\n".join([*table, "", check])
+
+
+def _training(files: Mapping[str, str]) -> str:
+    if "model.py" not in files:
+        return ""
+    return (
+        "## Train it further\n\n`model.py` needs PyTorch and safetensors alone.\n\n"
+        "```python\nimport model\n\nnetwork = model.load()  # in eval mode; train() before a step\n```"
+    )
 
 
 def _heading(card: Card) -> str:
@@ -89,7 +157,7 @@ def _preparation(card: Card) -> str:
     lines = [f"- {name}: {_words(value)}" for name, value in known.items()]
     intro = f"Input `{card.input.name}`: {card.input.dtype}, {shape}."
     classes = "Classes, in the order of the outputs: " + ", ".join(card.classes) + "."
-    code = f"```python\n{_prepare(card.preprocessing)}```"
+    code = f"```python\n{preparation_code(card.preprocessing)}```"
     return "\n".join(["## Input and output", "", intro, "", *lines, "", code, "", classes])
 
 
@@ -99,7 +167,7 @@ from PIL import Image, ImageOps
 
 def prepare(file):
     \"\"\"An image file as input of the model, float32 (1, {channels}, {height}, {width}).\"\"\"
-    image = Image.open(file)
+    image = file.copy() if isinstance(file, Image.Image) else Image.open(file)
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
         {deep}
@@ -117,7 +185,7 @@ _DEEP = """values = np.asarray(image, dtype=np.float64) * 255 / {white}
         image = Image.fromarray(values.round().astype(np.uint8))"""
 
 
-def _prepare(given: Preprocessing) -> str:
+def preparation_code(given: Preprocessing) -> str:
     """Code from an image file to the input, with plain Pillow and NumPy."""
     refused = 'raise ValueError("more than 8 bits a channel: no value of full intensity is known")'
     return _PREPARE.format(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from results.files import read_json
 from results.records.card import Card
+from results.records.checksums import CHECKSUMS, summed
 from results.records.reading import read_record
 
 ARTIFACTS = "artifacts"
@@ -38,4 +39,14 @@ def missing(artifacts: Path) -> list[Path]:
         model = folder / card.file
         if not model.exists() or model.stat().st_size != card.size_bytes:
             lost.append(model)
+        lost += _lost_beside(folder, {"card.json", "README.md", card.file})
     return lost
+
+
+def _lost_beside(folder: Path, looked_at: set[str]) -> list[Path]:
+    """The other files that the sums name and that are gone; the sums themselves where they are damaged."""
+    try:
+        named = summed(folder)
+    except ValueError:
+        return [folder / CHECKSUMS]
+    return [folder / name for name in named if name not in looked_at and not (folder / name).exists()]

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from runners.cli.artifacts import predict, verify
 from runners.cli.given import compress_model
 from runners.cli.starting import add_to
 from runners.cli.table import tables
@@ -32,6 +33,8 @@ app.add_typer(tables, name="table")
 add_to(app)
 app.command()(why)
 app.command("compress-model")(compress_model)
+app.command()(predict)
+app.command()(verify)
 
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder [default: runs/NAME].")]
 Run = Annotated[Path, typer.Option("--out", help="The run's folder.")]

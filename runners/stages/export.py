@@ -19,7 +19,7 @@ from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
 from compress.target import Target
 from nas.costs.counts.analytic import Counts, count
-from results.files import read_lines, write_atomic, write_json
+from results.files import read_lines, write_json
 from results.records import (
     Agreement,
     Card,
@@ -33,19 +33,17 @@ from results.records import (
     Reference,
     SearchSummary,
     StepRecord,
-    readme,
 )
 from results.records.handed_over import ARTIFACTS, NAMED
 from results.timing import Timing
+from runners.artifacts.files import write_artifact
+from runners.artifacts.verify import MAX_DIFFERENCE
 from runners.console import Console
 from runners.data.prepared import RunData
 from runners.scoring.networks import Networks
 from runners.stages.compress import compressed_entries
 from runners.stages.together import measured_together
 from runners.targets.hardware import HardwareProfile
-
-MAX_DIFFERENCE = 1e-2
-"""Largest difference between a float file and its network, as a share of the largest output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +133,8 @@ def _hand_over(
     )
     card = _card(work, entry, candidate, timing, checked, reference)
     folder = work.run / ARTIFACTS / entry.name
-    write_atomic(folder / card.file, candidate.file.read_bytes())
-    write_atomic(folder / "README.md", readme(card))
-    write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
+    for words in write_artifact(folder, card, candidate, work.data):
+        work.console.warn(f"{entry.name} is handed over without {words}")
 
 
 def _largest(work: Exporting) -> tuple[nn.Module | None, Path]:

@@ -31,11 +31,11 @@ from nas.rules.moment import Moment, Pass
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from results.numbers import count as in_units
+from runners.artifacts.verify import MAX_DIFFERENCE
 from runners.console import Console
 from runners.data.prepared import RunData
 from runners.recipe.schema import Recipe
 from runners.stages.compress import configured_steps
-from runners.stages.export import MAX_DIFFERENCE
 from runners.stages.teachers import Teachers
 from runners.stages.train import mix_of, train_settings
 from runners.training.auxiliary import parts

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
+import results
 from results.files import read_lines
 from results.records import Card
 from runners.data.load import load_data
@@ -78,6 +80,20 @@ def test_the_card_tells_the_truth_about_the_file(finished: Path) -> None:
     assert card.limit.met == (card.latency.measured_ms <= card.limit.latency_ms)
     assert card.reference.speedup == pytest.approx(card.reference.latency_ms / card.latency.measured_ms)
     assert card.provenance.recipe["name"] == "digits"
+
+
+def test_what_was_handed_over_is_verified_loaded_and_predicts(finished: Path, tmp_path: Path) -> None:
+    card, _ = card_of(finished)
+    done = quarry("verify", "run", folder=finished.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{card.accuracy.exported_test:.2%} right on 359 test images" in done.stdout
+    image = load_data(load_recipe("digits").data, seed=0).test.images[0, 0].numpy()
+    Image.fromarray(image).save(tmp_path / "digit.png")
+    loaded = results.load(finished)
+    best = loaded.labels[int(loaded.network(loaded.transform(tmp_path / "digit.png")[None]).argmax())]
+    done = quarry("predict", "run", str(tmp_path), "--top", "1", folder=finished.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{tmp_path / 'digit.png'}: {best} ")
 
 
 def test_the_last_words_name_accuracy_latency_size_and_files(finished: Path) -> None:

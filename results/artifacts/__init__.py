@@ -1,0 +1,1 @@
+"""What a run handed over, as those use it who have the folder alone."""
