@@ -21,7 +21,18 @@ ALLOWED = {
     "runners": {"runners", "nas", "compress", "search_spaces", "results"},
 }
 RUNNERS = (
-    *("cli", "compressing", "run", "reading", "adopting", "stages", "artifacts", "tables", "scoring", "training"),
+    *(
+        "cli",
+        "compressing",
+        "run",
+        "reading",
+        "adopting",
+        "stages",
+        "artifacts",
+        "tables",
+        "scoring",
+        "training",
+    ),
     *("targets", "measuring", "data", "pools", "recipe", "tasks", "(loose)"),
 )
 """The rooms of ``runners``, top to bottom; each may import those after it, and all the loose modules."""

@@ -14,7 +14,7 @@ from compress.failure import reason
 from compress.onnx.export import INPUT_NAME
 from compress.onnx.verify import Verification, verify
 from nas.costs.counts.analytic import Counts, count
-from results.files import write_atomic, write_json
+from results.files import write_json
 from results.front import non_dominated
 from results.records import (
     Agreement,
@@ -28,12 +28,13 @@ from results.records import (
     LeftAlone,
     LimitMet,
     Reference,
-    readme,
 )
 from results.records.handed_over import ARTIFACTS, NAMED
+from runners.artifacts.files import write_artifact
+from runners.artifacts.verify import MAX_DIFFERENCE
 from runners.compressing.goal import Figures, Goal, GoalLimits
 from runners.stages.compress import Compressing, measure_files
-from runners.stages.export import MAX_DIFFERENCE, broken_limits
+from runners.stages.export import broken_limits
 from runners.targets.hardware import HardwareProfile
 
 MODEL = "model.json"
@@ -231,10 +232,8 @@ def _write(
         ),
         provenance=handing.origin,
     )
-    folder = handing.run / ARTIFACTS / one.name
-    write_atomic(folder / card.file, content)
-    write_atomic(folder / "README.md", readme(card))
-    write_json(folder / "card.json", card.to_json())  # last: where there is a card, all is there
+    for words in write_artifact(handing.run / ARTIFACTS / one.name, card, one.candidate, data):
+        work.console.warn(f"{one.name} is handed over without {words}")
 
 
 def _others(limits: GoalLimits, file: GivenFile) -> tuple[str, ...]:
