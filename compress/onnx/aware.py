@@ -1,4 +1,4 @@
-"""Quantization-aware training with NNI's quantizer, and carrying what it learned into the int8 file.
+"""Quantization-aware training, by NNI's quantizer, LSQ or DoReFa, and carrying what it learned into the file.
 
 "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (Jacob et
 al., CVPR 2018), section 3. Weights are rounded for each output channel and symmetrically, so folding a
@@ -9,19 +9,25 @@ where the paper folds them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from compress.plain import faithful_copy
+from compress.onnx.numbers.ranges import Range
+from compress.onnx.numbers.simulated import settle, simulate
+from compress.plain import faithful_copy, plain_copy
+from results.names import unknown
 
-Range = tuple[float, float]
+AwareMethod = Literal["ranges", "lsq", "dorefa"]
+AWARE_METHODS: tuple[AwareMethod, ...] = ("ranges", "lsq", "dorefa")
+_NO_IMAGES = "quantization-aware training saw no images: the training function ran no forward"
 _LAYERS = ("Conv1d", "Conv2d", "Linear")
 
 
@@ -32,11 +38,14 @@ class AwareTraining:
     Attributes:
         network: a plain float module again.
         input_ranges: (low, high) of what goes into each layer, by the layer's name, as a moving average
-            over training.
+            over training, or as it was learned.
+        integers: whole numbers that the weights of layers are multiples of, channel by channel, by the
+            layer's name, where the method knows them.
     """
 
     network: nn.Module
     input_ranges: dict[str, Range]
+    integers: dict[str, NDArray[np.int32]] = field(default_factory=dict)
 
 
 class _InFloat32(nn.Module):
@@ -56,22 +65,80 @@ class _InFloat32(nn.Module):
         return outputs
 
 
-def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> AwareTraining:
-    """Trains a copy of a network with 8-bit weights and layer inputs simulated.
+def train_aware(
+    network: nn.Module,
+    train: Callable[[nn.Module], nn.Module],
+    *,
+    method: AwareMethod = "ranges",
+    weight_bits: int = 8,
+    input_bits: int = 8,
+    gradient_bits: int | None = None,
+) -> AwareTraining:
+    """Trains a copy of a network with weights and layer inputs of few bits simulated.
 
     Args:
         network: any module with convolutions or linear layers; it is left untouched.
         train: trains the module it is given **in place** and returns it: one around the copy, which computes
             in float32 under autocast too. A low learning rate suits.
+        method: way of rounding: ``ranges`` (moving averages of extremes, by NNI), ``lsq``, ``dorefa``.
+        weight_bits: bits of a weight; 1 is for ``dorefa``. The first and the last layer have 8.
+        input_bits: bits of what goes into a layer, likewise.
+        gradient_bits: bits of gradients, for ``dorefa``; None leaves them alone.
 
     Raises:
-        ValueError: there is nothing to quantize, or ``train`` returned another module or ran no image.
+        ValueError: there is nothing to quantize, the method does not take such bits, or ``train`` returned
+            another module or ran no image.
     """
+    if not any(type(module).__name__ in _LAYERS for module in network.modules()):
+        raise ValueError(f"{type(network).__name__} has no layer to quantize ({', '.join(_LAYERS)})")
+    refuse_bits(method, weight_bits, input_bits, gradient_bits)
+    if method == "ranges":
+        return _train_by_ranges(network, train)
+    simulated = plain_copy(network)
+    layers = simulate(
+        simulated,
+        (nn.Conv1d, nn.Conv2d, nn.Linear),
+        method,
+        weight_bits=weight_bits,
+        input_bits=input_bits,
+        gradient_bits=gradient_bits,
+    )
+    _in_place(train, simulated)
+    ranges, integers = settle(layers)
+    if not ranges:
+        raise ValueError(_NO_IMAGES)
+    return AwareTraining(network=simulated, input_ranges=ranges, integers=integers)
+
+
+def refuse_bits(method: AwareMethod, weight_bits: int, input_bits: int, gradient_bits: int | None) -> None:
+    """Raises a ValueError where a method does not take such numbers of bits."""
+    if method not in AWARE_METHODS:
+        raise ValueError(unknown("method of quantization-aware training", method, AWARE_METHODS))
+    least = 1 if method == "dorefa" else 2
+    if not least <= weight_bits <= 8 or not 1 <= input_bits <= 8:
+        raise ValueError(
+            f"{method} takes weights of {least} to 8 bits and inputs of 1 to 8, not {weight_bits} and "
+            f"{input_bits}"
+        )
+    if method == "ranges" and (weight_bits, input_bits) != (8, 8):
+        raise ValueError("the method ranges has 8 bits for weights and inputs; lsq and dorefa take fewer")
+    if gradient_bits is not None and method != "dorefa":
+        raise ValueError("gradients of few bits are a part of dorefa alone")
+
+
+def _in_place(train: Callable[[nn.Module], nn.Module], simulated: nn.Module) -> None:
+    exact = _InFloat32(simulated)
+    if train(exact) is not exact:
+        raise ValueError(
+            "quantization-aware training needs a training function that trains the module it is given in "
+            "place and returns it"
+        )
+
+
+def _train_by_ranges(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> AwareTraining:
     from nni.compression.quantization import QATQuantizer
 
     simulated = faithful_copy(network)
-    if not any(type(module).__name__ in _LAYERS for module in simulated.modules()):
-        raise ValueError(f"{type(network).__name__} has no layer to quantize ({', '.join(_LAYERS)})")
     weight = {"quant_dtype": "int8", "quant_scheme": "symmetric", "granularity": "out_channel"}
     inputs = {"quant_dtype": "uint8", "quant_scheme": "affine", "granularity": "default"}
     quantizer = QATQuantizer(
@@ -86,12 +153,7 @@ def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> 
         ],
         None,  # NNI's evaluator would bring a training loop; ours is passed in
     )
-    exact = _InFloat32(simulated)
-    if train(exact) is not exact:
-        raise ValueError(
-            "quantization-aware training needs a training function that trains the module it is given in "
-            "place and returns it"
-        )
+    _in_place(train, simulated)
     learned = quantizer.get_calibration_config()
     quantizer.unwrap_model()
     ranges = {
@@ -101,7 +163,7 @@ def train_aware(network: nn.Module, train: Callable[[nn.Module], nn.Module]) -> 
         if name.startswith("_input_") and "tracked_min" in seen
     }
     if not ranges:
-        raise ValueError("quantization-aware training saw no images: the training function ran no forward")
+        raise ValueError(_NO_IMAGES)
     return AwareTraining(network=simulated, input_ranges=ranges)
 
 

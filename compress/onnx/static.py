@@ -24,6 +24,7 @@ from onnx import ModelProto
 
 from compress.onnx.layers import weighted_nodes
 from compress.onnx.numbers.equalize import equalize as equalize_layers
+from compress.onnx.numbers.integers import put_integers
 from compress.onnx.numbers.ranges import PERCENTILE, RANGE_METHODS, RangeMethod, activation_ranges
 from compress.onnx.numbers.rounding import Rounding, round_weights
 from compress.onnx.taps import float_tensors
@@ -101,6 +102,7 @@ def quantize_static(
     how: Int8 = Int8(),
     *,
     known_ranges: Mapping[str, tuple[float, float]] | None = None,
+    known_integers: Mapping[str, NDArray[np.int32]] | None = None,
     batch_size: int = 32,
 ) -> None:
     """Writes an int8 version of a float ONNX file, atomically.
@@ -112,6 +114,8 @@ def quantize_static(
         how: Settings.
         known_ranges: (low, high) by tensor name, used in place of the calibrated ranges (a
             quantization-aware training has learned them).
+        known_integers: Whole numbers that the weights of layers are multiples of, channel by channel, by the
+            layer's name, as such a training leaves them; they are the integers of the file.
         batch_size: Calibration images in a call, where the file leaves it open.
 
     Raises:
@@ -151,6 +155,7 @@ def quantize_static(
                 known_ranges or {},
                 [*left, *(_grouped_transposed(source) if how.per_channel else ())],
             )
+            put_integers(source, made, known_integers or {})
             if how.weight_bits < 8 or how.rounding != "nearest" or how.correct_bias:
                 round_weights(
                     source,

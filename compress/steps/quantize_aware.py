@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
-from compress.onnx.aware import tensor_ranges, train_aware
+from compress.onnx.aware import AwareMethod, tensor_ranges, train_aware
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.quantize import int8_file, refuse_int8
 from compress.steps.registry import STEPS
@@ -27,12 +27,21 @@ class QuantizeAware:
 
     Attributes:
         operators: Sets of operators to try.
+        method: Way of rounding: moving averages of extremes (``ranges``), learned steps (``lsq``), or bounded
+            weights and inputs, for networks of ReLUs and norms (``dorefa``).
+        weight_bits: Bits of a weight in training, but for the first and the last layer; in the file as 8.
+        input_bits: Bits of what goes into a layer in training, likewise; in the file it has 8 in that range.
+        gradient_bits: Bits of gradients, for ``dorefa``; float where none are given.
         reduce_range: Whether weights have 7 bits, for x86 CPUs without VNNI.
         epochs: Epochs to train; those of the recovery training where none are given.
     """
 
     for_speed: ClassVar[bool] = True
     operators: tuple[OperatorSet, ...] = tuple(OPERATORS)
+    method: AwareMethod = "ranges"
+    weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
+    input_bits: Annotated[int, Field(ge=1, le=8)] = 8
+    gradient_bits: Annotated[int, Field(ge=2, le=16)] | None = None
     reduce_range: bool = False
     epochs: Annotated[int, Field(ge=1)] | None = None
 
@@ -47,6 +56,10 @@ class QuantizeAware:
         aware = train_aware(
             current.network,
             lambda module: context.finetune(module, seed=context.seed, epochs=self.epochs),
+            method=self.method,
+            weight_bits=self.weight_bits,
+            input_bits=self.input_bits,
+            gradient_bits=self.gradient_bits,
         )
         exported = context.file(folder, "float")
         context.export(aware.network, exported)
@@ -60,6 +73,7 @@ class QuantizeAware:
                 file,
                 Int8(operators=operators_of(label), reduce_range=self.reduce_range),
                 known_ranges=learned,
+                known_integers=aware.integers,
             )
             return Candidate(
                 network=aware.network,

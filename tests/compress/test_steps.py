@@ -100,7 +100,7 @@ def _quantizing(monkeypatch, failing: dict[str, Exception]) -> None:
 
 def _quantize_aware(monkeypatch) -> None:
     trained = AwareTraining(network=nn.Identity(), input_ranges={})
-    monkeypatch.setattr("compress.steps.quantize_aware.train_aware", lambda network, train: trained)
+    monkeypatch.setattr("compress.steps.quantize_aware.train_aware", lambda network, train, **_: trained)
     monkeypatch.setattr("compress.steps.quantize_aware.tensor_ranges", lambda *_: {})
     monkeypatch.setattr("compress.candidate.Context.export", lambda *_: None)
 

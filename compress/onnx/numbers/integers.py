@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,3 +142,30 @@ def weight_scale(weight: NDArray[Any], axis: int, bits: int, *, per_channel: boo
             scale = np.where(error < best, tried, scale)
             best = np.minimum(best, error)
     return scale if per_channel else scale[0]
+
+
+def put_integers(source: ModelProto, model: ModelProto, known: Mapping[str, NDArray[Any]]) -> None:
+    """Puts known whole numbers into a quantized file, with the scales that its float weights have in them.
+
+    A norm that was folded into a layer has multiplied each channel by a factor, perhaps below zero; so the
+    scale of a channel is what fits its weights best.
+
+    Args:
+        source: float file that it was quantized from.
+        model: quantized file, changed in place.
+        known: whole numbers in [-127, 127] by name of the layer, output channels first.
+    """
+    held, floats = Initializers(model), Initializers(source)
+    for one in integer_layers(model):
+        name = one.layer.weight.removesuffix("_quantized")
+        whole = known.get(one.name)
+        if whole is None or name not in floats or held[one.scale].size == 1 < one.layer.outputs:
+            continue
+        weight = np.moveaxis(floats[name].astype(np.float64), one.layer.output_axis, 0)
+        if weight.shape != whole.shape:
+            continue
+        rows, wanted = weight.reshape(len(weight), -1), whole.reshape(len(whole), -1).astype(np.float64)
+        fitted = (rows * wanted).sum(axis=1) / np.maximum((wanted**2).sum(axis=1), 1.0)
+        signed = wanted * np.where(fitted < 0, -1, 1)[:, None]
+        integers = np.moveaxis(signed.reshape(weight.shape), 0, one.layer.output_axis)
+        set_weight(held, one, integers, np.abs(fitted))

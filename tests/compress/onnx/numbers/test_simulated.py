@@ -1,0 +1,169 @@
+"""LSQ and DoReFa against their formulas in float64, and what they learned in the file."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from compress.candidate import Candidate
+from compress.onnx.aware import train_aware
+from compress.onnx.file import OnnxFile
+from compress.onnx.numbers.simulated import (
+    DoReFaInput,
+    DoReFaWeight,
+    LearnedInput,
+    LearnedWeight,
+    settle,
+    simulate,
+)
+from compress.steps import QuantizeAware
+from tests.compress.networks import EXAMPLE, images, randomise_norms
+from tests.compress.targets import context
+
+
+def _lsq(value: float, step: float, low: int, high: int) -> tuple[float, float, float]:
+    """Rounded value, its gradient and that of the step (Esser et al., equations 1 to 3)."""
+    ratio = value / step
+    if ratio <= low or ratio >= high:
+        end = low if ratio <= low else high
+        return end * step, 0.0, float(end)
+    whole = math.floor(abs(ratio) + 0.5) * math.copysign(1, ratio)
+    return whole * step, 1.0, whole - ratio
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_learned_steps_round_and_learn_as_the_paper_has_it(bits):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    upstream = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+    part = LearnedWeight(weight, bits).double()
+    rounded = part(weight)
+    (rounded * upstream).sum().backward()
+    most = 2 ** (bits - 1) - 1
+    for channel in range(3):
+        step = float(part.step[channel])
+        of_step = 0.0
+        for index in np.ndindex(2, 3, 3):
+            at = (channel, *index)
+            value, inside, slope = _lsq(float(weight[at]), step, -most, most)
+            assert float(rounded[at]) == pytest.approx(value)
+            assert float(weight.grad[at]) == pytest.approx(inside * float(upstream[at]))
+            of_step += slope * float(upstream[at])
+        damping = 1 / math.sqrt(18 * most)
+        assert float(part.step.grad[channel]) == pytest.approx(of_step * damping)
+    assert (part.integers(weight) == np.rint((rounded / part.step).detach().numpy())).all()
+
+
+def test_inputs_begin_with_the_first_batch_and_zero_stays_zero():
+    part = LearnedInput(8)
+    assert part.range is None
+    x = torch.linspace(-1, 3, 1001).reshape(1, -1)
+    assert float((part(x) - x).abs().max()) <= float(part.step) / 2 + 1e-6
+    assert part.range == pytest.approx((-1, 3), abs=0.02)
+    assert float(part(torch.zeros(1, 1))) == 0
+    few = LearnedInput(2)
+    few(torch.rand(4, 100))
+    assert len(few(torch.rand(4, 100)).unique()) == 4
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_bounded_weights_and_inputs_are_those_of_the_paper(bits):
+    weight = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    part, levels = DoReFaWeight(bits), 2**bits - 1
+    got, whole = part(weight), part.integers(weight)
+    largest = max(abs(math.tanh(float(value))) for value in weight.flatten())
+    for at in np.ndindex(4, 3):
+        value = float(weight[at])
+        if bits == 1:
+            right = math.copysign(float(weight.abs().mean()), value)
+        else:
+            right = 2 * round(levels * (math.tanh(value) / (2 * largest) + 0.5)) / levels - 1
+        assert float(got[at]) == pytest.approx(right)
+        assert whole[at] / (1 if bits == 1 else levels) == pytest.approx(
+            right / (abs(right) if bits == 1 else 1)
+        )
+    x = torch.tensor([-0.3, 0.2, 0.61, 1.7])
+    right = [round(levels * min(1, max(0, float(value)))) / levels for value in x]
+    assert DoReFaInput(bits)(x).tolist() == pytest.approx(right)
+
+
+def test_gradients_of_few_bits_are_right_on_average():
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    layers = simulate(network, (nn.Linear,), "dorefa", weight_bits=8, input_bits=8, gradient_bits=3)
+    torch.manual_seed(0)
+    x, wanted = torch.rand(2, 4), torch.randn(2, 4)
+    grads = []
+    for _ in range(400):
+        network.zero_grad()
+        (network[1](x) * wanted).sum().backward()
+        grads.append(network[1].bias.grad.clone())
+    steps = torch.stack(grads)
+    assert max(len(column.unique()) for column in steps.T) > 1
+    assert torch.allclose(steps.mean(0), wanted.sum(0), atol=0.08)
+    settle(layers)
+
+
+def _small() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layers = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+        layers += [nn.Conv2d(8, 8, 3, stride=2, groups=2), nn.BatchNorm2d(8), nn.ReLU()]
+        layers += [nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10)]
+        return randomise_norms(nn.Sequential(*layers))
+
+
+def _finetune(module: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+    optimizer = torch.optim.SGD(module.parameters(), 0.02)
+    module.train()
+    for step in range(8):
+        optimizer.zero_grad()
+        module(torch.from_numpy(images(16, seed=step))).square().mean().backward()
+        optimizer.step()
+    return module.eval()
+
+
+@pytest.mark.parametrize(("method", "bits", "most"), [("lsq", 3, 3), ("dorefa", 2, 3), ("dorefa", 1, 1)])
+def test_the_file_has_the_integers_that_were_trained_and_computes_what_the_network_does(
+    tmp_path, method, bits, most
+):
+    simulated = []
+
+    def finetune(module: nn.Module, **_: object) -> nn.Module:
+        simulated.append(_finetune(module, seed=0)(torch.from_numpy(images(16))).detach().numpy())
+        return module
+
+    asked = context(example=EXAMPLE, finetune=finetune, calibration=images(32))
+    start = Candidate(network=_small(), file=tmp_path / "unused.onnx")
+    with torch.no_grad():
+        start.network[4].weight[0] *= -1  # a factor below zero is folded into the weights
+    step = QuantizeAware(operators=("convolutions",), method=method, weight_bits=bits, input_bits=4)
+    (candidate,) = step.propose(start, asked, tmp_path)
+    held = {entry.name: numpy_helper.to_array(entry) for entry in onnx.load(candidate.file).graph.initializer}
+    assert np.abs(held["3.weight_quantized"]).max() <= most
+    assert np.abs(held["0.weight_quantized"]).max() > 60
+    assert "weight" in dict(candidate.network[3].named_parameters())
+    assert set(candidate.network.state_dict()) == set(start.network.state_dict())
+    (right,) = simulated
+    assert np.abs(OnnxFile(candidate.file)(images(16)) - right).max() < 0.15 * np.abs(right).max()
+
+
+def test_bits_that_a_method_does_not_take_are_refused():
+    for change, words in (
+        (
+            {"method": "lsq", "weight_bits": 1},
+            "lsq takes weights of 2 to 8 bits and inputs of 1 to 8, not 1 and 8",
+        ),
+        ({"weight_bits": 4}, "the method ranges has 8 bits"),
+        ({"method": "lsq", "gradient_bits": 4}, "gradients of few bits are a part of dorefa alone"),
+        ({"method": "lqs"}, "unknown method of quantization-aware training 'lqs'. Did you mean 'lsq'?"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            train_aware(_small(), lambda module: module, **change)
+    with pytest.raises(ValueError, match="saw no images"):
+        train_aware(_small(), lambda module: module, method="lsq")
