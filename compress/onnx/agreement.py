@@ -97,8 +97,16 @@ def refuse_another(file: bytes, inputs: Tensor, expected: Sequence[Tensor]) -> N
         refuse_difference(got, right.numpy(), count)
 
 
-def refuse_difference(got: NDArray[Any], right: NDArray[Any], batch: int) -> None:
+def refuse_difference(
+    got: NDArray[Any], right: NDArray[Any], batch: int, tolerance: float = TOLERANCE
+) -> None:
     """Refuses outputs of a file, (batch, ...), that are not those of its network.
+
+    Args:
+        got: outputs of the file.
+        right: outputs of the network.
+        batch: images in the call.
+        tolerance: largest difference to accept, as a share of the largest output.
 
     Raises:
         ValueError: another shape, other places that are not finite, or a difference beyond the tolerance.
@@ -118,10 +126,10 @@ def refuse_difference(got: NDArray[Any], right: NDArray[Any], batch: int) -> Non
         )
     largest = float(np.abs(right[finite]).max())
     difference = float(np.abs(right[finite].astype(np.float64) - got[finite]).max())
-    if difference > TOLERANCE * max(largest, 1e-12):
+    if difference > tolerance * max(largest, 1e-12):
         raise ValueError(
             f"the file is not the network: an output differs by {difference:.3g} where the largest is "
-            f"{largest:.3g} (accepted: {TOLERANCE:g} of it), at a batch of {batch}{_what_it_may_be(batch)}"
+            f"{largest:.3g} (accepted: {tolerance:g} of it), at a batch of {batch}{_what_it_may_be(batch)}"
         )
 
 

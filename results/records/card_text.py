@@ -222,6 +222,37 @@ compiled = core.compile_model("{file}", "CPU", exact)
 images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above
 scores = compiled(images)[0]
 best = scores.argmax(axis=1)""",
+    "mnn": """import MNN
+import numpy as np
+
+interpreter = MNN.Interpreter("{file}")
+session = interpreter.createSession()
+given = interpreter.getSessionInput(session)
+interpreter.resizeTensor(given, {shape})
+interpreter.resizeSession(session)
+images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above
+plain = (MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe)
+given.copyFrom(MNN.Tensor({shape}, plain[0], images, plain[1]))
+interpreter.runSession(session)
+found = interpreter.getSessionOutput(session)
+scores = MNN.Tensor(found.getShape(), plain[0], np.zeros(found.getShape(), np.float32), plain[1])
+found.copyToHostTensor(scores)
+best = scores.getNumpyData().argmax(axis=1)""",
+    "ncnn": """import zipfile
+
+import ncnn
+import numpy as np
+
+zipfile.ZipFile("{file}").extractall()  # model.param and model.bin
+network = ncnn.Net()
+network.opt.use_fp16_storage = network.opt.use_fp16_packed = network.opt.use_fp16_arithmetic = False
+network.load_param("model.param")
+network.load_model("model.bin")
+images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above; it takes them one by one
+extractor = network.create_extractor()
+extractor.input(network.input_names()[0], ncnn.Mat(images[0]))
+_, scores = extractor.extract(network.output_names()[0])
+best = np.array(scores).argmax()""",
     "pte": """import torch
 from executorch.runtime import Runtime
 

@@ -33,6 +33,9 @@ _PACKAGES = (
         "pip install 'quarry-nas[executorch]'",
     ),
     ("openvino", "measuring in OpenVINO (profile cpu-openvino)", "pip install 'quarry-nas[openvino]'"),
+    ("MNN", "measuring in MNN (profile cpu-mnn)", "pip install 'quarry-nas[mnn]'"),
+    ("ncnn", "measuring in ncnn (profile cpu-ncnn)", "pip install 'quarry-nas[ncnn]'"),
+    ("pnnx", "files for ncnn (profile cpu-ncnn)", "pip install 'quarry-nas[ncnn]'"),
 )
 
 

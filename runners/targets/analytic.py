@@ -23,7 +23,7 @@ from compress.target import Facts, OperatorTime
 from results.files import write_atomic
 from results.timing import Timing, not_measured
 from runners.targets.hardware import HardwareProfile
-from runners.targets.onnx_format import FORMAT, export_for, run_onnx
+from runners.targets.onnx_format import FORMAT, export_for, marked, run_onnx
 from runners.targets.registry import RUNTIMES
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
@@ -78,9 +78,7 @@ class AnalyticTarget:
         """Writes an ONNX file; for int8 marked as such, since only its graph is read."""
         export_for(self._profile, network, input_shape, path, "fp32")
         if precision != "fp32":
-            model = onnx.load(path)
-            model.metadata_props.add(key="precision", value=_INT8)
-            write_atomic(path, model.SerializeToString())
+            write_atomic(path, marked(path.read_bytes(), precision))
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a file in ONNX Runtime on this machine, which are the device's but for rounding."""

@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from compress.onnx.agreement import BATCHES, refuse_difference
 from compress.target import Facts, OperatorTime
+from results.files import write_atomic
 from results.timing import Timing
 from runners.measuring.apart import Apart
 from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import FREE
 from runners.targets.hardware import HardwareProfile
+from runners.targets.onnx_format import export_for, run_onnx
 
+_ROUNDING = 1e-3  # of the largest output: their Winograd convolutions are off by half of it on small maps
 _AT_ONCE = 2048  # images that a process is given in a call
 
 
@@ -26,7 +31,8 @@ class ApartTarget:
 
     Args:
         profile: what is common to all runtimes.
-        calls: module with ``load``, ``run`` and ``operator_times``, as ``openvino_calls`` has them.
+        calls: module with ``load``, ``run`` and ``operator_times``, as ``openvino_calls`` has them, and where
+            files are made from ONNX ones ``convert``, as ``mnn_calls`` has it.
         runtime: library that runs the files.
         version: its version.
         format: file format.
@@ -96,6 +102,31 @@ class ApartTarget:
             for name, nodes, latency_ms in found
         ]
         return tuple(sorted(entries, key=lambda entry: -entry.latency_ms))
+
+    def _converted(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, precision: str
+    ) -> None:
+        """Writes a network as a file that is made from an ONNX one; a float file is compared with it."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            source, made = Path(folder) / "model.onnx", Path(folder) / f"model.{self.facts.format}"
+            export_for(self._profile, network, input_shape, source, "fp32")
+            self._calls.call("convert", source=str(source), file=str(made), precision=precision)
+            if precision == "fp32":
+                self._refuse_another(made, source, input_shape)
+            write_atomic(path, made.read_bytes())
+
+    def _refuse_another(self, made: Path, source: Path, input_shape: tuple[int, ...]) -> None:
+        """Runs a file beside the one that it was made from.
+
+        Raises:
+            ValueError: it does not run, or gives other outputs.
+        """
+        images = np.random.default_rng(0).standard_normal((BATCHES[0], *input_shape), dtype=np.float32)
+        right = run_onnx(source, images)
+        if not np.isfinite(right).all():  # as of a logarithm
+            images = np.abs(images)
+            right = run_onnx(source, images)
+        refuse_difference(self.run(made, images), right, len(images), _ROUNDING)
 
     def _call(self, file: Path, function: str, batch: int, **arguments: Any) -> Any:
         try:

@@ -19,9 +19,9 @@ from results.timing import Timing
 from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import in_calls
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_runtime import runtime_version
-from runners.targets.pytorch import exported_program, only_fp32, refuse_precision
+from runners.targets.pytorch import exported_program, refuse_precision
 from runners.targets.registry import RUNTIMES
 from runners.targets.torch_runs import executorch_method
 
@@ -39,7 +39,7 @@ class ExecutorchTarget:
 
     def __init__(self, profile: HardwareProfile) -> None:
         self._profile = profile
-        only_fp32(profile)
+        only_in(profile, ("fp32",))
         self.facts = Facts(
             profile=profile.name,
             runtime="executorch-xnnpack",

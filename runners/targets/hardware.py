@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from results.names import unknown
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -89,3 +90,17 @@ class HardwareProfile(_Part):
             if value not in PRECISIONS:
                 raise ValueError(unknown("precision", value, PRECISIONS))
         return values
+
+
+def only_in(profile: HardwareProfile, precisions: Sequence[str]) -> None:
+    """Refuses a profile that wants a number format that its runtime does not give.
+
+    Raises:
+        ValueError: it does.
+    """
+    for precision in profile.precisions:
+        if precision not in precisions:
+            raise ValueError(
+                f"profile {profile.name!r} has precision {precision!r}, but runtime "
+                f"{profile.runtime.kind!r} runs {' and '.join(precisions)}"
+            )

@@ -31,10 +31,17 @@ def export_for(
     content = onnx_bytes(
         network,
         input_shape,
-        precision=precision,
+        precision="int8" if precision == "int8" else "fp32",
         unsupported_operators=profile.unsupported_operators,
     )
-    write_atomic(path, content)
+    write_atomic(path, content if precision in ("fp32", "int8") else marked(content, precision))
+
+
+def marked(content: bytes, precision: str) -> bytes:
+    """A float file that says in which number format runtimes are to compute it once they load it."""
+    model = onnx.load_from_string(content)
+    model.metadata_props.add(key="precision", value=precision)
+    return bytes(model.SerializeToString())
 
 
 def run_onnx(file: Path, images: NDArray[Any], threads: int = 1) -> NDArray[np.float32]:

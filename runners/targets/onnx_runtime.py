@@ -17,7 +17,7 @@ from results.timing import Timing
 from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.measuring.stopwatch import example_inputs, words_of
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_format import FORMAT, export_for, run_onnx
 from runners.targets.registry import RUNTIMES
 
@@ -33,10 +33,11 @@ class OnnxRuntimeTarget:
         options: session configuration entries of ONNX Runtime, such as ``session.intra_op.allow_spinning``.
 
     Raises:
-        ValueError: onnxruntime is not installed.
+        ValueError: onnxruntime is not installed, or the profile has a precision that it lacks.
     """
 
     def __init__(self, profile: HardwareProfile, *, options: dict[str, str] | None = None) -> None:
+        only_in(profile, ("fp32", "int8"))
         self._profile, self._options = profile, options or {}
         self.facts = Facts(
             profile=profile.name,

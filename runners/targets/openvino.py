@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from runners.targets.apart import ApartTarget
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_format import FORMAT, export_for
 from runners.targets.onnx_runtime import runtime_version
 from runners.targets.registry import RUNTIMES
@@ -22,10 +22,11 @@ class OpenvinoTarget(ApartTarget):
         options: properties that a file is compiled with, such as ``ENABLE_CPU_PINNING``.
 
     Raises:
-        ValueError: openvino is not installed, or too old.
+        ValueError: openvino is not installed, or too old, or the profile has a precision that it lacks.
     """
 
     def __init__(self, profile: HardwareProfile, *, options: dict[str, str] | None = None) -> None:
+        only_in(profile, ("fp32", "bf16", "int8"))
         super().__init__(
             profile,
             calls="runners.targets.openvino_calls",

@@ -20,7 +20,7 @@ from results.timing import Timing
 from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import in_calls
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.registry import RUNTIMES
 from runners.targets.torch_runs import Program, batch_of, load_program
 
@@ -46,7 +46,7 @@ class TorchTarget:
                 f"profile {profile.name!r} needs a CUDA GPU that this PyTorch ({torch.__version__}) can use; "
                 "none was found"
             )
-        only_fp32(profile)
+        only_in(profile, ("fp32",))
         self.facts = Facts(
             profile=profile.name,
             runtime=f"torch-{device}",
@@ -165,20 +165,6 @@ def exported_program(
     except ValueError as error:
         raise ValueError(f"cannot be exported: {error}") from None
     return program
-
-
-def only_fp32(profile: HardwareProfile) -> None:
-    """Refuses a profile that wants another number format of a runtime that runs float files alone.
-
-    Raises:
-        ValueError: it does.
-    """
-    for precision in profile.precisions:
-        if precision != "fp32":
-            raise ValueError(
-                f"profile {profile.name!r} has precision {precision!r}, but runtime "
-                f"{profile.runtime.kind!r} runs fp32"
-            )
 
 
 def refuse_precision(profile: HardwareProfile, precision: str) -> None:

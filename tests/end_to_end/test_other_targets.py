@@ -84,6 +84,15 @@ def test_a_run_on_openvino_ends_with_files_that_were_verified_and_timed_in_it(tm
         assert f"{form}: 3 unseen networks: " in said
 
 
+def test_a_run_on_ncnn_ends_with_a_converted_file_that_was_verified(tmp_path: Path) -> None:
+    folder, card, said = finished(tmp_path, "cpu-ncnn")
+    assert card.file == "model.zip"
+    assert card.latency.runtime.startswith("ncnn ")
+    assert card.agreement.same_predictions == 1.0
+    assert "ncnn.Net()" in (folder / "README.md").read_text()
+    assert "fp32: 3 unseen networks: " in said
+
+
 def test_a_runtime_of_one_file_and_a_profile_does_the_whole_job(tmp_path: Path) -> None:
     section = PAGE.read_text().partition("## A runtime of your own")[2].partition("\n## ")[0]
     ((code, profile),) = re.findall(r"```python\n(.*?)```\n\n```toml\n(.*?)```", section, flags=re.DOTALL)

@@ -322,6 +322,7 @@ def test_card_as_text_says_what_matters():
         ("model.onnx", 'onnxruntime.InferenceSession("model.onnx")'),
         ("model.pt2", 'torch.export.load("model.pt2")'),
         ("model.pte", 'load_program("model.pte")'),
+        ("model.mnn", 'MNN.Interpreter("model.mnn")'),
         ("model.other", "`model.other` is run by onnxruntime 1.31."),
     ],
 )

@@ -125,7 +125,7 @@ def test_all_cores_are_meant_by_no_threads() -> None:
 def test_executorch_runs_what_the_module_computes_or_says_what_to_install(tmp_path: Path) -> None:
     profile = load_profile("cpu-executorch")
     if find_spec("executorch") is None:
-        with pytest.raises(ValueError, match=r"pip install 'quarry-nas\[executorch\]'"):
+        with pytest.raises(ValueError, match=r"pip install --upgrade 'quarry-nas\[executorch\]'"):
             open_target(profile)
         return
     target = open_target(profile)

@@ -1,0 +1,42 @@
+"""MNN on this machine's CPU; needs the mnn extra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from runners.targets.apart import ApartTarget
+from runners.targets.hardware import HardwareProfile, only_in
+from runners.targets.onnx_runtime import runtime_version
+from runners.targets.registry import RUNTIMES
+
+
+@RUNTIMES.register("mnn")
+class MnnTarget(ApartTarget):
+    """MNN on this machine's CPU; files are ``.mnn``, converted from ONNX.
+
+    Below fp32 the weights are kept in fewer bits and computed with in float: smaller files, not faster ones.
+
+    Args:
+        profile: what is common to all runtimes.
+
+    Raises:
+        ValueError: MNN is not installed, or too old, or the profile has a precision that it lacks.
+    """
+
+    def __init__(self, profile: HardwareProfile) -> None:
+        only_in(profile, ("fp32", "fp16", "int8"))
+        super().__init__(
+            profile,
+            calls="runners.targets.mnn_calls",
+            runtime="mnn",
+            version=runtime_version("MNN", "'quarry-nas[mnn]'", least="3.0"),
+            format="mnn",
+        )
+
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes an MNN file, which is compared with the network."""
+        self._converted(network, input_shape, path, precision)
