@@ -6,6 +6,8 @@ from search_spaces.blocks.joined import Joined, in_a_row
 from search_spaces.blocks.metaformer import RATIO
 from search_spaces.blocks.registry import Block, register_block
 from search_spaces.choice import Choice
+from search_spaces.gates.registry import GateName, gated
+from search_spaces.mixers.static.large_kernel import LargeKernel
 from search_spaces.parts import ConvNorm, Mlp, OddSize, PositiveRatio
 
 
@@ -24,6 +26,10 @@ class ConvNext(Joined):
         activation: name of the activation inside the MLP.
         kernel: side of the depthwise kernel in pixels, odd.
         ratio: hidden channels of the MLP over ``inputs``.
+        dilated: whether the depthwise convolution is trained with dilated ones beside it that fold into it
+            (``large_kernel``): with a gate the block of UniRepLKNet (Ding et al., CVPR 2024, figure 2), but
+            for the response normalisation in its MLP.
+        gate: gate of the depthwise convolution's output.
     """
 
     def __init__(
@@ -35,9 +41,13 @@ class ConvNext(Joined):
         activation: str,
         kernel: OddSize,
         ratio: PositiveRatio,
+        dilated: bool = False,
+        gate: GateName = "none",
     ) -> None:
+        plain = ConvNorm(inputs, inputs, kernel, groups=inputs)
         inner = in_a_row(
-            depthwise=ConvNorm(inputs, inputs, kernel, groups=inputs),
+            depthwise=LargeKernel(inputs, large=kernel) if dilated else plain,
+            **gated(gate, inputs),
             mlp=Mlp(inputs, ratio, activation),
         )
         super().__init__(inner, inputs, outputs, stride)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from search_spaces.blocks.joined import in_a_row
 from search_spaces.blocks.metaformer import RATIO
 from search_spaces.blocks.registry import Block, register_block
+from search_spaces.entries.pooled import Pooled
 from search_spaces.mixers.attention.heads import HEAD_CHANNELS, HeadChannels, heads_of
 from search_spaces.mixers.attention.reduced import REDUCTION, PooledKeys, Times, acting
 from search_spaces.operations.dealing import Deal
@@ -63,15 +64,16 @@ class NextTransformer(nn.Module):
 
     The same paper, section 3.3 and figure 4. There the two have three quarters and one quarter of the width;
     here three heads and one in turn, as whose a channel is may not depend on the width. Up to three heads,
-    attention is alone. Keys and values are averages of squares of the map.
+    attention is alone. Keys and values are averages of squares of the map. Averages and a 1x1 convolution
+    change the shape before it, where it changes.
 
     Args:
-        inputs: channels of the block; what stands before the stage changes the shape.
-        outputs: the same number.
-        stride: 1.
+        inputs: channels of the input.
+        outputs: channels of the output.
+        stride: side of the squares that are averaged at first.
         activation: name of the activation.
         reduction: side of a square of keys, in positions.
-        ratio: hidden channels of the MLP over ``inputs``; the paper has 2.
+        ratio: hidden channels of the MLP over ``outputs``; the paper has 2.
         head_channels: channels of a head, and of a group.
 
     Raises:
@@ -83,7 +85,7 @@ class NextTransformer(nn.Module):
         inputs: int,
         outputs: int,
         *,
-        stride: int,  # noqa: ARG002  always 1
+        stride: int,
         activation: str,
         reduction: Times,
         ratio: PositiveRatio,
@@ -93,7 +95,8 @@ class NextTransformer(nn.Module):
         heads_of(outputs, head_channels, "ntb")
         self.deal = Deal(tuple(heads * head_channels for heads in HEADS_EACH), outputs)
         attended, convolved = self.deal.counts
-        self.enter = ConvNorm(inputs, attended)
+        same = inputs == attended and stride == 1
+        self.enter = nn.Identity() if same else Pooled(inputs, attended, stride=stride)
         self.attention = Residual(PooledKeys(attended, reduction=reduction, head_channels=head_channels))
         self.pass_on = ConvNorm(attended, convolved) if convolved else None
         self.local = conv_attention(convolved, head_channels, activation, "ntb") if convolved else None
@@ -117,6 +120,5 @@ register_block(
         choices=(REDUCTION, RATIO),
         channel_multiple="head_channels",
         acting=acting,
-        entered=True,
     )
 )

@@ -16,7 +16,8 @@ class DeepStem(nn.Sequential):
 
     "Bag of Tricks for Image Classification with Convolutional Neural Networks" (He et al., CVPR 2019), figure
     2b: three convolutions, the first two of half the width, then a maximum over 3x3. MaxViT and MOAT have two
-    of one width, EfficientFormer and UniRepLKNet two that both halve the map.
+    of one width, EfficientFormer and UniRepLKNet two that both halve the map, Next-ViT four of which the last
+    halves it again.
 
     Args:
         inputs: channels of the input.
@@ -25,7 +26,7 @@ class DeepStem(nn.Sequential):
         activation: name of the activation.
         layers: how many convolutions there are.
         share: width of all but the last over ``outputs``.
-        pool: whether a maximum does what is left of the stride; otherwise the second convolution does.
+        pool: whether a maximum does what is left of the stride; otherwise the last convolution does.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class DeepStem(nn.Sequential):
         before, hidden = inputs, max(1, round(outputs * share))
         for index in range(layers):
             after = outputs if index == layers - 1 else hidden
-            step = {0: first, 1: 1 if pool else rest}.get(index, 1)
+            step = first if index == 0 else rest if index == layers - 1 and not pool else 1
             self.add_module(f"conv{index}", ConvNorm(before, after, 3, stride=step, activation=activation))
             before = after
         if pool and rest > 1:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.choice import Value
-from tests.search_spaces.blocks.references import channel_attention, mbconv, squeeze_excitation
+from tests.search_spaces.blocks.references import channel_attention, mbconv, squares, squeeze_excitation
 from tests.search_spaces.mixers.references import REFERENCES as MIXERS
 from tests.search_spaces.mixers.references.basis import Weights, conv, conv_norm, relu, under
 
@@ -115,7 +115,9 @@ def ncb(x: Tensor, weights: Weights, stride: int, values: Values) -> Tensor:
 
 
 def ntb(x: Tensor, weights: Weights, stride: int, values: Values) -> Tensor:
-    y = conv_norm(x, weights, "enter")
+    y = x
+    if under(weights, "enter"):
+        y = conv_norm(squares(x, stride), weights, "enter.embed")
     y = y + MIXERS["pooled_attention"](y, under(weights, "attention.inner"), values)
     if under(weights, "local"):
         beside = head_convolution(conv_norm(y, weights, "pass_on"), weights, "local")

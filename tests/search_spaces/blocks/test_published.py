@@ -22,8 +22,9 @@ from search_spaces.blocks.dense import linked
 from search_spaces.choice import Value
 from search_spaces.reference.macs import count_macs
 from tests.search_spaces.blocks.published_references import PUBLISHED
-from tests.search_spaces.blocks.references import drawn
+from tests.search_spaces.blocks.references import conv_norm, drawn, relu, squeeze_excitation, under
 from tests.search_spaces.blocks.test_blocks import every_value, made, shapes_of
+from tests.search_spaces.mixers.references import REFERENCES as MIXERS
 
 
 def some_values(one: Block) -> list[dict[str, Value]]:
@@ -41,7 +42,7 @@ def some_values(one: Block) -> list[dict[str, Value]]:
 def wide(name: str) -> list[tuple[int, int, int, tuple[int, int]]]:
     """Shapes for a block; for Next-ViT's one with all kinds of heads, and one cut off in a round."""
     if name == "ntb":
-        return [(16, 16, 1, (3, 5)), (64, 64, 1, (3, 5)), (96, 96, 1, (2, 3))]
+        return [(16, 16, 1, (3, 5)), (64, 64, 1, (3, 5)), (32, 96, 2, (2, 3))]
     return shapes_of(block(name))
 
 
@@ -95,6 +96,18 @@ def test_what_stands_for_a_value_computes_the_same(name: str) -> None:
         {"window": 2},
         {"reduction": 2},
     )
+
+
+def test_unireplknet_is_a_convnext_with_dilated_kernels_and_a_gate() -> None:
+    values: dict[str, Value] = {"kernel": 7, "ratio": 2, "dilated": True, "gate": "se"}
+    module = drawn(made(block("convnext"), 16, 16, 1, values))
+    weights = under(module.state_dict(), "inner")
+    x = torch.randn(2, 16, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = MIXERS["large_kernel"](x, under(weights, "depthwise"), {"large": 7})
+    y = squeeze_excitation(y, under(weights, "se"))
+    y = conv_norm(relu(conv_norm(y, weights, "mlp.expand")), weights, "mlp.project")
+    torch.testing.assert_close(module(x), x + y)
+    torch.testing.assert_close(fuse(module)(x), x + y)
 
 
 @pytest.mark.parametrize("name", ["osa", "dense", "inception_resnet"])
