@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,27 @@ from rich.text import Text
 from results.numbers import duration
 from runners.time_left import TimeLeft
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Something that a run says, for whoever listens in place of a terminal.
+
+    Attributes:
+        kind: sort of it: a line, a warning, the heading of a stage, a table, or how far some work is.
+        text: words; of a table, its lines.
+        done: how much of the work is done; None where it is no progress.
+        total: how much there is to do, in the same unit.
+        left_s: seconds that are left of the work; None where that is not known.
+    """
+
+    kind: Literal["line", "warning", "stage", "table", "progress"]
+    text: str
+    done: float | None = None
+    total: float | None = None
+    left_s: float | None = None
+
+
+Listener = Callable[[Told], object]
 _PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 
@@ -38,6 +60,11 @@ class Bar:
     def update(self, done: float, total: float, note: str = "") -> None:
         """Shows that ``done`` of ``total`` is done; ``note`` is a few words on how it goes."""
         left_s = self._left.seconds(done, total)
+        if self._console.listener is not None:
+            words = f"{self._description}: {note}" if note else self._description
+            told = Told(kind="progress", text=words, done=done, total=total, left_s=left_s)
+            self._console.listener(told)
+            return
         left = "" if left_s is None else f"{_in_words(left_s)} left"
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total, note=note, left=left)
@@ -61,24 +88,32 @@ class Console:
 
     Args:
         log: file that gets every line, without colours; None keeps none.
+        listener: function that is called with everything, in place of the terminal.
     """
 
-    def __init__(self, log: Path | None = None) -> None:
+    def __init__(self, log: Path | None = None, listener: Listener | None = None) -> None:
+        self.listener = listener
         self._rich = RichConsole(highlight=False, soft_wrap=True, emoji=False)
         self.log = log
 
     def say(self, text: str, style: str = "") -> None:
         """One line, to the terminal and the log."""
-        self._rich.print(text, style=style or None, markup=False)
-        self.record(text)
+        self._say(text, "line", style)
 
     def warn(self, text: str) -> None:
         """One line that should not be overlooked."""
-        self.say(f"warning: {text}", style="yellow")
+        self._say(f"warning: {text}", "warning", "yellow")
 
     def stage(self, title: str) -> None:
         """The heading of a stage."""
-        self.say(title, style="bold")
+        self._say(title, "stage", "bold")
+
+    def _say(self, text: str, kind: Literal["line", "warning", "stage"], style: str) -> None:
+        if self.listener is not None:
+            self.listener(Told(kind=kind, text=text))
+        else:
+            self._rich.print(text, style=style or None, markup=False)
+        self.record(text)
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False
@@ -88,15 +123,20 @@ class Console:
         Names and numbers are never broken: where they do not fit the terminal side by side, each row is a
         list of its own. Words are broken between words.
         """
-        fit = _narrowest(columns, rows, words=words) <= self._rich.width
-        self._rich.print(_table(title, columns, rows, words=words) if fit else _lists(title, columns, rows))
-        for row in [columns, *rows]:
-            self.record(" | ".join(row))
+        lines = [" | ".join(row) for row in [columns, *rows]]
+        if self.listener is not None:
+            self.listener(Told(kind="table", text="\n".join([title, *lines])))
+        elif _narrowest(columns, rows, words=words) <= self._rich.width:
+            self._rich.print(_table(title, columns, rows, words=words))
+        else:
+            self._rich.print(_lists(title, columns, rows))
+        for line in lines:
+            self.record(line)
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Bar]:
         """A bar while the work inside goes on."""
-        if not self._rich.is_terminal:
+        if self.listener is not None or not self._rich.is_terminal:
             yield Bar(description, None, self)
             return
         columns = (

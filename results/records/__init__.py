@@ -24,7 +24,15 @@ from results.records.given import CompressedModel, GivenFile, LeftAlone
 from results.records.measuring import LatencyCheck, TargetRecord
 from results.records.race import BlockErrors, BlocksPlan, Raced, RacePlan, RungRecord, Scouted
 from results.records.reading import read_record
-from results.records.run import Machine, Provenance, RecipeRecord, StageTimes
+from results.records.run import (
+    Machine,
+    Manifest,
+    Provenance,
+    RecipeRecord,
+    Session,
+    StageSession,
+    StageTimes,
+)
 from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
 from results.records.training import EpochRecord, SpaceRecord
 
@@ -51,6 +59,7 @@ __all__ = [
     "LeftAlone",
     "LimitMet",
     "Machine",
+    "Manifest",
     "Preprocessing",
     "Provenance",
     "RacePlan",
@@ -63,7 +72,9 @@ __all__ = [
     "ScoreRecord",
     "Scouted",
     "SearchSummary",
+    "Session",
     "SpaceRecord",
+    "StageSession",
     "StageTimes",
     "StepRecord",
     "TargetRecord",

@@ -94,7 +94,80 @@ class StageTimes(Wrapped):
     """The finished stages of a run in order; stages.json.
 
     Attributes:
-        seconds: time each stage took in its last process, by the stage's name.
+        seconds: time each stage took in all its sessions, by the stage's name.
     """
 
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSession(Record):
+    """One process's work on one stage.
+
+    Attributes:
+        stage: name of the stage.
+        seed: seed that the stage had.
+        began: time at which it began, ISO 8601 with its zone.
+        seconds: time it took; of a process that was killed, until its last word in the log.
+        cpu_seconds: processor time of this process and of those it started that have ended; None where it
+            was killed.
+        gpu_seconds: time for which a GPU was held.
+        joules: energy of the processor packages, with what else ran on them; None where nothing counts it.
+        finished: whether it came to its end.
+        put_aside: whether what it made was put aside later, for other settings.
+    """
+
+    stage: str
+    seed: int
+    began: str
+    seconds: float = 0.0
+    cpu_seconds: float | None = None
+    gpu_seconds: float = 0.0
+    joules: float | None = None
+    finished: bool = False
+    put_aside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session(Record):
+    """One command that worked on a run.
+
+    Attributes:
+        command: command as it was called.
+        date: time of its first stage, ISO 8601 with its zone.
+        commit: commit of the code, as in ``Provenance``.
+        versions: versions of Python and of the installed packages, by name.
+        stages: its work on stages, in order.
+    """
+
+    command: str
+    date: str
+    commit: str
+    versions: dict[str, str]
+    stages: tuple[StageSession, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Record):
+    """Every command that worked on a run; run.json.
+
+    Attributes:
+        sessions: commands in order.
+        schema: form of this record.
+    """
+
+    sessions: tuple[Session, ...] = ()
+    schema: int = 1
+
+    def of(self, stage: str) -> list[StageSession]:
+        """The sessions of a stage, those whose work was put aside included."""
+        return [one for session in self.sessions for one in session.stages if one.stage == stage]
+
+    def seconds(self, stage: str) -> float:
+        """Time that went into what a stage has now: its last finished session and unfinished ones before."""
+        total = 0.0
+        for place, one in enumerate(reversed([one for one in self.of(stage) if not one.put_aside])):
+            if place and one.finished:
+                break
+            total += one.seconds
+        return total

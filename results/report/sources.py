@@ -14,6 +14,7 @@ from results.records import (
     EpochRecord,
     FrontEntry,
     LatencyCheck,
+    Manifest,
     Provenance,
     Raced,
     RecipeRecord,
@@ -37,8 +38,9 @@ class Sources:
 
     Attributes:
         name: name of the run's folder.
-        recipe: recipe as resolved; None where there is none, as with the next five.
-        provenance: seed, versions, machine, commit, command.
+        recipe: recipe as resolved; None where there is none, as with the next six.
+        provenance: seed, versions, machine, commit, command that began it.
+        manifest: every command that worked on the run.
         audit: audit of the supernet.
         summary: front of the search.
         target: target that was measured.
@@ -58,6 +60,7 @@ class Sources:
     name: str
     recipe: RecipeRecord | None = None
     provenance: Provenance | None = None
+    manifest: Manifest | None = None
     audit: AuditSummary | None = None
     summary: SearchSummary | None = None
     target: TargetRecord | None = None
@@ -106,6 +109,7 @@ def read_run(folder: Path) -> Sources:
     found = Sources(name=folder.resolve().name)
     found.recipe = _file(found, folder, "recipe.json", RecipeRecord)
     found.provenance = _file(found, folder, "provenance.json", Provenance)
+    found.manifest = _file(found, folder, "run.json", Manifest)
     times = _file(found, folder, "stages.json", StageTimes)
     found.stages = times.seconds if times else {}
     if (folder / "profile").is_dir():

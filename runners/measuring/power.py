@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +30,51 @@ def watts_during(
     seconds, after = clock() - began, _counters(root)
     if before.keys() != after.keys() or seconds <= 0:
         return None
+    return _joules(before, after) / seconds
+
+
+class EnergyMeter:
+    """The energy of all processor packages from now on, read often enough that no counter turns over twice.
+
+    Args:
+        root: folder in which the system keeps its counters.
+        every_s: seconds between readings; a counter turns over after some 40 minutes at 100 W.
+    """
+
+    def __init__(self, *, root: Path = POWERCAP, every_s: float = 300.0) -> None:
+        self._root, self._every_s, self._joules = root, every_s, 0.0
+        self._before = _counters(root)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        if self._before:
+            self._thread.start()
+
+    def stop(self) -> float | None:
+        """Joules so far; None where no counter can be read."""
+        if not self._before:
+            return None
+        self._stopped.set()
+        self._thread.join()
+        self._read()
+        return round(self._joules, 1)
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._every_s):
+            self._read()
+
+    def _read(self) -> None:
+        after = _counters(self._root)
+        if self._before.keys() == after.keys():
+            self._joules += _joules(self._before, after)
+            self._before = after
+
+
+def _joules(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> float:
     microjoules = 0
     for package, (start, turn) in before.items():
         used = after[package][0] - start
         microjoules += used if used >= 0 else used + turn  # it starts anew at zero
-    return microjoules / 1e6 / seconds
+    return microjoules / 1e6
 
 
 def _counters(root: Path) -> dict[str, tuple[int, int]]:

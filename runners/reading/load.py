@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from runners.recipe.problems import problems_of
 from runners.recipe.schema import Recipe
 from runners.recipe.shipped import familiar, mended, recipe_names, shipped
 
-__all__ = ["load_recipe", "recipe_names", "revise", "validate"]
+__all__ = ["load_recipe", "recipe_names", "recipe_of", "revise", "validate"]
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = (), seed: int | None = None) -> Recipe:
@@ -38,6 +39,22 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), seed: int | No
     if seed is not None:
         values["seed"] = seed
     return _checked(values, f"recipe {name_or_path}", folders)
+
+
+def recipe_of(given: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that Python code means: a name, a path, the values of one, or one that was read.
+
+    Raises:
+        ValueError: as ``load_recipe``.
+    """
+    if isinstance(given, Recipe):
+        return revise(given, overrides) if overrides else given
+    if isinstance(given, Mapping):
+        values = copy.deepcopy(dict(given))
+        for text in overrides:
+            override(values, text)
+        return _checked(values, "this recipe", [Path.cwd()])
+    return load_recipe(str(given), overrides)
 
 
 def revise(recipe: Recipe, overrides: Sequence[str]) -> Recipe:

@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from results.records.handed_over import ARTIFACTS, missing
 from runners.reading.load import validate
 from runners.recipe.keys import MOVED
 from runners.recipe.schema import Recipe
+from runners.run.manifest import Keeper
 from runners.run.provenance import provenance
 from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, readers, without
 
@@ -54,6 +54,7 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         self._lock = lock(path)
         try:
+            self._keeper = Keeper(path, command)
             self.recipe = self._open(recipe, command)
         except BaseException:
             self.close()
@@ -107,7 +108,7 @@ class RunDirectory:
 
     @property
     def finished(self) -> dict[str, float]:
-        """The finished stages whose results are there, and the seconds each took in its last process."""
+        """The finished stages whose results are there, and the seconds each took, all its sessions."""
         file = self.path / "stages.json"
         try:
             found = StageTimes.from_json(read_json(file)).seconds if file.exists() else {}
@@ -141,10 +142,17 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Marks a stage finished when its work ends without an error."""
-        began = time.monotonic()
-        yield
-        self._mark(self.finished | {name: round(time.monotonic() - began, 1)})
+        """Marks a stage finished when its work ends without an error; writes down what it took."""
+        section = getattr(self.recipe, BY_NAME[name].section, None)
+        self._keeper.begin(name, self.recipe.seed_or(getattr(section, "seed", None)))
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):  # the disk may be what is full
+                self._keeper.end(finished=False)
+            raise
+        self._keeper.end(finished=True)
+        self._mark(self.finished | {name: round(self._keeper.seconds(name), 1)})
 
     def require(self, stage: str) -> None:
         """Checks that what a stage builds on is there.
@@ -219,6 +227,7 @@ class RunDirectory:
         present = [path for path in present if path.exists()]
         # First the mark: killed in between, the stages run again over what is left.
         self._mark({name: seconds for name, seconds in self.finished.items() if name not in later})
+        self._keeper.put_aside(later)
         if not present:
             return None
         numbers = [int(old.name) for old in (self.path / "earlier").glob("*") if old.name.isdigit()]

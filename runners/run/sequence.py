@@ -6,12 +6,13 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from results.files import write_atomic
-from runners.console import Console
+from runners.console import Console, Listener
 from runners.pools.ray_session import reach
 from runners.reading.check import load_parts
 from runners.reading.load import load_recipe, revise
@@ -24,12 +25,30 @@ if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wa
     from runners.run.wiring import Wiring
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who has a run work.
+
+    Attributes:
+        command: command or call, for the record.
+        listener: function that is told everything in place of the terminal; None speaks on the terminal.
+    """
+
+    command: str
+    listener: Listener | None = None
+
+
 def start(
     recipe_name: str, out: Path | None, overrides: Sequence[str], seed: int | None, *, last: str = "report"
 ) -> None:
     """Starts a run, or goes on with it, up to and including a stage."""
     recipe = load_recipe(recipe_name, overrides, seed)
-    with _locked(out or Path("runs") / recipe.name, recipe) as (run, console):
+    run_recipe(recipe, out or Path("runs") / recipe.name, last=last)
+
+
+def run_recipe(recipe: Recipe, out: Path, *, last: str = "report", caller: Caller | None = None) -> None:
+    """Starts a run of a recipe, or goes on with it, up to and including a stage."""
+    with _locked(out, recipe, caller) as (run, console):
         finished = run.finished
         left_out = without(run.recipe.search.ranking)
         if last in left_out:
@@ -53,13 +72,15 @@ def start(
             print_summary(run.path, console)
 
 
-def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
+def stage(
+    name: str, out: Path, overrides: Sequence[str], seed: int | None = None, *, caller: Caller | None = None
+) -> None:
     """Does one stage of a run again, or for the first time; what it made before is put aside.
 
     So is what an earlier one made where the change concerns it too (other data, another space); it is done
     again as well.
     """
-    with _locked(out, None) as (run, console):
+    with _locked(out, None, caller) as (run, console):
         if seed is not None:  # the run's own seed belongs to its training
             own = "seed" if name == "train" else f"{BY_NAME[name].section}.seed"
             overrides = [*overrides, f"{own}={seed}"]
@@ -77,11 +98,13 @@ def stage(name: str, out: Path, overrides: Sequence[str], seed: int | None = Non
                 _do(made, one)
 
 
-def audit(out: Path, overrides: Sequence[str], seed: int | None = None) -> None:
+def audit(
+    out: Path, overrides: Sequence[str], seed: int | None = None, *, caller: Caller | None = None
+) -> None:
     """Audits the supernet of a run, going on with networks that are done; other trainings begin anew."""
     if seed is not None:
         overrides = [*overrides, f"audit.seed={seed}"]
-    with _locked(out, None) as (run, console):
+    with _locked(out, None, caller) as (run, console):
         recipe = revise(run.recipe, overrides)
         run.require("audit")
         made = _wired(run, console, load=False)
@@ -166,9 +189,9 @@ def _refuse_table(recipe: Recipe) -> None:
         )
 
 
-def write_report_of(out: Path) -> None:
+def write_report_of(out: Path, *, caller: Caller | None = None) -> None:
     """Writes the report of a run, whatever it has so far."""
-    with _locked(out, None) as (run, console):
+    with _locked(out, None, caller) as (run, console):
         _do(_wired(run, console), "report")
 
 
@@ -184,10 +207,13 @@ def opened(path: Path, recipe: Recipe | None) -> Iterator[Wiring]:
 
 
 @contextmanager
-def _locked(path: Path, recipe: Recipe | None) -> Iterator[tuple[RunDirectory, Console]]:
+def _locked(
+    path: Path, recipe: Recipe | None, caller: Caller | None = None
+) -> Iterator[tuple[RunDirectory, Console]]:
     """The same before PyTorch is loaded: the run and where it speaks."""
-    run = RunDirectory(path, recipe, shlex.join(["quarry", *sys.argv[1:]]))
-    console = Console(path / "log.txt")
+    caller = caller or Caller(command=shlex.join(["quarry", *sys.argv[1:]]))
+    run = RunDirectory(path, recipe, caller.command)
+    console = Console(path / "log.txt", caller.listener)
     try:
         yield run, console
     except Exception as error:

@@ -51,6 +51,7 @@ def test_the_run_leaves_what_it_promises(finished: Path) -> None:
         "compress/steps.jsonl",
         "report.html",
         "provenance.json",
+        "run.json",
         "log.txt",
     ):
         assert (finished / name).stat().st_size > 0, name

@@ -19,12 +19,15 @@ from results.records import (
     LayerRecord,
     LimitMet,
     Machine,
+    Manifest,
     Preprocessing,
     Provenance,
     RecipeRecord,
     Record,
     Reference,
     SearchSummary,
+    Session,
+    StageSession,
     StageTimes,
     StepRecord,
     TargetRecord,
@@ -85,6 +88,28 @@ def _about(folder: Path) -> None:
     _write(folder / "recipe.json", RecipeRecord(settings=recipe))
     _write(folder / "provenance.json", PROVENANCE)
     _write(folder / "stages.json", StageTimes(seconds=times))
+    whole = (
+        *(_session(name) for name in ("train", "measure", "search")),
+        _session("compress", finished=False),
+    )
+    commands = ((PROVENANCE.command, whole), ("quarry compress --out run", (_session("compress"),)))
+    sessions = tuple(
+        Session(command=command, date=PROVENANCE.date, commit=PROVENANCE.commit, versions={}, stages=stages)
+        for command, stages in commands
+    )
+    _write(folder / "run.json", Manifest(sessions=sessions))
+
+
+def _session(stage: str, *, finished: bool = True) -> StageSession:
+    return StageSession(
+        stage=stage,
+        seed=0,
+        began=PROVENANCE.date,
+        seconds=60.0,
+        cpu_seconds=100.0,
+        joules=18_000.0,
+        finished=finished,
+    )
 
 
 def _training(folder: Path, rng: np.random.Generator) -> None:
