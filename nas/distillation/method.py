@@ -33,8 +33,8 @@ class FeatureShapes:
         """
         if self.teacher is None:
             raise ValueError(
-                "a teacher in an ONNX file has outputs and no features; right are a module (my.py:make), or "
-                "methods that compare outputs"
+                "a teacher in an ONNX file, or what was kept of one, has outputs and no features; right are "
+                "a module (my.py:make), or methods that compare outputs"
             )
         return pairs_of(self.student, self.teacher, layers)
 

@@ -59,13 +59,35 @@ class Prepare:
     def __call__(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """(N, C, H, W) uint8 to float32 of the same shape; augmented images are laid out channels last."""
         if generator is not None and (self.crop_padding or self.flip):
-            pixels = images.permute(0, 2, 3, 1).contiguous()  # while they are bytes
-            if self.crop_padding:
-                pixels = _random_crop(pixels, self.crop_padding, generator)
-            if self.flip:
-                pixels = _random_flip(pixels, generator)
-            images = pixels.permute(0, 3, 1, 2)
+            images = self._augmented(images, *self.moves(len(images), images.shape[2], generator))
         return self._normalised(images)
+
+    def moves(self, n: int, height: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What is drawn for n images: row and column that a crop begins at, (2, n); whether mirrored, (n,).
+
+        A signal, of one row, moves along it alone.
+        """
+        shift, mirrored = torch.zeros((2, n), dtype=torch.int64), torch.zeros(n, dtype=torch.bool)
+        if self.crop_padding:
+            shift = torch.randint(0, 2 * self.crop_padding + 1, (2, n), generator=generator)
+            if height == 1:
+                shift[0] = self.crop_padding
+        if self.flip:
+            mirrored = torch.rand(n, generator=generator) < 0.5
+        return shift, mirrored
+
+    def moved(self, images: Tensor, row: int, column: int, *, mirrored: bool = False) -> Tensor:
+        """Network input of images whose crops all begin at this row and column of the padded ones."""
+        shift = torch.tensor([[row], [column]]).expand(2, len(images))
+        return self._normalised(self._augmented(images, shift, torch.full((len(images),), mirrored)))
+
+    def _augmented(self, images: Tensor, shift: Tensor, mirrored: Tensor) -> Tensor:
+        pixels = images.permute(0, 2, 3, 1).contiguous()  # while they are bytes
+        if self.crop_padding:
+            pixels = _cropped(pixels, self.crop_padding, shift)
+        if self.flip:
+            pixels = _flipped(pixels, mirrored)
+        return pixels.permute(0, 3, 1, 2)
 
     def _normalised(self, images: Tensor) -> Tensor:
         """Pixels over 255, less the mean, over the deviation."""
@@ -88,27 +110,19 @@ def _constants(
     return torch.tensor(mean, device=device), torch.tensor(std, device=device)
 
 
-def _random_crop(pixels: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each image (H, W, C) moved by up to ``padding`` pixels in both directions, black coming in.
-
-    A signal, of one row, moves along it alone.
-    """
+def _cropped(pixels: Tensor, padding: int, shift: Tensor) -> Tensor:
+    """Each image (H, W, C) padded with black, then cut out from its row and column on."""
     n, height, width, _ = pixels.shape
     padded = F.pad(pixels, (0, 0, *(padding,) * 4))
-    shift = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).to(
-        pixels.device, non_blocking=True
-    )
-    if height == 1:
-        shift[0] = padding
+    shift = shift.to(pixels.device, non_blocking=True)
     places = padded.unfold(1, height, 1).unfold(2, width, 1)  # (N, rows, columns, C, H, W), no copy
     cropped = places[torch.arange(n, device=pixels.device), shift[0], shift[1]]
     return cropped.permute(0, 2, 3, 1).contiguous()
 
 
-def _random_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image (H, W, C) of a batch mirrored with probability one half."""
+def _flipped(pixels: Tensor, mirrored: Tensor) -> Tensor:
+    """Those images (H, W, C) of a batch mirrored that are to be."""
     n = len(pixels)
-    mirrored = torch.rand(n, generator=generator) < 0.5
     which = (torch.arange(n) + n * mirrored).to(pixels.device, non_blocking=True)
     return torch.cat([pixels, pixels.flip(2)]).index_select(0, which)  # torch.where is slow on bytes
 

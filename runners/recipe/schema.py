@@ -258,6 +258,9 @@ class Recovery(Section):
     ``{ kind = "my.py:make", weights = "w.safetensors" }``), an ONNX file; none leaves the labels alone."""
     methods: tuple[Part, ...] = (part("kd"),)
     """Methods by which a network learns from its teachers; their losses are added up."""
+    views: int = Field(default=0, ge=0)
+    """Places of a crop, along each side, at which teachers are asked once about every image, before the
+    training; what they say is kept in the run's folder and interpolated. 0 asks them in every step."""
     teacher_weight: float = Field(default=0.7, ge=0, le=1)
     """Share of the loss on what teachers give; the rest is on labels."""
     temperature: float = Field(default=2.0, gt=0)

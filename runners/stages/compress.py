@@ -42,6 +42,7 @@ _AFTER_S = 15.0  # for export and report, which come after
 _LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
+_KEPT = "teachers"
 _UNDER_WAY = "checkpoints"  # of trainings; a step that has ended leaves none
 
 
@@ -275,7 +276,8 @@ def _finetuning(
     def taught() -> Taught:
         settings = work.recipe.compress.recovery
         teachers = Teachers(settings=settings, largest=work.networks.teacher(), device=work.device)
-        return teachers.of(begun)
+        found = teachers.of(begun)
+        return teachers.kept(found, work.data, work.folder / _KEPT, on_step) if settings.views else found
 
     def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
         recipe, data = work.recipe.compress, work.data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ from torch import Tensor, nn
 
 from compress.onnx.file import OnnxFile
 from compress.plain import faithful_copy
-from nas.distillation import METHODS, Teacher
+from nas.distillation import METHODS, Teacher, teacher_identity
 from nas.distillation.teaching import MakeMethod
 from results.loading import load_object
 from results.names import did_you_mean
 from results.registry import Registry
+from runners.data.prepared import RunData
 from runners.given import load_network, load_weights
 from runners.recipe.part import Part, part
 from runners.recipe.schema import Recovery
 from runners.targets.calls import in_calls
 from runners.training.finetuning import Taught
+from runners.training.relabelling import relabelled
 
 
 class OnnxTeacher:
@@ -194,6 +196,33 @@ class Teachers:
             methods=methods_of(self.settings.methods, self.settings.temperature),
             teacher_weight=self.settings.teacher_weight,
         )
+
+    def kept(self, taught: Taught, data: RunData, folder: Path, watch: Callable[[int, int], None]) -> Taught:
+        """The same, of what the teachers say of every training image: asked for once and kept.
+
+        Args:
+            taught: Teachers and methods.
+            data: Data of the run.
+            folder: Folder of a file for each group of teachers.
+            watch: Called with the calls done and in all.
+
+        Raises:
+            ValueError: as ``relabelled``.
+        """
+        if not taught.teachers:
+            return taught
+        whose = hashlib.sha256("".join(map(teacher_identity, taught.teachers)).encode()).hexdigest()[:12]
+        found = relabelled(
+            taught.teachers,
+            data.splits.train.images,
+            data.prepare,
+            folder / f"{whose}.safetensors",
+            views=self.settings.views,
+            task=data.task,
+            device=self.device,
+            watch=watch,
+        )
+        return replace(taught, teachers=(found,))
 
 
 def methods_of(parts: Sequence[Part], temperature: float) -> tuple[MakeMethod, ...]:

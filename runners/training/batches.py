@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runners.tasks import CLASSIFICATION, Task
 from runners.training.mixing import Mix
+from runners.training.relabelling import Relabelled
 
 Prepare = Callable[[Tensor, torch.Generator | None], Tensor]
 """``prepare(images, generator)`` makes stored images (N, C, H, W) into network input.
@@ -28,9 +29,10 @@ class TrainingData:
         prepare: Makes stored images into network input.
         mix: Mixes the images of a batch; None leaves them.
         task: What the networks are trained for.
+        kept: What teachers said of the images before, if it was kept.
 
     Raises:
-        ValueError: another number of labels than images.
+        ValueError: another number of labels than images, or than what was kept is of.
     """
 
     images: Tensor
@@ -38,10 +40,18 @@ class TrainingData:
     prepare: Prepare
     mix: Mix | None = None
     task: Task = CLASSIFICATION
+    kept: Relabelled | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise ValueError(f"{len(self.images)} images came with {len(self.labels)} labels")
+        if self.kept is not None and (
+            len(self.kept.logits) != len(self.images) or self.kept.prepare != self.prepare
+        ):
+            raise ValueError(
+                f"what was kept of the teachers is of {len(self.kept.logits)} images and "
+                f"{self.kept.prepare}; here are {len(self.images)} and {self.prepare}"
+            )
 
 
 def generator(*key: int) -> torch.Generator:
@@ -69,13 +79,33 @@ def batches(
         start: batches to pass over, when an interrupted epoch goes on.
     """
     images, labels, mix = data.images, data.labels, data.mix
-    order = torch.randperm(len(images), generator=generator(seed, epoch)).to(images.device)
+    order = _order(data, seed, epoch).to(images.device)
     for index in range(start, batches_per_epoch(len(images), batch_size)):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         # index_select copies image by image; indexing does so pixel by pixel.
         stored, target = images.index_select(0, chosen), labels[chosen]
         batch = data.prepare(stored, generator(seed, epoch, index))
         yield mix(batch, target, np.random.default_rng([seed, epoch, index])) if mix else (batch, target)
+
+
+def _order(data: TrainingData, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(len(data.images), generator=generator(seed, epoch))
+
+
+def kept_of(data: TrainingData, *, batch_size: int, seed: int, epoch: int, index: int) -> Tensor | None:
+    """What was kept of teachers for a batch as ``batches`` gives it: logits (N, classes), mixed as it is.
+
+    None where nothing was kept.
+    """
+    if data.kept is None:
+        return None
+    chosen = _order(data, seed, epoch)[index * batch_size : (index + 1) * batch_size]
+    logits = data.kept.of(chosen, generator(seed, epoch, index))
+    if data.mix is None:
+        return logits
+    places = torch.empty(len(chosen), 1, *data.images.shape[2:])  # boxes are of their height and width
+    _, mixed = data.mix(places, logits.softmax(1), np.random.default_rng([seed, epoch, index]))
+    return mixed.log()
 
 
 def channels_last(images: Tensor) -> Tensor:

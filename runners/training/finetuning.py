@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -14,6 +14,7 @@ from nas.rules.moment import Moment, Pass
 from runners.training.batches import TrainingData, channels_last
 from runners.training.checkpoint import course_of
 from runners.training.loop import DivergedError, train
+from runners.training.relabelling import Relabelled
 from runners.training.settings import TrainSettings
 from runners.training.trainable import OneNetwork
 from runners.training.watch import SILENT, Watch
@@ -83,6 +84,7 @@ def finetune(
             teacher does not fit it, see ``Teaching``.
     """
     OneNetwork(network)  # refuses what has nothing to train, before teachers are looked at
+    data = _with_what_was_kept(data, taught.teachers)
     teaching = taught.teaching(network, data, seed)
     try:
         train(
@@ -97,6 +99,16 @@ def finetune(
     except DivergedError as error:
         raise DivergedError(f"fine-tuning: {error}") from error
     return network.eval()
+
+
+def _with_what_was_kept(data: TrainingData, teachers: Sequence[Teacher]) -> TrainingData:
+    """The data with what was kept of teachers, where that is what teaches."""
+    kept = [one for one in teachers if isinstance(one, Relabelled)]
+    if kept and len(teachers) > 1:
+        raise ValueError(
+            "what was kept of teachers stands beside another teacher; keep that one's outputs with the rest"
+        )
+    return replace(data, kept=kept[0]) if kept else data
 
 
 def _rule(teaching: Teaching | None, share: float) -> Callable[[Moment], list[Pass]]:

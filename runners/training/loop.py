@@ -19,7 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from nas.rules.moment import History, Moment, Pass, Rule
-from runners.training.batches import TrainingData, batches, batches_per_epoch, channels_last, generator
+from runners.training.batches import (
+    TrainingData,
+    batches,
+    batches_per_epoch,
+    channels_last,
+    generator,
+    kept_of,
+)
 from runners.training.checkpoint import TrainingState, course_of, load_checkpoint, save_checkpoint
 from runners.training.memory import keep_freed_memory
 from runners.training.optimizers import optimizer_of
@@ -203,11 +210,21 @@ def _gradients(
             ranks.share(target).to(trainable.device, non_blocking=True),
             passes,
             task=course.data.task,
+            kept=_kept(course, state.progress.step),
             label_smoothing=settings.label_smoothing,
             distillation=settings.distillation,
             precision=course.precision,
         )
     return ranks.average(trainable.gradients(), losses), networks
+
+
+def _kept(course: _Course, step: int) -> Tensor | None:
+    """What was kept of teachers for the batch of a step."""
+    epoch, index = divmod(step, course.per_epoch)
+    found = kept_of(
+        course.data, batch_size=course.settings.batch_size, seed=course.seed, epoch=epoch, index=index
+    )
+    return None if found is None else course.ranks.share(found)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ def run_passes(
     label_smoothing: float = 0.0,
     distillation: str = "kl",
     precision: str = "fp32",
+    kept: Tensor | None = None,
 ) -> tuple[Tensor, list[nn.Module]]:
     """Forward and backward of every pass of a step, adding to the gradients.
 
@@ -41,6 +42,7 @@ def run_passes(
         label_smoothing: share of a label's probability that is spread over all classes.
         distillation: loss on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
         precision: ``fp32`` or ``bf16`` (autocast; losses are always in float32).
+        kept: what was kept of teachers from outside for these images, logits (N, classes); None asks them.
 
     Returns:
         The loss of each pass, float32 (passes,), and the networks that ran.
@@ -60,7 +62,7 @@ def run_passes(
             sizes[size] = scaled(batch, size)
         with autocast(trainable.device, precision), _hearing(one.teacher, network) as features:
             given, *others = _run(network, sizes[size], one)
-            told = one.teacher.teaching.told(batch) if isinstance(one.teacher, Lecture) else []
+            told = one.teacher.teaching.told(batch, kept) if isinstance(one.teacher, Lecture) else []
         given = given.float()
         share = one.teacher_weight
         if isinstance(one.teacher, Lecture):

@@ -128,10 +128,11 @@ def test_a_run_is_taught_by_a_network_of_ones_own(mine: Path, tmp_path: Path) ->
     weights = mine.with_suffix(".safetensors")
     teachers = f'compress.recovery.teachers=[{{kind="{mine}:make",weights="{weights}"}}]'
     methods = 'compress.recovery.methods=["kd",{kind="features",projection="spatial"}]'
-    given = ((), (teachers,), (teachers, methods))
+    given = ((), (teachers,), (teachers, methods), (teachers, "compress.recovery.views=3"))
     states = [tuned(tmp_path / str(at), *settings) for at, settings in enumerate(given)]
     assert states[0].keys() == states[2].keys()  # projections are gone
-    for one, other in ((0, 1), (0, 2), (1, 2)):
+    assert [len(list((tmp_path / str(at) / "teachers").glob("*"))) for at in range(4)] == [0, 0, 0, 1]
+    for one, other in ((0, 1), (0, 2), (1, 2), (0, 3)):
         assert any(not torch.equal(states[one][name], states[other][name]) for name in states[0])
 
 
