@@ -21,7 +21,7 @@ from results.registry import Registry
 from runners.data.prepared import RunData
 from runners.given import load_network, load_weights
 from runners.recipe.part import Part, part
-from runners.recipe.schema import Recovery
+from runners.recipe.recovery import Recovery
 from runners.targets.calls import in_calls
 from runners.training.finetuning import Taught
 from runners.training.relabelling import relabelled

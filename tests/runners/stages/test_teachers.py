@@ -16,7 +16,7 @@ from nas.supernet.supernet import Supernet
 from runners.given import load_network, load_weights
 from runners.reading.load import load_recipe
 from runners.recipe.part import part
-from runners.recipe.schema import Recovery
+from runners.recipe.recovery import Recovery
 from runners.stages.compress import context_of
 from runners.stages.first_look import FirstLook, look_first
 from runners.stages.teachers import OnnxTeacher, Teachers, methods_of, teacher_problems
