@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from compress.onnx.static import OPERATORS
 from compress.steps.finetune import Finetune
+from compress.steps.mixed_precision import MixedPrecision
 from compress.steps.prune import Prune
 from compress.steps.quantize import Quantize
 from compress.steps.quantize_aware import QuantizeAware
 from compress.steps.registry import STEPS
 from compress.steps.retrain import Retrain
 
-__all__ = ["OPERATORS", "STEPS", "Finetune", "Prune", "Quantize", "QuantizeAware", "Retrain"]
+__all__ = [
+    "OPERATORS",
+    "STEPS",
+    "Finetune",
+    "MixedPrecision",
+    "Prune",
+    "Quantize",
+    "QuantizeAware",
+    "Retrain",
+]
