@@ -1,4 +1,4 @@
-"""Which layers int8 pays for: what each loses by it and gains in time, and the best choice found exactly.
+"""Layers that int8 pays for: what each loses by it and gains in time, and the best choice, found exactly.
 
 The loss of a layer is the squared error of the network's outputs with that layer alone in int8, as a share
 of the outputs' own squares; losses are taken to add up. The time is what the runtime's profiler says of the
