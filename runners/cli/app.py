@@ -101,6 +101,9 @@ def measure(
         Path | None,
         typer.Option("--kit", metavar="DIR", help="Write the layers for a device without PyTorch instead."),
     ] = None,
+    networks: Annotated[
+        int, typer.Option(help="Networks of a kit that holds them alone, for quarry table transfer.")
+    ] = 0,
 ) -> None:
     """Measure the layers of the space on the device, and how well they predict whole networks.
 
@@ -115,6 +118,8 @@ def measure(
     """
     from runners.run.sequence import stage, start, start_kit, take_table, write_kit
 
+    if networks and kit is None:
+        raise ValueError("--networks belongs to --kit, which writes what a device without PyTorch measures")
     match words or []:
         case ["import", table]:
             if set_ or seed is not None or kit is not None:
@@ -123,12 +128,12 @@ def measure(
                 )
             take_table(_run_of(out), Path(table))
         case [recipe] if recipe != "import" and kit is not None:
-            start_kit(recipe, out, kit, set_ or [], seed)
+            start_kit(recipe, out, kit, set_ or [], seed, networks=networks)
         case [recipe] if recipe != "import":
             start(recipe, out, set_ or [], seed, last="measure")
         case []:
             if kit is not None:
-                write_kit(_run_of(out), kit, set_ or [], seed)
+                write_kit(_run_of(out), kit, set_ or [], seed, networks=networks)
             else:
                 stage("measure", _run_of(out), set_ or [], seed)
         case others:

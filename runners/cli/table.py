@@ -15,6 +15,13 @@ tables = typer.Typer(
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="A table, .parquet.")]
 RunFolder = Annotated[Path, typer.Option("--run", help="The run whose space the table is of.")]
+PrintedFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Output of benchncnn, LiteRT's benchmark_model or ExecuTorch's executor_runner for a kit."
+    ),
+]
+Machine = Annotated[str, typer.Option(help="Name of the device that it was printed on.")]
 Hardware = Annotated[str, typer.Option("--profile", help="A hardware profile, by name or path.")]
 
 
@@ -40,16 +47,59 @@ def export_table(table: Table, target: Annotated[Path, typer.Argument(metavar="C
 
 
 @tables.command("import")
-def import_table(source: Annotated[Path, typer.Argument(metavar="KIT_OR_CSV")], run: RunFolder) -> None:
+def import_table(
+    source: Annotated[Path, typer.Argument(metavar="KIT_OR_CSV")],
+    run: RunFolder,
+    printed: PrintedFile = None,
+    machine: Machine = "",
+) -> None:
     """Take a table measured elsewhere (a kit's folder, or CSV) into a run, in place of measuring here.
 
     \b
-    Example:
+    Examples:
         quarry table import kit --run runs/digits    (or: quarry measure import kit --out runs/digits)
+        quarry table import kit --printed benchncnn.txt --machine "Pixel 8" --run runs/digits
     """
     from runners.run.sequence import take_table
 
+    _take_printed(source, printed, machine)
     take_table(run, source)
+
+
+def _take_printed(kit: Path, printed: Path | None, machine: str) -> None:
+    if printed is None:
+        if machine:
+            raise ValueError("--machine belongs to --printed: other tables say where they were measured")
+        return
+    from runners.tables.printed import take_printed
+
+    found = take_printed(kit, printed, machine)
+    typer.echo(f"{len(found.timings)} latencies of {found.runtime} on {machine}")
+
+
+@tables.command()
+def transfer(
+    known: Annotated[
+        list[Path], typer.Argument(metavar="TABLE...", help="Tables of known devices, .parquet.")
+    ],
+    run: RunFolder,
+    measured: Annotated[
+        Path, typer.Option("--measured", metavar="KIT_OR_TABLE", help="Networks measured on the new device.")
+    ],
+    printed: PrintedFile = None,
+    machine: Machine = "",
+) -> None:
+    """Make the table of a new device from some ten networks measured there, and take it into a run.
+
+    \b
+    Example:
+        quarry measure --out runs/new --kit kit --networks 10    (then python kit/measure.py on the device)
+        quarry table transfer runs/*/measure/table.parquet --measured kit --run runs/new
+    """
+    from runners.run.sequence import take_transferred
+
+    _take_printed(measured, printed, machine)
+    take_transferred(run, known, measured)
 
 
 @tables.command()

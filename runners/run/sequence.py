@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from runners.run.stages import BY_NAME, WHOLE_RUN, without
 
 if TYPE_CHECKING:  # it brings PyTorch, for which a wrong argument should not wait
     from runners.run.wiring import Wiring
+    from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,21 +123,54 @@ def take_table(out: Path, source: Path) -> None:
     """
     from runners.tables.commands import import_table
 
+    def write(space: SearchSpace, target: Path, console: Console) -> None:
+        table = import_table(source, target, space=space, say=lambda _: None)
+        console.say(f"{len(table.lines)} lines of {table.header.profile} on {table.header.machine}")
+
+    _take(out, write)
+
+
+def take_transferred(out: Path, known: Sequence[Path], measured: Path) -> None:
+    """Takes the table of a device on which few networks were measured into a run, as ``take_table``.
+
+    Args:
+        out: the run.
+        known: tables of known devices for the run's space.
+        measured: networks measured on the new one: a kit's folder, CSV or a table.
+
+    Raises:
+        ValueError: tables that do not go together, too few networks, or the run has no use for a table.
+    """
+    from runners.tables.transfer import transfer_table
+
+    _take(
+        out,
+        lambda space, target, console: transfer_table(known, measured, target, space=space, say=console.say),
+    )
+
+
+def _take(out: Path, write: Callable[[SearchSpace, Path, Console], object]) -> None:
+    """Lets ``write`` make the table of a run's space, and puts it in the place of measuring."""
     with _locked(out, None) as (run, console):
         _refuse_table(run.recipe)
         made = _wired(run, console)
         with TemporaryDirectory() as folder:  # a table that is refused leaves the run as it was
             taken = Path(folder) / "table.parquet"
-            table = import_table(source, taken, space=made.given, say=lambda _: None)
+            write(made.given, taken, console)
             content = taken.read_bytes()
-        console.say(f"{len(table.lines)} lines of {table.header.profile} on {table.header.machine}")
         run.put_aside("measure")
         write_atomic(run.path / "measure" / "imported.parquet", content)
         _do(made, "measure")
 
 
 def start_kit(
-    recipe_name: str, out: Path | None, folder: Path, overrides: Sequence[str], seed: int | None
+    recipe_name: str,
+    out: Path | None,
+    folder: Path,
+    overrides: Sequence[str],
+    seed: int | None,
+    *,
+    networks: int = 0,
 ) -> None:
     """Starts a run of a recipe, and writes what a device without PyTorch needs to measure its space."""
     recipe = load_recipe(recipe_name, overrides, seed)
@@ -144,10 +178,17 @@ def start_kit(
     out = out or Path("runs") / recipe.name
     with _locked(out, recipe):
         pass  # the run is there from now on
-    write_kit(out, folder)
+    write_kit(out, folder, networks=networks)
 
 
-def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int | None = None) -> None:
+def write_kit(
+    out: Path,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    *,
+    networks: int = 0,
+) -> None:
     """Writes what a device without PyTorch needs to measure the space of a run.
 
     Args:
@@ -155,6 +196,7 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
         folder: folder of the kit.
         overrides: settings of measuring, for this kit.
         seed: seed of the draw of its networks.
+        networks: networks of a kit that holds nothing else; 0 makes one for a table.
 
     Raises:
         ValueError: a setting of something else.
@@ -175,6 +217,7 @@ def write_kit(out: Path, folder: Path, overrides: Sequence[str] = (), seed: int 
             folder,
             profile=recipe.measure.profile,
             plan=measure_plan(recipe),
+            networks=networks,
             say=console.say,
         )
 

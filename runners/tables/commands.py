@@ -25,6 +25,8 @@ from runners.targets.target import open_target
 from search_spaces.space import SearchSpace
 
 Say = Callable[[str], None]
+LEAST_FEW = 8
+"""Networks of a kit that holds nothing else: five to fit on and three, measured twice, to check with."""
 
 
 def latency(
@@ -83,9 +85,19 @@ def make_kit(
     *,
     profile: str = "cpu-ort",
     plan: MeasurePlan | None = None,
+    networks: int = 0,
     say: Say = print,
 ) -> Path:
     """``quarry measure --kit DIR``: everything a device without PyTorch needs to measure a space.
+
+    Args:
+        space: space to measure.
+        folder: folder of the kit.
+        profile: profile by name or path.
+        plan: how much to measure.
+        networks: whole networks of a kit that holds nothing else, for ``quarry table transfer``; 0 makes one
+            for a table.
+        say: takes each line.
 
     Raises:
         ValueError: the folder holds something, or the profile is not of ONNX Runtime.
@@ -99,10 +111,15 @@ def make_kit(
     precision = hardware.precisions[0]
     # Here it only exports; what measures is written down there.
     target = open_target(hardware.model_copy(update={"runtime": Runtime(kind="onnxruntime")}))
-    rows = sample_networks(space, plan.fit_networks + plan.check_networks, np.random.default_rng(plan.seed))
-    checked = rows[plan.fit_networks :]
+    if networks and networks < LEAST_FEW:
+        raise ValueError(f"a kit of networks alone has {LEAST_FEW} or more of them, not {networks}")
+    fit, every = plan.fit_networks, plan.fit_networks + plan.check_networks
+    if networks:
+        fit, every = networks - max(3, networks // 4), networks
+    rows = sample_networks(space, every, np.random.default_rng(plan.seed))
+    checked = rows[fit:]
     probes = [
-        *layers_of(space, plan.seed).probes,
+        *([] if networks else layers_of(space, plan.seed).probes),
         *network_probes(space, rows),
         *network_probes(space, checked, occasion=1),
     ]

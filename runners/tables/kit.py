@@ -31,8 +31,10 @@ Copy this folder to the device and run there, with Python, numpy and onnxruntime
 It measures {count} models in about {minutes:.0f} minutes and writes measured.jsonl beside itself;
 stopped, it goes on where it was. Bring measured.jsonl back into this folder and run:
 
-    quarry measure import {name} --out RUN
+    {back}
 """
+_BACK = "quarry measure import {name} --out RUN"
+_BACK_FEW = "quarry table transfer TABLE... --measured {name} --run RUN"
 
 
 def write_kit(
@@ -89,9 +91,9 @@ def write_kit(
     write_json(folder / "kit.json", job)
     carry_stopwatch(folder, "measure.py")
     minutes = kit_seconds(len(probes), seconds_each) / 60
-    write_atomic(
-        folder / "README.txt", README.format(count=len(probes), minutes=minutes + 0.5, name=folder.name)
-    )
+    whole = any(probe.kind == "layer" for probe in probes)
+    back = (_BACK if whole else _BACK_FEW).format(name=folder.name)
+    write_atomic(folder / "README.txt", README.format(count=len(probes), minutes=minutes + 0.5, back=back))
     return folder
 
 

@@ -1,0 +1,165 @@
+"""What tools print about the models of a kit: benchncnn, LiteRT's benchmark_model, ExecuTorch's runner.
+
+Who has a device with none of Python converts the files of a kit with the tools of its runtime, runs those
+tools there, and brings back what they printed: it becomes the ``measured.jsonl`` of the kit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from results.files import read_json, write_atomic
+from results.timing import Timing, not_measured
+
+_NORMAL_95 = 1.96  # standard errors either way of a mean
+
+_NCNN_LINE = re.compile(
+    r"^\s*(\S+)\s+min =\s*([\d.]+)\s+max =\s*([\d.]+)\s+avg =\s*([\d.]+)\s*$", re.MULTILINE
+)
+_NCNN_LOOPS = re.compile(r"^loop_count = (\d+)\s*$", re.MULTILINE)
+_NCNN_THREADS = re.compile(r"^num_threads = (\d+)\s*$", re.MULTILINE)
+_LITERT_GRAPH = re.compile(r"Graph: \[(.+?)\]")
+_LITERT_RUNS = re.compile(
+    r"count=(\d+) .*?min=([\d.e+]+) max=([\d.e+]+) avg=([\d.e+]+)(?:.*?std=([\d.e+]+))?"
+)
+_LITERT_THREADS = re.compile(r"(?:Num threads|#threads used for CPU inference): \[(\d+)\]")
+_EXECUTORCH_FILE = re.compile(r"Model file (\S+) is loaded")
+_EXECUTORCH_RUNS = re.compile(r"Model executed successfully (\d+) time\(s\) in ([\d.]+) ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """What a tool printed.
+
+    Attributes:
+        runtime: Runtime whose tool it was.
+        threads: Threads as the tool says; None where it does not.
+        timings: Latency of each model, by the name of its file without folder and ending.
+    """
+
+    runtime: str
+    threads: int | None
+    timings: dict[str, Timing]
+
+
+def read_printed(text: str) -> Printed:
+    """The latencies in what one of the tools printed, for one model or for many after one another.
+
+    Of benchncnn the mean counts and the interval is that of all runs; of benchmark_model the mean of the
+    measured runs with its standard errors; of executor_runner the mean, which has no interval.
+
+    Raises:
+        ValueError: it is the output of none of the tools, or of models that all failed.
+    """
+    readers: dict[str, Callable[[str], Iterator[tuple[str, Timing]]]] = {
+        "ncnn": _ncnn,
+        "litert": _litert,
+        "executorch": _executorch,
+    }
+    for runtime, read in readers.items():
+        timings = {PurePosixPath(name).stem: timing for name, timing in read(text)}
+        if timings:
+            told = {"ncnn": _NCNN_THREADS, "litert": _LITERT_THREADS}.get(runtime)
+            threads = {int(found) for found in told.findall(text)} if told else set()
+            if len(threads) > 1:
+                raise ValueError(
+                    f"runs with {' and '.join(map(str, sorted(threads)))} threads are no one table"
+                )
+            return Printed(runtime=runtime, threads=next(iter(threads), None), timings=timings)
+    raise ValueError(
+        "there is no latency of benchncnn (name min = max = avg =), LiteRT's benchmark_model (Graph: [...], "
+        "count= avg=) or ExecuTorch's executor_runner (Model executed successfully N time(s) in T ms)"
+    )
+
+
+def _ncnn(text: str) -> Iterator[tuple[str, Timing]]:
+    loops = _NCNN_LOOPS.search(text)
+    for name, low, high, mean in _NCNN_LINE.findall(text):
+        yield name, _timing(float(mean), float(low), float(high), int(loops[1]) if loops else 1)
+
+
+def _litert(text: str) -> Iterator[tuple[str, Timing]]:
+    """The last line of runs of each graph is that of the measured ones; those before are warm-up."""
+    _, *rest = _LITERT_GRAPH.split(text)
+    for name, output in zip(rest[::2], rest[1::2], strict=True):
+        runs = _LITERT_RUNS.findall(output)
+        if runs and "nference" in output.partition("timings in us")[2]:
+            count, low, high, mean, deviation = runs[-1]
+            error = _NORMAL_95 * float(deviation) / int(count) ** 0.5 if deviation else 0.0
+            mean_ms, error_ms = float(mean) / 1e3, error / 1e3
+            low_ms = max(float(low) / 1e3, mean_ms - error_ms) if deviation else float(low) / 1e3
+            high_ms = min(float(high) / 1e3, mean_ms + error_ms) if deviation else float(high) / 1e3
+            yield name, _timing(mean_ms, low_ms, high_ms, int(count))
+
+
+def _executorch(text: str) -> Iterator[tuple[str, Timing]]:
+    _, *rest = _EXECUTORCH_FILE.split(text)
+    for name, output in zip(rest[::2], rest[1::2], strict=True):
+        if found := _EXECUTORCH_RUNS.search(output):
+            mean_ms = float(found[2]) / int(found[1])
+            yield name, _timing(mean_ms, mean_ms, mean_ms, int(found[1]))
+
+
+def _timing(mean_ms: float, low_ms: float, high_ms: float, runs: int) -> Timing:
+    """Means are rounded when they are printed: the interval holds them at least."""
+    return Timing(median_ms=mean_ms, low_ms=min(low_ms, mean_ms), high_ms=max(high_ms, mean_ms), repeats=runs)
+
+
+def take_printed(kit: Path, printed: Path, machine: str) -> Printed:
+    """Writes what a tool printed as what a kit's device measured, ``measured.jsonl``.
+
+    Args:
+        kit: folder of the kit, whose models have the names ``0``, ``1``, ... in whatever format.
+        printed: text file with the output of the tool.
+        machine: name of the device, for the table.
+
+    Raises:
+        FileNotFoundError: no such kit or text.
+        ValueError: no machine, a text without latencies or of other models, other threads than the kit's.
+    """
+    if not machine:
+        raise ValueError(
+            'what a tool printed does not say on what it ran; name it, as in --machine "Pixel 8"'
+        )
+    if not (kit / "kit.json").is_file():
+        raise FileNotFoundError(f"{kit} is no kit: it has no kit.json")
+    if not printed.is_file():
+        raise FileNotFoundError(f"there is no file {printed}")
+    job = read_json(kit / "kit.json")
+    try:
+        found = read_printed(printed.read_text(errors="replace"))
+    except ValueError as error:
+        raise ValueError(f"{printed}: {error}") from error
+    known = {str(index) for index, entry in enumerate(job["models"]) if "file" in entry}
+    strange = sorted(set(found.timings) - known)
+    if strange:
+        raise ValueError(
+            f"{printed} has a latency of {strange[0]!r}, which is no model of {kit}; they are called as in "
+            f"models/, 0 to {len(job['models']) - 1}"
+        )
+    if found.threads is not None and found.threads != job["threads"]:
+        raise ValueError(
+            f"{printed} is of {found.threads} threads and {kit} of {job['threads']}; run the tool with those"
+        )
+    lost = not_measured("failed", f"there is no latency of it in what the tool of {found.runtime} printed")
+    header = {
+        "runtime": found.runtime,
+        "runtime_version": "as printed",
+        "threads": found.threads or job["threads"],
+        "machine": machine,
+    }
+    lines = [header, *(_line(int(name), found.timings.get(name, lost)) for name in sorted(known, key=int))]
+    write_atomic(kit / "measured.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    return found
+
+
+def _line(index: int, timing: Timing) -> dict[str, object]:
+    """A line of ``measured.jsonl``, whose times are null where there are none."""
+    return {
+        "index": index,
+        **{name: None if value != value else value for name, value in asdict(timing).items()},
+    }
