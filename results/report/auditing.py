@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from results.numbers import count, percent
 from results.records import AuditSummary
-from results.report.chart import Chart, axis, plain_percent
+from results.report.chart import PERCENT, Chart, axis
 from results.report.markup import Html, absent, join, paragraph, table, tag
 from results.report.series import of_size
 from results.report.sources import Sources
@@ -29,8 +29,8 @@ def _scatter(audit: AuditSummary) -> Chart:
     alone = [network.alone_test for network in audit.networks]
     chart = Chart(
         "Accuracy alone against inherited accuracy",
-        axis("inherited, validation data", inherited, plain_percent, most=1.0),
-        axis("alone, test data", alone, plain_percent, most=1.0),
+        axis("inherited, validation data", inherited, PERCENT, most=1.0),
+        axis("alone, test data", alone, PERCENT, most=1.0),
     )
     for network in audit.networks:
         tip = (

@@ -7,7 +7,7 @@ import numpy as np
 from results.front import non_dominated
 from results.numbers import compared, count, milliseconds, percent, points, significant, size, tiny
 from results.records import CompressedModel, GivenFile
-from results.report.chart import Chart, axis, both_widths, plain, plain_percent
+from results.report.chart import PERCENT, PLAIN, Chart, axis
 from results.report.markup import Html, Piece, absent, badge, join, legend, paragraph, table, tag
 from results.report.sources import Sources
 
@@ -102,7 +102,7 @@ def given_front(run: Sources) -> Html:
     files = run.given.files
     return join(
         [
-            both_widths(lambda width: _chart(run.given, width)),  # type: ignore[arg-type]
+            _chart(run.given).draw(),
             legend(
                 [
                     ("dot", "front", "files that were made"),
@@ -115,14 +115,13 @@ def given_front(run: Sources) -> Html:
     )
 
 
-def _chart(given: CompressedModel, width: int) -> Chart:
+def _chart(given: CompressedModel) -> Chart:
     files = sorted(given.files, key=lambda one: one.latency_ms)
     chart = Chart(
         "Accuracy on validation data against latency of all files",
-        axis("latency, ms", [*(one.high_ms for one in files), given.latency_ms or 0.0], plain, zero=True),
-        axis("accuracy on validation data", [one.accuracy for one in files], plain_percent, most=1.0),
-        width=width,
-        height=420 if width > 500 else 320,
+        axis("latency, ms", [*(one.high_ms for one in files), given.latency_ms or 0.0], PLAIN, zero=True),
+        axis("accuracy on validation data", [one.accuracy for one in files], PERCENT, most=1.0),
+        height=420,
     )
     if given.latency_ms is not None:
         chart.limit(given.latency_ms, f"limit {milliseconds(given.latency_ms)}")
@@ -135,7 +134,7 @@ def _chart(given: CompressedModel, width: int) -> Chart:
         chart.across(one.accuracy, one.low_ms, one.high_ms, series)
         chart.point(one.latency_ms, one.accuracy, series, tip=tip, radius=4)
         if one.handed_over:
-            chart.point(one.latency_ms, one.accuracy, series, radius=9, ring=True)
+            chart.point(one.latency_ms, one.accuracy, series, radius=9, symbol="circle-open")
     return chart
 
 

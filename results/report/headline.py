@@ -19,7 +19,15 @@ def headline(run: Sources) -> Html:
     cards = run.cards
     other = cards[0].reference
     largest = None if other is None else run.entry(other.name)
-    return join([_verdict(cards), _cards(cards, largest), _explanation(cards[0])])
+    return join([_verdict(cards), *_busy(run), _cards(cards, largest), _explanation(cards[0])])
+
+
+def _busy(run: Sources) -> list[Html]:
+    """What the run said of other programs: latencies that were measured beside them may be too long."""
+    if not run.busy:
+        return []
+    words = f"The machine was not left alone: {run.busy[0]}"
+    return [paragraph(words, f" ({len(run.busy)} such warnings)" if len(run.busy) > 1 else "", kind="alarm")]
 
 
 def _verdict(cards: list[Card]) -> Html:

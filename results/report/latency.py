@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from results.numbers import milliseconds, percent
 from results.records import LatencyCheck, TargetRecord
-from results.report.chart import Chart, axis, plain
+from results.report.chart import PLAIN, Chart, axis
 from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
 from results.report.sources import Sources
 
@@ -78,8 +78,8 @@ def _chart(check: LatencyCheck) -> Chart:
     log = min(everything) > 0
     chart = Chart(
         "Predicted against measured latency of networks the model has not seen",
-        axis("measured, ms", everything, plain, log=log),
-        axis("predicted, ms", everything, plain, log=log),
+        axis("measured, ms", everything, PLAIN, log=log),
+        axis("predicted, ms", everything, PLAIN, log=log),
         height=380,
     )
     low, high = chart.x.low, chart.x.high

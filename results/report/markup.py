@@ -73,10 +73,11 @@ def facts(items: Iterable[tuple[str, Piece]]) -> Html:
 
 
 def legend(entries: Iterable[tuple[str, str, str]]) -> Html:
-    """The key to a drawing: (mark, class of the series, words); marks are dot, ring, line and band."""
+    """The key to a drawing: (mark, class, words); marks are dot, ring, diamond, line and band."""
     marks = {
         "dot": '<circle class="fill {0}" cx="9" cy="6" r="4"/>',
         "ring": '<circle class="ring {0}" cx="9" cy="6" r="4.5"/>',
+        "diamond": '<path class="fill {0}" d="M9 1L14 6L9 11L4 6Z"/>',
         "line": '<path class="line {0}" d="M0 6H18"/>',
         "band": '<rect class="band {0}" x="0" y="1" width="18" height="10"/>',
     }

@@ -94,7 +94,7 @@ def page(run: Sources) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"{tag('title', name)}<style>{_asset('report.css')}</style></head>"
-        f"<body>{body}<script>{_asset('report.js')}</script></body></html>\n"
+        f"<body>{body}<script>{_asset('plotly-basic.min.js')}\n{_asset('report.js')}</script></body></html>\n"
     )
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from results.numbers import count, duration, milliseconds, percent, significant
 from results.records import Raced
-from results.report.chart import Chart, axis, plain, plain_percent
+from results.report.chart import PERCENT, PLAIN, Chart, axis
 from results.report.markup import Html, Piece, absent, join, paragraph, table, tag
 from results.report.sources import Sources
 
@@ -42,8 +42,8 @@ def _chart(raced: list[Raced]) -> Chart:
     done = [(one, one.accuracy) for one in raced if one.accuracy is not None]
     chart = Chart(
         "Accuracy on validation data after each training, by its epochs",
-        axis("epochs", [one.epochs for one, _ in done], plain, zero=True),
-        axis("accuracy on validation data", [accuracy for _, accuracy in done], plain_percent, most=1.0),
+        axis("epochs", [one.epochs for one, _ in done], PLAIN, zero=True),
+        axis("accuracy on validation data", [accuracy for _, accuracy in done], PERCENT, most=1.0),
     )
     for one, accuracy in done:
         tip = f"{percent(accuracy)} after {one.epochs} epochs, {count(one.macs)} MACs, {one.precision}"

@@ -10,7 +10,7 @@ import numpy as np
 from results.front import hypervolume_curve
 from results.numbers import percent
 from results.records import SearchSummary, Trial
-from results.report.chart import Chart, axis, both_widths, plain, plain_percent
+from results.report.chart import PERCENT, PLAIN, Chart, axis
 from results.report.markup import Html, Piece, absent, join, legend, paragraph, table
 from results.report.series import CONTROL, called, colours
 from results.report.sources import Sources
@@ -69,7 +69,7 @@ def searching(run: Sources) -> Html:
         return join([_table(found), paragraph(_no_better_than_the_reference(summary), kind="note")])
     return join(
         [
-            both_widths(lambda width: _chart(found, palette, width)),
+            _chart(found, palette).draw(),
             legend(("line", palette[way.name], called(way.name)) for way in found),
             _table(found),
             paragraph(
@@ -107,15 +107,14 @@ def _same_budget(found: list[SearchCurve]) -> bool:
     return len({len(way.curve) for way in found}) == 1
 
 
-def _chart(found: list[SearchCurve], palette: dict[str, str], width: int) -> Chart:
+def _chart(found: list[SearchCurve], palette: dict[str, str]) -> Chart:
     longest = max(len(way.curve) for way in found)
     settled = [value for way in found for value in way.curve[min(9, len(way.curve) // 4) :]]
     chart = Chart(
         "Hypervolume against evaluations for each searcher",
-        axis("evaluations", [0, longest], plain, zero=True),
-        axis("hypervolume", settled, plain_percent, most=1.0),
-        width=width,
-        height=340 if width > 500 else 280,
+        axis("evaluations", [0, longest], PLAIN, zero=True),
+        axis("hypervolume", settled, PERCENT, most=1.0),
+        height=340,
     )
     for way in sorted(found, key=lambda way: way.name != CONTROL):
         start = next((i for i, value in enumerate(way.curve) if value >= chart.y.low), len(way.curve))

@@ -54,6 +54,7 @@ class Sources:
         raced: trainings of networks alone, in the order they ended.
         given: result of compressing a model that was given; None in a run that searches.
         cards: cards of the artifacts, the chosen one first.
+        busy: warnings of the run that other programs kept its machine busy, each once.
         unreadable: files that could not be read and why, in words.
     """
 
@@ -74,6 +75,7 @@ class Sources:
     scouted: list[Scouted] = field(default_factory=list)
     given: CompressedModel | None = None
     cards: list[Card] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
     @property
@@ -120,6 +122,7 @@ def read_run(folder: Path) -> Sources:
         form = path.stem.removeprefix("check").removeprefix("-") or first
         if check := _file(found, folder, f"measure/{path.name}", LatencyCheck):
             found.checks[form] = check
+    found.busy = _busy(found, folder / "log.txt")
     found.space = _file(found, folder, "train/space.json", SpaceRecord)
     found.audit = _file(found, folder, "audit/audit.json", AuditSummary)
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
@@ -147,6 +150,17 @@ def _file(found: Sources, folder: Path, name: str, kind: type[R]) -> R | None:
     except (ValueError, OSError) as error:
         found.unreadable.append(f"{name}: {error}")
         return None
+
+
+def _busy(found: Sources, log: Path) -> list[str]:
+    """The warnings of a busy machine in the log, without the time of each."""
+    try:
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    except OSError as error:
+        found.unreadable.append(f"log.txt: {error}")
+        return []
+    said = [line.partition(" warning: ")[2] for line in lines]
+    return list(dict.fromkeys(words for words in said if "busy" in words))
 
 
 def _lines(found: Sources, folder: Path, name: str, kind: type[R]) -> list[R]:

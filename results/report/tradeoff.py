@@ -10,11 +10,13 @@ import numpy as np
 
 from results.front import non_dominated
 from results.numbers import count, milliseconds, percent, significant
-from results.records import FrontEntry, SearchSummary, Trial
-from results.report.chart import Chart, axis, both_widths, plain, plain_percent
+from results.records import Card, FrontEntry, SearchSummary, Trial
+from results.report.chart import PERCENT, PLAIN, Chart, axis
 from results.report.markup import Html, Piece, absent, badge, join, legend, paragraph, table, tag
 from results.report.series import CONTROL, called, colours
 from results.report.sources import Sources
+
+_SQUASHES = 4.0  # latency of the largest over the middle one, from which the axis is logarithmic
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,10 @@ def tradeoff(run: Sources) -> Html:
         return absent("The search has not run, so there is no front.")
     palette = colours(run.trials)
     chosen = {card.name for card in run.cards} | {step.network for step in run.steps}
-    floor, hidden = _floor(trials, run.summary)
+    floor, hidden = _floor(trials, run.summary, run.cards)
     visible = [dot for dot in trials if dot.accuracy >= floor]
     parts = [
-        both_widths(lambda width: _chart(run.summary, visible, palette, chosen, run.how, width)),
+        _chart(run, visible, palette, chosen).draw(),
         _legend(run.summary, trials, palette, run.how),
     ]
     if hidden:
@@ -61,7 +63,7 @@ def tradeoff(run: Sources) -> Html:
     return join(parts)
 
 
-def _floor(trials: list[Dot], summary: SearchSummary | None) -> tuple[float, int]:
+def _floor(trials: list[Dot], summary: SearchSummary | None, cards: list[Card]) -> tuple[float, int]:
     """The least accuracy in the frame, and how many trials lie below: a few bad ones must not flatten it."""
     if len(trials) < 10:
         return -math.inf, 0
@@ -69,44 +71,68 @@ def _floor(trials: list[Dot], summary: SearchSummary | None) -> tuple[float, int
     floor = ordered[len(ordered) // 10]
     if summary is not None:
         floor = min([floor, *(entry.accuracy for entry in summary.entries)])
+    floor = min([floor, *(card.accuracy.validation for card in cards)])
     return floor, sum(accuracy < floor for accuracy in ordered)
 
 
-def _chart(
-    summary: SearchSummary | None,
-    trials: list[Dot],
-    palette: dict[str, str],
-    chosen: set[str],
-    how: str,
-    width: int,
-) -> Chart:
+def _chart(run: Sources, trials: list[Dot], palette: dict[str, str], chosen: set[str]) -> Chart:
+    summary, how = run.summary, run.how
     measured = list(summary.entries) if summary else []
+    latencies = list(_latencies(trials, measured, summary, run.cards))
+    log = squashed(latencies)
     chart = Chart(
         f"Accuracy on validation data against latency: all trials and the {how} front",
-        axis("latency, ms", _latencies(trials, measured, summary), plain, zero=True),
+        axis("latency, ms (logarithmic)" if log else "latency, ms", latencies, PLAIN, zero=not log, log=log),
         axis(
             "accuracy on validation data",
-            [*(dot.accuracy for dot in trials), *(entry.accuracy for entry in measured)],
-            plain_percent,
+            [
+                *(dot.accuracy for dot in trials),
+                *(entry.accuracy for entry in measured),
+                *(card.accuracy.validation for card in run.cards),
+            ],
+            PERCENT,
             most=1.0,
         ),
-        width=width,
-        height=420 if width > 500 else 320,
+        height=440,
     )
     if summary:
         chart.limit(summary.limit_ms, f"limit {milliseconds(summary.limit_ms)}")
     for dot in trials:
-        chart.point(dot.latency_ms, dot.accuracy, f"faint {palette[dot.searcher]}", radius=2.6)
+        tip = f"{called(dot.searcher)}: {percent(dot.accuracy)}, predicted {milliseconds(dot.latency_ms)}"
+        chart.point(dot.latency_ms, dot.accuracy, f"faint {palette[dot.searcher]}", tip=tip, radius=2.6)
     if summary:
         _front(chart, summary, chosen, how)
+    for card in run.cards:
+        _delivered(chart, card)
     return chart
 
 
+def _delivered(chart: Chart, card: Card) -> None:
+    """A file that is handed over, as measured at the end."""
+    latency, accuracy = card.latency, card.accuracy
+    tip = (
+        f"{card.name}, the file handed over ({card.precision}): {percent(accuracy.validation)} on validation "
+        f"data, {percent(accuracy.exported_test)} on test data, {latency.how} "
+        f"{milliseconds(latency.measured_ms)}"
+    )
+    chart.across(accuracy.validation, latency.low_ms, latency.high_ms, "delivered")
+    chart.point(latency.measured_ms, accuracy.validation, "delivered", tip=tip, radius=6, symbol="diamond")
+
+
+def squashed(latencies: list[float]) -> bool:
+    """Whether a few of the latencies are so much larger that a linear axis would leave the rest no room."""
+    positive = sorted(value for value in latencies if value > 0 and math.isfinite(value))
+    return len(positive) > 1 and positive[-1] > _SQUASHES * positive[len(positive) // 2]
+
+
 def _latencies(
-    trials: list[Dot], measured: list[FrontEntry], summary: SearchSummary | None
+    trials: list[Dot], measured: list[FrontEntry], summary: SearchSummary | None, cards: list[Card]
 ) -> Iterable[float]:
     yield from (dot.latency_ms for dot in trials)
-    yield from (entry.high_ms for entry in measured)
+    for entry in measured:
+        yield from (entry.low_ms, entry.high_ms)
+    for card in cards:
+        yield from (card.latency.low_ms, card.latency.high_ms)
     if summary:
         yield summary.limit_ms
 
@@ -128,7 +154,7 @@ def _front(chart: Chart, summary: SearchSummary, chosen: set[str], how: str) -> 
         picked = entry.name in chosen and series == "front"
         chart.point(entry.measured_ms, entry.accuracy, series, tip=tip, radius=5.5 if picked else 4)
         if picked:
-            chart.point(entry.measured_ms, entry.accuracy, "front", radius=9, ring=True)
+            chart.point(entry.measured_ms, entry.accuracy, "front", radius=9, symbol="circle-open")
     if summary.largest is not None:
         chart.note(summary.largest.measured_ms, summary.largest.accuracy, summary.largest.name)
 
@@ -172,6 +198,7 @@ def _legend(summary: SearchSummary | None, trials: list[Dot], palette: dict[str,
         words = f"front, {how} {'from' if how == 'computed' else 'on'} the exported file"
         entries.append(("dot", "front", words))
         entries.append(("ring", "front", "taken on to compression"))
+        entries.append(("diamond", "delivered", "files that are handed over, after compression"))
         if summary.largest is not None:
             entries.append(("dot", "largest", f"the {summary.largest.name} network of the space"))
     return legend(entries)

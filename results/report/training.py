@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from results.numbers import count, duration, milliseconds, percent, significant
 from results.records import EpochRecord, SpaceRecord
-from results.report.chart import Chart, axis, plain, plain_percent
+from results.report.chart import PERCENT, PLAIN, Chart, axis
 from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
 from results.report.series import of_size
 from results.report.sources import Sources
@@ -56,8 +56,8 @@ def _loss(epochs: list[EpochRecord]) -> Chart:
     losses = [epoch.loss for epoch in epochs]
     chart = Chart(
         "Training loss by epoch",
-        axis("epoch", [0, *numbers], plain, zero=True),
-        axis("loss", losses, plain),
+        axis("epoch", [0, *numbers], PLAIN, zero=True),
+        axis("loss", losses, PLAIN),
     )
     chart.line(numbers, losses, "c0")
     for number, epoch in zip(numbers, epochs, strict=True):
@@ -70,8 +70,8 @@ def _watched(epochs: list[EpochRecord], names: list[str]) -> Chart:
     values = [value for epoch in epochs for value in epoch.watched.values()]
     chart = Chart(
         "Validation accuracy of watched subnets by epoch",
-        axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], plain, zero=True),
-        axis("accuracy on validation data", values, plain_percent, most=1.0),
+        axis("epoch", [0, *(epoch.epoch + 1 for epoch in epochs)], PLAIN, zero=True),
+        axis("accuracy on validation data", values, PERCENT, most=1.0),
     )
     for name in sorted(names, key=lambda name: of_size(name) != "control"):
         seen = [(epoch.epoch + 1, epoch.watched[name]) for epoch in epochs if name in epoch.watched]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.report.chart import Chart, axis, plain, plain_percent
 from results.statistics import mean_interval
 from tests.benchmarks.blocks.parts import BASE, CHANNEL_MIXER, GATE, MIXER, SCALES, Part, nearest, widths
+from tests.benchmarks.drawing import Chart, axis, plain, plain_percent
 
 Lines = Sequence[Mapping[str, Any]]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from results.report.chart import Chart, axis, plain, plain_percent
 from tests.benchmarks.by_hand.lines import Line
 from tests.benchmarks.by_hand.table import limits, mean_accuracy, of, sides
+from tests.benchmarks.drawing import Chart, axis, plain, plain_percent
 
 COLOURS = ("#6b7280", "#b45309", "#1d4ed8", "#047857", "#7c3aed")
 """Colours of the sides in their order: by hand's are the first two."""

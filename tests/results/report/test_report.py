@@ -1,11 +1,13 @@
 """The report shows what a run has recorded and says what it has not, and nothing gets out of hand."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,6 +19,8 @@ from results.files import append_line, read_json, read_lines, write_json
 from results.records import SearchSummary, Trial
 from results.report import write_report
 from results.report.searching import search_curve
+from results.report.sources import read_run
+from results.report.tradeoff import squashed
 from tests.results.records.test_records import ENTRY
 from tests.results.report.finished_run import TARGET, write_finished_run
 
@@ -112,16 +116,58 @@ def test_missed_limit_is_said_first(run):
     assert "None of the exported networks meets the limit" in read(write_report(run))[1]
 
 
+def test_a_busy_machine_is_said_in_the_first_section(run):
+    assert "not left alone" not in read(write_report(run))[1]
+    line = (
+        "2026-11-21T10:00:00+00:00 warning: other programs keep 1.4 cores busy; what is measured is too slow"
+    )
+    (run / "log.txt").write_text(f"2026-11-21T10:00:00+00:00 reading digits\n{line}\n{line}\n")
+    _, text = read(write_report(run))
+    assert text.index("other programs keep 1.4 cores busy") < text.index("44 trials below")
+    assert "such warnings" not in text
+
+
 def test_page_needs_nothing_else(run):
     page, _ = read(write_report(run))
     assert all(address.startswith("#") for address in page.addresses)
+    library = (Path(results.report.__file__).parent / "plotly-basic.min.js").read_text()
     source = (run / "report.html").read_text()
-    assert not re.search(r"https?://|@import|url\(", source)
-    assert len(source) < 400_000
+    assert source.count(library) == 1
+    assert not re.search(r"https?://|@import|url\(", source.replace(library, ""))
+    assert len(source) < 2_000_000
+
+
+def _own(path):
+    """The page without the library that draws its charts."""
+    library = (Path(results.report.__file__).parent / "plotly-basic.min.js").read_text()
+    return path.read_text().replace(library, "")
+
+
+def test_what_is_handed_over_is_in_the_main_picture(run):
+    sources = read_run(run)
+    card = sources.cards[0]
+    page = _own(write_report(run))
+    (figure,) = re.findall(r'aria-label="[^"]*measured front"[^>]*data-figure="([^"]*)"', page)
+    marks = [
+        one
+        for one in json.loads(unescape(figure))["data"]
+        if one.get("marker", {}).get("symbol") == "diamond"
+    ]
+    points = [(x, y) for mark in marks for x, y in zip(mark["x"], mark["y"], strict=True)]
+    assert (card.latency.measured_ms, card.accuracy.validation) in points
+    assert len(points) == len(sources.cards)
+    assert "the file handed over" in figure
+
+
+@pytest.mark.parametrize(
+    ("latencies", "log"), [([1, 1.2, 1.3, 9], True), ([1, 1.2, 1.3, 3], False), ([], False)]
+)
+def test_the_axis_is_logarithmic_where_the_largest_would_squash_the_rest(latencies, log):
+    assert squashed(latencies) is log
 
 
 def test_drawings_are_well_formed(run):
-    drawings = re.findall(r"<svg.*?</svg>", write_report(run).read_text(), flags=re.S)
+    drawings = re.findall(r"<svg.*?</svg>", _own(write_report(run)), flags=re.S)
     assert len(drawings) > 8
     for drawing in drawings:
         for element in ElementTree.fromstring(drawing).iter():
@@ -129,7 +175,7 @@ def test_drawings_are_well_formed(run):
 
 
 def test_chosen_networks_are_as_wide_as_their_time(run):
-    drawings = re.findall(r'<svg class="silhouette".*?</svg>', write_report(run).read_text(), flags=re.S)
+    drawings = re.findall(r'<svg class="silhouette".*?</svg>', _own(write_report(run)), flags=re.S)
     ends = [
         max(float(bar.get("x")) + float(bar.get("width")) for bar in ElementTree.fromstring(drawing))
         for drawing in drawings
