@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compress.pruning.channels import Cut
 from compress.pruning.importance import Loss
+from compress.swaps.swap import Swap
 from compress.target import Target
 
 
@@ -103,6 +104,7 @@ class Candidate:
         network: Plain float module.
         file: File exported from it, perhaps quantized.
         cuts: Cuts that made the network's shapes out of those of the network that compression began with.
+        swaps: Exchanges of modules after the cuts; a step that gives none leaves those that there are.
         precision: Number format of the file: ``fp32`` or ``int8``.
         label: Words that tell the candidates of one step apart.
     """
@@ -110,6 +112,7 @@ class Candidate:
     network: nn.Module
     file: Path
     cuts: tuple[Cut, ...] = ()
+    swaps: tuple[Swap, ...] = ()
     precision: str = "fp32"
     label: str = ""
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from compress.candidate import Candidate
 from compress.pruning.channels import Cut, cut_channels
+from compress.swaps import Swap, swapped
 from results.files import read_json, write_atomic, write_json
 from results.records import Record, StepRecord
 
@@ -36,11 +37,13 @@ class CandidateRecord(Record):
         file: name of the target's file, beside it.
         precision: number format of that file.
         cuts: cuts that make the network from the one that compression began with.
+        swaps: exchanges of modules that were made after the cuts.
     """
 
     file: str
     precision: str
     cuts: tuple[Cut, ...]
+    swaps: tuple[Swap, ...] = ()
 
 
 def place_of(folder: Path, number: int, step: str) -> Path:
@@ -55,7 +58,9 @@ def save(candidate: Candidate, place: Path) -> Candidate:
     file = place / f"model{candidate.file.suffix}"
     write_atomic(place / WEIGHTS, safetensors.torch.save(weights))
     write_atomic(file, candidate.file.read_bytes())
-    record = CandidateRecord(file=file.name, precision=candidate.precision, cuts=candidate.cuts)
+    record = CandidateRecord(
+        file=file.name, precision=candidate.precision, cuts=candidate.cuts, swaps=candidate.swaps
+    )
     write_json(place / SHAPE, record.to_json())  # last: where it is, all is there
     return replace(candidate, file=file)
 
@@ -84,12 +89,18 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
             f"{place / SHAPE} is damaged ({error}); delete {place.parent} and the compression log to "
             "compress again"
         ) from error
-    network = cut_channels(original, example, saved.cuts)
+    network = swapped(cut_channels(original, example, saved.cuts), saved.swaps)
     try:
         network.load_state_dict(_weights(place))
     except RuntimeError as error:
         raise SavedError(_damaged(place, error)) from error
-    return Candidate(network=network, file=place / saved.file, cuts=saved.cuts, precision=saved.precision)
+    return Candidate(
+        network=network,
+        file=place / saved.file,
+        cuts=saved.cuts,
+        swaps=saved.swaps,
+        precision=saved.precision,
+    )
 
 
 def differing_weights(network: nn.Module, place: Path) -> str:

@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compress.plain import plain_copy
+from compress.swaps.kinds import ScaleShift
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -23,7 +24,8 @@ def fuse(network: nn.Module) -> nn.Module:
     A module whose class has a method ``folded()`` without arguments is replaced by the module which that
     returns (re-parameterised branches merge there). Weights that are computed, such as those of weight
     norm, become ordinary ones. Then every BatchNorm that is fed by one convolution, and by nothing else, is
-    folded into it: its place is taken by ``nn.Identity``.
+    folded into it: its place is taken by ``nn.Identity``. So is that of a factor and a summand for each
+    channel which only linear layers read, into these.
 
     Raises:
         ValueError: a ``folded()`` returned no module.
@@ -36,7 +38,21 @@ def fuse(network: nn.Module) -> nn.Module:
         transposed = isinstance(conv, _ConvTransposeNd)
         fused.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm, transpose=transposed))
         fused.set_submodule(norm_name, nn.Identity())
+    for name, readers in scales_of_linears(fused).items():
+        for linear in (fused.get_submodule(reader) for reader in readers):
+            assert isinstance(linear, nn.Linear)
+            _fold_forward(fused.get_submodule(name), linear)
+        fused.set_submodule(name, nn.Identity())
     return fused
+
+
+@torch.no_grad()
+def _fold_forward(scale: nn.Module, linear: nn.Linear) -> None:
+    """W (f x + s) + b is (W f) x + (b + W s)."""
+    assert isinstance(scale, ScaleShift)
+    moved = linear.weight @ scale.summand
+    linear.bias = nn.Parameter(moved if linear.bias is None else linear.bias + moved)
+    linear.weight.mul_(scale.factor)
 
 
 def _own_foldings(module: nn.Module) -> nn.Module:
@@ -58,6 +74,10 @@ class _Tracer(fx.Tracer):
     """Sees every read of a parameter or buffer in a ``forward``."""
 
     proxy_buffer_attributes = True
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """A factor and a summand for each channel are folded as one."""
+        return isinstance(m, ScaleShift) or super().is_leaf_module(m, module_qualified_name)
 
 
 def norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
@@ -89,6 +109,37 @@ def norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
         if all(holders[id(tensor)] == 1 for module in (conv, norm) for tensor in module.parameters()):
             pairs.append(names)
     return pairs
+
+
+def scales_of_linears(network: nn.Module) -> dict[str, list[str]]:
+    """Names of the ``ScaleShift`` modules that linear layers alone read, with the names of these.
+
+    What the traced graph proves, as with norms: each is called once, and nothing else reads its tensors.
+    """
+    if not any(isinstance(one, ScaleShift) for one in network.modules()):
+        return {}
+    try:
+        graph = _Tracer().trace(network)
+    except Exception:  # a user's forward fails on proxies in whatever way it likes
+        return {}
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    holders = Counter(id(tensor) for _, tensor in network.named_parameters(remove_duplicate=False))
+    found = {}
+    for node in graph.nodes:
+        if node.op != "call_module" or not isinstance(network.get_submodule(str(node.target)), ScaleShift):
+            continue
+        names = [str(node.target), *(str(user.target) for user in node.users)]
+        modules = [
+            network.get_submodule(name)
+            for name, user in zip(names, [node, *node.users], strict=True)
+            if user.op == "call_module"
+        ]
+        linear = len(modules) == len(names) > 1 and all(type(one) is nn.Linear for one in modules[1:])
+        alone = all(calls[name] == 1 and name not in read for name in names)
+        if linear and alone and all(holders[id(one)] == 1 for part in modules for one in part.parameters()):
+            found[names[0]] = names[1:]
+    return found
 
 
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.onnx.static import OPERATORS
+from compress.steps.exchange import Exchange
 from compress.steps.finetune import Finetune
 from compress.steps.mixed_precision import MixedPrecision
 from compress.steps.prune import Prune
@@ -14,6 +15,7 @@ from compress.steps.retrain import Retrain
 __all__ = [
     "OPERATORS",
     "STEPS",
+    "Exchange",
     "Finetune",
     "MixedPrecision",
     "Prune",

@@ -65,6 +65,10 @@ class Prune:
             ValueError: nothing can be cut, or every share fails: the criterion reads gradients and there is
                 no loss, or the speed-up is out of reach.
         """
+        if current.swaps:
+            raise ValueError(
+                "operators were exchanged, of which cuts know nothing; put prune before exchange"
+            )
         refused: dict[str, str] = {}  # reasons by the group's leading layer
         made: list[tuple[Cut, ...]] = []
         times = LayerTimes(context.target)

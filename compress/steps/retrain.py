@@ -32,10 +32,10 @@ class Retrain:
         """
         if context.retrain is None:
             raise ValueError("there is no way to train this network from scratch")
-        if current.cuts:
+        if current.cuts or current.swaps:
             raise ValueError(
-                "retraining makes the network that compression began with, and channels of that were cut; "
-                "put retrain before prune"
+                "retraining makes the network that compression began with, and that was cut or had operators "
+                "exchanged; put retrain before prune and exchange"
             )
         network = context.retrain(seed=context.seed, epochs=self.epochs)
         file = context.file(folder, "retrained")
