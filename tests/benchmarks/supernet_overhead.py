@@ -1,18 +1,21 @@
 """What a subnet costs beyond the same static network: building it, and a training step.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead [--only PART] [--pairs 60]
 
-First table: milliseconds to build a subnet of 16 blocks, one whose arch was seen before and one whose was
-not, beside the plain constructor; of several rounds the one in which the constructor was fastest, as others
-may use the machine. Second table: for the smallest, a median and the largest network of three
-spaces, the time of a training step on the subnet over that on the static network: forward and backward alone,
-and with the optimizer, which then holds the whole shared weights on one side and a static network as big as
-the largest on the other. Ratios are medians over interleaved pairs of steps, with their quartiles. Leave the
-machine alone meanwhile; it takes about two minutes.
+First table: milliseconds to build a subnet of 16 blocks, or of a published space, one whose arch was seen
+before and one whose was not, beside the plain constructor; of several rounds the one in which the constructor
+was fastest. Second table: for the smallest, a median and the largest network of three spaces, and for the
+base network of published ones at 32x32 pixels, the time of a training step on the subnet over that on the
+static network: forward and backward alone, and with the optimizer, which then holds the whole shared weights
+on one side and a static network as big as the largest on the other. Ratios are medians over interleaved pairs
+of steps, with their quartiles. All times are of the processor, on one thread, so that what others do on the
+machine counts little; it takes some minutes. Third table: seconds to cost a million archs of published spaces
+by a latency table, at one resolution and at four.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +28,7 @@ from torch import Tensor, nn
 from nas.supernet.supernet import Supernet
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.known import KNOWN
 from search_spaces.spaces.metaformer import Stage, metaformer
 from search_spaces.spaces.presets import preset
 from tests.spaces import BasicBlock, VitBlock, resnet_space
@@ -32,12 +36,29 @@ from tests.spaces import BasicBlock, VitBlock, resnet_space
 _PAIRS = 60
 _BATCH = 64
 _DRAWN = 21
-_ROUNDS = 8
+_ROUNDS = 3
+_SMALL_BATCH = 8
+_COSTED = 100_000
+PUBLISHED = ("mobilenetv3", "efficientnet-b0", "resnet50d", "vit", "swin-t")
+TABLES = ("building", "steps", "costing")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=TABLES, help="table to print; all by default")
+    parser.add_argument("--pairs", type=int, default=_PAIRS, help="pairs of steps for each network")
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if given.only in (None, "building"):
+        _print_building()
+    if given.only in (None, "steps"):
+        _print_steps(given.pairs)
+    if given.only in (None, "costing"):
+        _print_costing()
+
+
+def _print_building() -> None:
     print("milliseconds to build, median [quartiles] over networks")
     print(
         f"{'network of 16 blocks':22} {'modules':>7} {'seen before':>20} {'not seen':>20} {'constructor':>12}"
@@ -47,14 +68,18 @@ def main() -> None:
         ("MetaFormer, attention", _metaformer16(("attention",))),
         ("user's ResNet", _user16(BasicBlocks)),
         ("user's ViT", _user16(Vit)),
+        *((name, preset(name, classes=10, input_shape=(3, 32, 32))) for name in ("mobilenetv3", "vit")),
     ):
         rounds = [building_ms(space) for _ in range(_ROUNDS)]
         again, first, plain, modules = min(rounds, key=lambda found: float(np.median(found[2])))
         print(
             f"{name:22} {modules:7} {_spread(again, 2):>20} {_spread(first, 2):>20} {np.median(plain):12.2f}"
         )
+
+
+def _print_steps(pairs: int) -> None:
     print("\nsubnet over static network, median [quartiles] of interleaved pairs")
-    print(f"{'space':13} {'network':9} {'ms':>7} {'forward + backward':>22} {'with optimizer':>22}")
+    print(f"{'space':15} {'network':9} {'ms':>7} {'forward + backward':>22} {'with optimizer':>22}")
     spaces = {
         "digits": preset("digits", classes=10, input_shape=(1, 8, 8)),
         "cifar-small": preset("cifar-small", classes=10, input_shape=(3, 32, 32)),
@@ -62,9 +87,30 @@ def main() -> None:
     }
     for name, space in spaces.items():
         for label, arch in archs(space).items():
-            passes, steps, seconds_each = step_ratios(space, arch)
-            told = f"{_spread(passes, 3):>22} {_spread(steps, 3):>22}"
-            print(f"{name:13} {label:9} {seconds_each * 1e3:7.1f} {told}")
+            _print_step(name, label, step_ratios(space, arch, pairs, _BATCH))
+    for name in PUBLISHED:
+        space = preset(name, classes=10, input_shape=(3, 32, 32))
+        _print_step(name, "base", step_ratios(space, KNOWN[name].base, pairs, _SMALL_BATCH))
+
+
+def _print_step(space: str, network: str, found: tuple[np.ndarray, np.ndarray, float]) -> None:
+    passes, steps, seconds_each = found
+    told = f"{_spread(passes, 3):>22} {_spread(steps, 3):>22}"
+    print(f"{space:15} {network:9} {seconds_each * 1e3:7.1f} {told}", flush=True)
+
+
+def _print_costing() -> None:
+    print("\nseconds to cost a million archs")
+    for name in PUBLISHED:
+        for resolutions in ((), (128, 160, 192, 224)):
+            space = preset(name, classes=10, input_shape=(3, 224, 224), resolutions=resolutions)
+            rows = space.sample(_COSTED, np.random.default_rng(0))
+            per_layer = np.ones(len(space.layers))
+            space.sum_over_layers(rows[:1], per_layer)
+            took = seconds(partial(space.sum_over_layers, rows, per_layer)) * 1e6 / _COSTED
+            print(
+                f"{name:15} {max(1, len(resolutions))} resolutions, {len(space.layers):4} layers: {took:.2f}"
+            )
 
 
 def _spread(values: np.ndarray, digits: int) -> str:
@@ -142,11 +188,13 @@ def archs(space: SearchSpace) -> dict[str, Arch]:
     return {"smallest": space.smallest(), "median": drawn[_DRAWN // 2], "largest": space.largest()}
 
 
-def step_ratios(space: SearchSpace, arch: Arch) -> tuple[np.ndarray, np.ndarray, float]:
+def step_ratios(
+    space: SearchSpace, arch: Arch, pairs: int, batch: int
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Subnet over static for each pair, forward and backward and the whole step; seconds of a static step."""
     supernet = Supernet(space)
     subnet, static, largest = supernet.subnet(arch), supernet.extract(arch), supernet.extract(space.largest())
-    images = torch.randn(_BATCH, *space.input_shape(arch))
+    images = torch.randn(batch, *space.input_shape(arch))
     used = {name for name, _ in subnet.named_parameters()}
     shared = torch.optim.AdamW(supernet.optimizer_groups(0.05), fused=True)
     # The static side steps a network as big as the largest, which is what the shared weights are.
@@ -169,7 +217,7 @@ def step_ratios(space: SearchSpace, arch: Arch) -> tuple[np.ndarray, np.ndarray,
 
     works = (on_subnet, on_static)
     timed = []
-    for pair in range(-3, _PAIRS):
+    for pair in range(-3, pairs):
         taken = {work: _timed(work) for work in works[:: 1 if pair % 2 else -1]}
         if pair >= 0:  # the first ones warm up
             timed.append([*taken[on_subnet], *taken[on_static]])
@@ -178,10 +226,10 @@ def step_ratios(space: SearchSpace, arch: Arch) -> tuple[np.ndarray, np.ndarray,
 
 
 def _timed(work: Callable[[], float]) -> tuple[float, float]:
-    """The seconds that the work tells, and those it takes."""
-    began = time.perf_counter()
+    """The seconds of the processor that the work tells, and those it takes."""
+    began = time.process_time()
     told = work()
-    return told, time.perf_counter() - began
+    return told, time.process_time() - began
 
 
 def loss(network: nn.Module, images: Tensor) -> Tensor:
@@ -190,10 +238,10 @@ def loss(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """What a call takes; throwing its result away comes after."""
-    began = time.perf_counter()
+    """What a call takes of the processor; throwing its result away comes after."""
+    began = time.process_time()
     result = work()
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     del result
     return took
 
