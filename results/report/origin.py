@@ -9,7 +9,7 @@ from results.records import Provenance, StageSession
 from results.report.markup import Html, Piece, absent, facts, join, paragraph, table, tag
 from results.report.sources import Sources
 
-_JOULES_OF_A_KWH = 3.6e6
+JOULES_OF_A_KWH = 3.6e6
 
 
 def origin(run: Sources) -> Html:
@@ -69,7 +69,7 @@ def _cost(name: str, sessions: list[StageSession]) -> list[Piece]:
         duration(sum(one.seconds for one in sessions)),
         duration(sum(one.cpu_seconds or 0.0 for one in sessions)),
         duration(gpu) if gpu else "none",
-        f"{significant(sum(joules) / _JOULES_OF_A_KWH, 2)}\u00a0kWh" if joules else "not counted",
+        f"{significant(sum(joules) / JOULES_OF_A_KWH, 2)}\u00a0kWh" if joules else "not counted",
         ", ".join(dict.fromkeys(str(one.seed) for one in sessions)),
     ]
 

@@ -88,7 +88,11 @@ def page(run: Sources) -> str:
         tag("p", subtitle(run), class_="sub"),
         contents,
     )
-    body = join([header, _state(run), tag("main", *sections)])
+    return document(name, join([header, _state(run), tag("main", *sections)]))
+
+
+def document(name: str, body: Html) -> str:
+    """A page that needs nothing else: the style and the code of the report around a body."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
+from runners.cli import looking, starting
 from runners.cli.artifacts import predict, verify
 from runners.cli.given import compress_model
-from runners.cli.starting import add_to
 from runners.cli.table import tables
 from runners.cli.why import why
 
@@ -30,7 +30,8 @@ app = typer.Typer(
 )
 
 app.add_typer(tables, name="table")
-add_to(app)
+starting.add_to(app)
+looking.add_to(app)
 app.command()(why)
 app.command("compress-model")(compress_model)
 app.command()(predict)
