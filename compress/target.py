@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 from torch import nn
@@ -119,5 +119,24 @@ class Target(Protocol):
 
         Raises:
             ValueError: the runtime does not tell, or cannot run the file.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesOnnx(Protocol):
+    """A target that also makes its files of ONNX ones, whoever wrote them."""
+
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as a file for this target, atomically.
+
+        Args:
+            source: float ONNX file of one input; sizes other than the first are given in it.
+            path: file to write.
+            precision: number format, as in ``Target.export``.
+
+        Raises:
+            ValueError: it cannot be taken, or holds an operator that the profile or the runtime lacks.
+            OSError: the file cannot be written; nothing is left behind.
         """
         ...

@@ -271,7 +271,8 @@ def audit(
 def latency(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or module:function.")],
     profile: Annotated[
-        str, typer.Option("--profile", help="A hardware profile, by name or path.")
+        str,
+        typer.Option("--profile", help="A hardware profile by name or path, several with commas, or all."),
     ] = "cpu-ort",
     input_shape: Annotated[
         str,
@@ -283,12 +284,19 @@ def latency(
 ) -> None:
     """Measure any model: latency with its spread, time by operator, and what to make of it.
 
+    With --profile all it goes through every runtime that is here, in each of its number formats, on one
+    thread and on all, with one image and with eight in a call.
+
     \b
-    Example:
+    Examples:
         quarry latency runs/digits/artifacts/digits-3/model.onnx
+        quarry latency runs/digits/artifacts/digits-3/model.onnx --profile all
     """
     from runners.tables import commands
 
+    if profile == "all" or "," in profile:
+        commands.compare_runtimes(model, profiles=profile, input_shape=input_shape, seconds=seconds)
+        return
     commands.latency(model, profile=profile, input_shape=input_shape, seconds=seconds)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from compress.target import OperatorTime
+from compress.target import OperatorTime, TakesOnnx
 from results.loading import load_object
 from results.timing import Timing
 from runners.targets.hardware import HardwareProfile
@@ -94,7 +94,7 @@ def analyse(
             if input_shape is None:
                 raise ValueError("a network needs its input shape, for instance --input 3x224x224")
             target.export(model, input_shape, path)
-        elif facts.format != "onnx":
+        elif facts.format != "onnx" and not isinstance(target, TakesOnnx):
             raise ValueError(
                 f"profile {profile.name!r} times {profile.runtime.kind} programs, not ONNX files; give it a "
                 "network as module:function, or choose a profile of ONNX Runtime such as cpu-ort"

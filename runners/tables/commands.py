@@ -19,6 +19,7 @@ from nas.costs.table.table import LatencyTable, load_table, merge_tables
 from runners.tables.analysis import LatencyReport, analyse, load_model
 from runners.tables.kit import KIT_RUNTIMES, read_kit, write_kit
 from runners.tables.layers import MeasurePlan, exporter, table_header
+from runners.tables.runtimes import Tried, compare, lines, profiles_here
 from runners.targets.hardware import Runtime
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
@@ -60,6 +61,44 @@ def latency(
     for remark in report.remarks:
         say(f"- {remark}")
     return report
+
+
+def compare_runtimes(
+    spec: str, *, profiles: str = "all", input_shape: str = "", seconds: float = 3.0, say: Say = print
+) -> list[Tried]:
+    """``quarry latency MODEL --profile all``: the model in every runtime that is here.
+
+    Args:
+        spec: ``path.onnx`` or ``module:function``.
+        profiles: ``all``, or names and paths of profiles with commas between; their threads, batch and
+            precisions do not matter.
+        input_shape: ``3x224x224``, for ``module:function`` and files that leave it open.
+        seconds: time to measure each row for.
+        say: takes each line.
+
+    Raises:
+        ValueError: a model that cannot be loaded, a profile that cannot be opened, two of one name, a shape
+            that cannot be read, no time to measure.
+        FileNotFoundError: no such file.
+    """
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"the seconds to measure for are a number over 0, not {seconds:g}")
+    model = load_model(spec)
+    if profiles == "all":
+        chosen, unable = profiles_here()
+    else:
+        chosen, unable = [load_profile(name.strip()) for name in profiles.split(",") if name.strip()], {}
+        names = [profile.name for profile in chosen]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two profiles are called {twice[0]!r}; give one of them another name")
+        for profile in chosen:
+            open_target(profile)
+    rows = compare(model, chosen, input_shape=shape_of(input_shape), seconds_each=seconds)
+    for line in lines(rows):
+        say(line)
+    for name, words in unable.items():
+        say(f"- not here: {name}: {words}")
+    return rows
 
 
 def shape_of(text: str) -> tuple[int, ...] | None:

@@ -20,7 +20,7 @@ from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import FREE
 from runners.targets.hardware import HardwareProfile
-from runners.targets.onnx_format import export_for, run_onnx
+from runners.targets.onnx_format import export_for, input_shape_of, run_onnx
 
 _ROUNDING = 1e-3  # of the largest output: their Winograd convolutions are off by half of it on small maps
 _AT_ONCE = 2048  # images that a process is given in a call
@@ -106,13 +106,19 @@ class ApartTarget:
     def _converted(
         self, network: nn.Module, input_shape: tuple[int, ...], path: Path, precision: str
     ) -> None:
-        """Writes a network as a file that is made from an ONNX one; a float file is compared with it."""
+        """Writes a network as a file that is made from an ONNX one."""
         with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-            source, made = Path(folder) / "model.onnx", Path(folder) / f"model.{self.facts.format}"
+            source = Path(folder) / "model.onnx"
             export_for(self._profile, network, input_shape, source, "fp32")
-            self._calls.call("convert", source=str(source), file=str(made), precision=precision)
+            self._convert(source, path, precision)
+
+    def _convert(self, source: Path, path: Path, precision: str) -> None:
+        """Writes a file that is made from an ONNX one; a float file is run beside it."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            made = Path(folder) / f"model.{self.facts.format}"
+            self._calls.call("convert", source=str(source.resolve()), file=str(made), precision=precision)
             if precision == "fp32":
-                self._refuse_another(made, source, input_shape)
+                self._refuse_another(made, source, input_shape_of(source.read_bytes()))
             write_atomic(path, made.read_bytes())
 
     def _refuse_another(self, made: Path, source: Path, input_shape: tuple[int, ...]) -> None:

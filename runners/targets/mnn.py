@@ -40,3 +40,7 @@ class MnnTarget(ApartTarget):
     ) -> None:
         """Writes an MNN file, which is compared with the network."""
         self._converted(network, input_shape, path, precision)
+
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as one for this target."""
+        self._convert(source, path, precision)

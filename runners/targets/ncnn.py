@@ -46,6 +46,10 @@ class NcnnTarget(ApartTarget):
         """Writes a zip of ncnn's two files, which is compared with the network."""
         self._converted(network, input_shape, path, precision)
 
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as one for this target."""
+        self._convert(source, path, precision)
+
     def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> NoReturn:
         """Refuses: ncnn as it is handed out counts no layers.
 

@@ -19,7 +19,7 @@ from compress.steps import OPERATORS, Quantize
 from results.files import write_atomic
 from results.names import unknown
 from runners.targets.calls import in_calls
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import PRECISIONS, HardwareProfile
 
 FORMAT = "onnx"
 
@@ -29,12 +29,33 @@ def export_for(
 ) -> None:
     """Writes a network as an ONNX file for a profile, as ``Target.export`` has it."""
     content = onnx_bytes(
-        network,
-        input_shape,
-        precision="int8" if precision == "int8" else "fp32",
-        unsupported_operators=profile.unsupported_operators,
+        network, input_shape, precision=precision, unsupported_operators=profile.unsupported_operators
     )
-    write_atomic(path, content if precision in ("fp32", "int8") else marked(content, precision))
+    write_atomic(path, content)
+
+
+def take_for(profile: HardwareProfile, source: Path, path: Path, precision: str) -> None:
+    """Writes an ONNX file as one for a profile, as ``TakesOnnx.take_onnx`` has it."""
+    content = source.read_bytes()
+    shape = input_shape_of(content) if precision == "int8" else ()
+    write_atomic(path, _in(precision, content, shape, profile.unsupported_operators))
+
+
+def input_shape_of(content: bytes) -> tuple[int, ...]:
+    """Shape of the one input of an ONNX file, without the batch.
+
+    Raises:
+        ValueError: it has several inputs, or leaves sizes behind the batch open.
+    """
+    graph = onnx.load_from_string(content).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [given for given in graph.input if given.name not in weights]
+    if len(inputs) != 1:
+        raise ValueError(f"the file takes {len(inputs)} inputs, and images are one")
+    sizes = [axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim[1:]]
+    if not all(sizes):
+        raise ValueError(f"the file leaves sizes of input {inputs[0].name!r} open")
+    return tuple(sizes)
 
 
 def marked(content: bytes, precision: str) -> bytes:
@@ -57,17 +78,25 @@ def onnx_bytes(
     precision: str = "fp32",
     unsupported_operators: Sequence[str] = (),
 ) -> bytes:
-    """A module as an ONNX file: the one that ``compress.onnx.export`` hands over, or its int8 version.
+    """A module as an ONNX file: the one that ``compress.onnx.export`` hands over, quantized, or marked.
 
     Raises:
         ValueError: the module cannot be exported or holds an unsupported operator, in one line.
     """
-    if precision not in ("fp32", "int8"):
-        raise ValueError(unknown("precision", precision, ("fp32", "int8")))
-    content = export.onnx_bytes(module, input_shape)
+    if precision not in PRECISIONS:
+        raise ValueError(unknown("precision", precision, PRECISIONS))
+    return _in(precision, export.onnx_bytes(module, input_shape), input_shape, unsupported_operators)
+
+
+def _in(
+    precision: str, content: bytes, input_shape: tuple[int, ...], unsupported_operators: Sequence[str]
+) -> bytes:
+    """A float file in a number format."""
     if unsupported_operators:
         _refuse(onnx.load_from_string(content), unsupported_operators)
-    return _int8(content, input_shape) if precision == "int8" else content
+    if precision == "int8":
+        return _int8(content, input_shape)
+    return content if precision == "fp32" else marked(content, precision)
 
 
 def _refuse(model: onnx.ModelProto, unsupported: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.measuring.stopwatch import example_inputs, words_of
 from runners.targets.hardware import HardwareProfile, only_in
-from runners.targets.onnx_format import FORMAT, export_for, run_onnx
+from runners.targets.onnx_format import FORMAT, export_for, run_onnx, take_for
 from runners.targets.registry import RUNTIMES
 
 
@@ -55,6 +55,10 @@ class OnnxRuntimeTarget:
     ) -> None:
         """Writes an ONNX file; see ``export_for``."""
         export_for(self._profile, network, input_shape, path, precision)
+
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as one for this target."""
+        take_for(self._profile, source, path, precision)
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a file, run in this process."""

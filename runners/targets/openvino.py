@@ -8,7 +8,7 @@ from torch import nn
 
 from runners.targets.apart import ApartTarget
 from runners.targets.hardware import HardwareProfile, only_in
-from runners.targets.onnx_format import FORMAT, export_for
+from runners.targets.onnx_format import FORMAT, export_for, take_for
 from runners.targets.onnx_runtime import runtime_version
 from runners.targets.registry import RUNTIMES
 
@@ -41,3 +41,7 @@ class OpenvinoTarget(ApartTarget):
     ) -> None:
         """Writes an ONNX file; see ``export_for``."""
         export_for(self._profile, network, input_shape, path, precision)
+
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as one for this target."""
+        take_for(self._profile, source, path, precision)
