@@ -28,8 +28,14 @@ class Finetuning(Protocol):
 class Retraining(Protocol):
     """Training from scratch of the network that compression begins with."""
 
-    def __call__(self, *, seed: int, epochs: int | None = None) -> nn.Module:
-        """The trained network, in eval mode; ``epochs`` None means as many as is usual."""
+    def __call__(self, *, seed: int, epochs: int | None = None, taught: bool = False) -> nn.Module:
+        """The trained network, in eval mode.
+
+        Args:
+            seed: Seed of all that is drawn.
+            epochs: Epochs to train; None means as many as is usual.
+            taught: Whether it learns from teachers too; otherwise from labels alone.
+        """
         ...
 
 

@@ -19,10 +19,12 @@ class Retrain:
 
     Attributes:
         epochs: Epochs to train; those of the supernet where none are given.
+        taught: Whether the teachers of the recovery training teach it; otherwise it learns from labels alone.
     """
 
     for_speed: ClassVar[bool] = False
     epochs: Annotated[int, Field(ge=1)] | None = None
+    taught: bool = False
 
     def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
         """One candidate: the same network with other weights.
@@ -37,7 +39,7 @@ class Retrain:
                 "retraining makes the network that compression began with, and that was cut or had operators "
                 "exchanged; put retrain before prune and exchange"
             )
-        network = context.retrain(seed=context.seed, epochs=self.epochs)
+        network = context.retrain(seed=context.seed, epochs=self.epochs, taught=self.taught)
         file = context.file(folder, "retrained")
         context.export(network, file)
         return [Candidate(network=network, file=file)]

@@ -20,6 +20,7 @@ from compress.steps import STEPS
 from compress.target import Target
 from nas.costs.counts.analytic import count
 from nas.supernet.calibration import recalibrate
+from nas.supernet.supernet import Supernet
 from results.files import read_json, write_json
 from results.records import FrontEntry, SearchSummary, StepRecord
 from results.timing import Timing
@@ -159,7 +160,7 @@ def compressed_networks(
                     configured_steps(work.recipe.compress.steps),
                     replace(
                         context,
-                        retrain=_retraining(work, entry, on_step),
+                        retrain=_retraining(work, entry, on_step, network),
                         finetune=_finetuning(work, on_step, network),
                     ),
                     folder=work.folder / entry.name,
@@ -237,28 +238,48 @@ def configured_steps(parts: Iterable[Part]) -> list[Step]:
     return [STEPS.configured(part.kind, part.settings)() for part in parts]
 
 
-def _retraining(work: Compressing, entry: FrontEntry, on_step: Callable[[int, int], None]) -> Retraining:
-    """Training of the network of an entry from scratch on labels, with the supernet's settings."""
+def _retraining(
+    work: Compressing, entry: FrontEntry, on_step: Callable[[int, int], None], begun: nn.Module
+) -> Retraining:
+    """Training of the network of an entry from scratch, with the supernet's settings.
 
-    def retrained(*, seed: int, epochs: int | None = None) -> nn.Module:
-        recipe = work.recipe
+    Args:
+        work: What compression works with.
+        entry: Entry of the front.
+        on_step: Called with steps done and steps in all.
+        begun: Its network as compression began with it, which may teach.
+    """
+
+    def retrained(*, seed: int, epochs: int | None = None, taught: bool = False) -> nn.Module:
+        recipe, space = work.recipe, work.networks.space
         settings = replace(train_settings(recipe.train), epochs=epochs or recipe.train.epochs)
-        name = f"{entry.name}-{settings.epochs}-{seed}"  # a retraining that failed leaves its own behind
+        # One that failed leaves its own behind.
+        name = f"{entry.name}-{settings.epochs}-{seed}{'-taught' if taught else ''}"
         checkpoint = work.folder / _UNDER_WAY / f"{name}.safetensors"
-        trained = train_alone(
-            work.networks.space,
-            entry.arch,
-            training_data(work.data, recipe.train, work.device),
-            settings,
-            seed=seed,
-            checkpoint=checkpoint,
-            watch=Watch(step=on_step),
-        )
-        network = recalibrate(trained.extract(entry.arch).cpu(), work.data.calibration)
+        data, watch = training_data(work.data, recipe.train, work.device), Watch(step=on_step)
+        if taught:
+            fresh = Supernet(space.only(entry.arch), seed=seed, device=work.device).extract(entry.arch)
+            teaching = _taught(work, begun, on_step)
+            trained = finetune(
+                fresh, data, settings, taught=teaching, seed=seed, checkpoint=checkpoint, watch=watch
+            )
+        else:
+            trained = train_alone(
+                space, entry.arch, data, settings, seed=seed, checkpoint=checkpoint, watch=watch
+            ).extract(entry.arch)
+        network = recalibrate(trained.cpu(), work.data.calibration)
         checkpoint.unlink(missing_ok=True)
         return network
 
     return retrained
+
+
+def _taught(work: Compressing, begun: nn.Module | None, on_step: Callable[[int, int], None]) -> Taught:
+    """What networks learn from the teachers of the recipe, who are asked once where it says so."""
+    settings = work.recipe.compress.recovery
+    teachers = Teachers(settings=settings, largest=work.networks.teacher(), device=work.device)
+    found = teachers.of(begun)
+    return teachers.kept(found, work.data, work.folder / _KEPT, on_step) if settings.views else found
 
 
 def _finetuning(
@@ -272,12 +293,7 @@ def _finetuning(
         begun: Network as compression began with it, which may teach.
     """
 
-    @cache
-    def taught() -> Taught:
-        settings = work.recipe.compress.recovery
-        teachers = Teachers(settings=settings, largest=work.networks.teacher(), device=work.device)
-        found = teachers.of(begun)
-        return teachers.kept(found, work.data, work.folder / _KEPT, on_step) if settings.views else found
+    taught = cache(partial(_taught, work, begun, on_step))
 
     def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
         recipe, data = work.recipe.compress, work.data

@@ -280,7 +280,8 @@ def _context(work: FirstLook, arch: Arch) -> Context:
         network.zero_grad(set_to_none=True)
         return network.cpu().eval()
 
-    def retrained(*, seed: int, epochs: int | None = None) -> nn.Module:
+    def retrained(*, seed: int, epochs: int | None = None, taught: bool = False) -> nn.Module:
+        del taught
         return trained(faithful_copy(work.space.build(arch)), seed=seed, epochs=epochs)
 
     return Context(

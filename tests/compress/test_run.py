@@ -477,7 +477,7 @@ def test_real_steps_on_a_real_network_survive_a_restart(tmp_path):
                 parameter.mul_(1.01)
         return module
 
-    def retrain(*, seed: int, epochs: int | None = None) -> nn.Module:
+    def retrain(*, seed: int, epochs: int | None = None, taught: bool = False) -> nn.Module:
         trained.append(epochs)
         return digits_network()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -17,7 +18,7 @@ from runners.given import load_network, load_weights
 from runners.reading.load import load_recipe
 from runners.recipe.part import part
 from runners.recipe.recovery import Recovery
-from runners.stages.compress import context_of
+from runners.stages.compress import _retraining, context_of
 from runners.stages.first_look import FirstLook, look_first
 from runners.stages.teachers import OnnxTeacher, Teachers, methods_of, teacher_problems
 from tests.runners.stages.test_recovery import compressing
@@ -134,6 +135,20 @@ def test_a_run_is_taught_by_a_network_of_ones_own(mine: Path, tmp_path: Path) ->
     assert [len(list((tmp_path / str(at) / "teachers").glob("*"))) for at in range(4)] == [0, 0, 0, 1]
     for one, other in ((0, 1), (0, 2), (1, 2), (0, 3)):
         assert any(not torch.equal(states[one][name], states[other][name]) for name in states[0])
+
+
+def test_a_retraining_is_taught_where_it_is_asked_for(mine: Path, tmp_path: Path) -> None:
+    """From the same first values; on labels alone it is what it was."""
+    recipe = load_recipe("digits", ["train.epochs=1", f'compress.recovery.teachers=["{mine}:make"]'])
+    work, arch = replace(compressing(tmp_path), recipe=recipe), tiny_space().smallest()
+    entry = SimpleNamespace(name="small", arch=arch)
+    begun = work.networks.network(arch)
+    retrain = _retraining(work, entry, lambda *_: None, begun)  # type: ignore[arg-type]
+    plain, again, taught = (retrain(seed=0, taught=one).state_dict() for one in (False, False, True))
+    assert plain.keys() == taught.keys()
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+    assert any(not torch.equal(plain[name], taught[name]) for name in plain)
+    assert not list((tmp_path / "checkpoints").glob("*"))
 
 
 def test_a_teacher_that_does_not_fit_is_told_before_anything_takes_long(mine: Path, tmp_path: Path) -> None:
