@@ -28,7 +28,7 @@ class StateSpace(nn.Module):
     with State Space Backbone", Fei et al., 2024); with ``branches`` depthwise convolutions of 3x3, 5x5 ...
     stand beside it, as in HRVMamba ("High-Resolution Visual State Space Model for Dense Prediction", Zhang
     et al., 2024). Both papers have Mamba's scan, whose A and C depend on the input: that is no
-    convolution, and no runtime of ours has it; HRVMamba's deformable convolution is a mixer of its own.
+    convolution, and the mixer ``selective_scan``; HRVMamba's deformable convolution is a mixer of its own.
 
     Args:
         channels: C.

@@ -51,6 +51,7 @@ LARGEST = {
     "conv_attention": 16.0,
     "factorized_attention": 16.0,
     "head_tokens": 16.25,
+    "selective_scan": 16.0,
     "span_attention": 16.0,
     "cswin": 16.0,
     "pooled_attention": 16.0,

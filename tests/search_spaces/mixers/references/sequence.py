@@ -74,6 +74,34 @@ def ckconv(x: Tensor, weights: Weights, values: Mapping[str, Value]) -> Tensor:
     return long(x, inner, int(values["reach"]), coefficient)
 
 
+def selective_scan(x: Tensor, weights: Weights, values: Mapping[str, Value]) -> Tensor:
+    """Two recursions, forth and back, head by head; a position is in the first alone."""
+
+    def silu(y: Tensor) -> Tensor:
+        return y / (1 + torch.exp(-y))
+
+    given = silu(conv_norm(conv_norm(x, weights, "enter"), weights, "local", groups=0)).flatten(2)
+    step = torch.log(1 + torch.exp(conv_norm(x, weights, "step").flatten(2)))
+    write, read = (conv_norm(x, weights, name).flatten(2) for name in ("write", "read"))
+    rates, direct = torch.exp(weights["log_rate"]).flatten(), weights["direct"].flatten()
+    head, positions = given.shape[1] // len(rates), given.shape[2]
+    mixed = torch.zeros_like(given)
+    for channel in range(given.shape[1]):
+        at = channel // head
+        kept = torch.exp(-rates[at] * step[:, at])
+        written = (step[:, at] * given[:, channel])[:, None] * write  # (B, states, N)
+        state = torch.zeros_like(written[:, :, 0])
+        for t in range(positions):
+            state = kept[:, None, t] * state + written[:, :, t]
+            mixed[:, channel, t] += (read[:, :, t] * state).sum(dim=1) + direct[at] * given[:, channel, t]
+        state = torch.zeros_like(state)
+        for t in reversed(range(positions - 1)):
+            state = kept[:, None, t + 1] * (state + written[:, :, t + 1])
+            mixed[:, channel, t] += (read[:, :, t] * state).sum(dim=1)
+    gate = silu(conv_norm(x, weights, "gate"))
+    return conv_norm(mixed.reshape(x.shape) * gate, weights, "project")
+
+
 def state_space(x: Tensor, weights: Weights, values: Mapping[str, Value]) -> Tensor:
     inner = under(weights, "scan.inner")
     own = under(inner, "long.conv.kernel")
@@ -164,6 +192,7 @@ REFERENCES = {
     "sgconv": sgconv,
     "ckconv": ckconv,
     "state_space": state_space,
+    "selective_scan": selective_scan,
     "stu": stu,
     "multires": multires,
     "orchid": orchid,
