@@ -15,7 +15,7 @@ from search_spaces.parts import ConvNorm, Positive
 class SelectiveScan(nn.Module):
     """State spaces whose step, input and output depend on the position, both ways; (B, C, H, W) -> the same.
 
-    s_t = e^(-r d_t) s_(t-1) + d_t b_t x_t, y_t = c_t s_t for each head; d, b and c are made of the input at t:
+    s_t = e^(-r d_t) s_(t-1) + d_t b_t x_t, y_t = c_t s_t for each head; d, b and c are of the input at t:
     "Mamba: Linear-Time Sequence Modeling with Selective State Spaces" (Gu and Dao, 2023), section 3.2, with
     one decay r a head, as "Transformers are SSMs" (Dao and Gu, ICML 2024) has it, and in the form that paper
     finds to be the same (section 3.3): y_t = sum_u (c_t b_u) e^(-|D_t - D_u|) d_u x_u, where D is the sum of
