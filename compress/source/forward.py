@@ -19,7 +19,8 @@ from compress.plain import faithful_copy
 Given = tuple[tuple[str, Any], ...]
 """Arguments of a call: their names, empty where they go by place, and ``COMPUTED`` or a constant."""
 
-_FREED = re.compile(r";  .*$", re.MULTILINE)
+FREED = re.compile(r";  .*$", re.MULTILINE)
+"""What torch writes behind a statement to free variables."""
 _POWER = re.compile(r" (-[\d.e+-]+) \*\*")  # torch writes (-1) ** x without its brackets
 _NUMBERED = re.compile(r'getattr\((self[\w.\[\]]*), "(\d+)"\)')
 
@@ -107,7 +108,7 @@ def _traced(module: nn.Module, given: Given, where: str, *, training: bool) -> F
         words = str(error).strip().splitlines() or [type(error).__name__]
         raise CannotBeWritten(f"the forward of {where} cannot be traced: {words[0]}") from error
     source = written.src[written.src.index("def forward") :].strip()
-    source = _POWER.sub(r" (\1) **", _FREED.sub("", source))
+    source = _POWER.sub(r" (\1) **", FREED.sub("", source))
     while (shorter := _NUMBERED.sub(r"\1[\2]", source)) != source:
         source = shorter
     calls: dict[str, Given] = {}

@@ -14,9 +14,9 @@ from compress.plain import plain_copy
 from compress.source.expression import Construction, of_torch, tensor
 from compress.source.forward import COMPUTED, CannotBeWritten, Forward, Given, forward_of
 from compress.source.functions import Copied
+from compress.source.program import program_of
 
 _TENSOR: Given = (("", COMPUTED),)
-_GLOBALS = {"torch": "import torch", "device": "from torch import device", "inf": "from math import inf"}
 _HEADER = '''"""{name}: the network in plain PyTorch, with BatchNorms that are not folded, to train further.
 
     network = load()                      # with its weights, in eval mode
@@ -86,26 +86,42 @@ def write(network: nn.Module, example: Tensor, *, name: str, weights: str = "wei
         weights: name of the file of weights, beside ``model.py``.
 
     Raises:
-        CannotBeWritten: a module of it cannot be traced by itself, or uses what has no source.
+        CannotBeWritten: neither can its modules be traced one by one, or uses one what has no source, nor the
+            whole be exported.
     """
     plain = plain_copy(network).cpu().float()
+    shape = " x ".join(["B", *map(str, example.shape[1:])])
+    head = _HEADER.format(name=name, shape=shape)
+    foot = _FOOTER.format(weights=weights)
+    try:
+        written = _by_modules(plain, head, foot)
+        _refuse_another(written, plain, example)
+    except CannotBeWritten as reason:
+        try:
+            program = program_of(plain, example)
+            written = Written(source=head + program.source + foot, weights=_kept(program.weights))
+            _refuse_another(written, plain, example)
+        except CannotBeWritten as other:
+            raise CannotBeWritten(f"{reason}; {other}") from other
+    return written
+
+
+def _kept(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: one.detach().contiguous().clone() for name, one in weights.items()}
+
+
+def _by_modules(plain: nn.Module, head: str, foot: str) -> Written:
+    """A class for each kind of module, and an expression of what the network is made of."""
     taken = {"torch", "nn", "chain", "build", "load", "load_file", "OrderedDict", "Path", "annotations"}
     made = _Writing(calls={"": _TENSOR}, copied=Copied(taken))
     call = _call(plain, "", made)
-    shape = " x ".join(["B", *map(str, example.shape[1:])])
-    parts = [_HEADER.format(name=name, shape=shape)]
-    if made.copied.imports:
-        parts[0] += "".join(f"{line}\n" for line in sorted(set(made.copied.imports)))
+    parts = [head, *(f"{line}\n" for line in sorted(set(made.copied.imports)))]
     if made.chained:
         parts.append(_CHAIN)
     parts += [f"\n\n{text}\n" for text in made.copied.definitions]
     parts += [f"\n\nclass {kind}(nn.Module):\n{body}\n" for body, kind in made.classes.items()]
-    parts.append(_build(call, plain))
-    parts.append(_FOOTER.format(weights=weights))
-    source = "".join(parts)
-    tensors = {key: value.detach().contiguous().clone() for key, value in made.weights.items()}
-    _refuse_another(source, tensors, plain, example)
-    return Written(source=source, weights=tensors)
+    parts += [_build(call, plain), foot]
+    return Written(source="".join(parts), weights=_kept(made.weights))
 
 
 def _build(call: str | Construction, network: nn.Module) -> str:
@@ -243,15 +259,15 @@ def _class(wanted: str, body: str, made: _Writing) -> str:
     return made.classes[body]
 
 
-def _refuse_another(source: str, weights: dict[str, Tensor], network: nn.Module, example: Tensor) -> None:
+def _refuse_another(written: Written, network: nn.Module, example: Tensor) -> None:
     """Runs the file and compares what it builds with the network."""
     module = ModuleType("_written_network")
     module.__file__ = "model.py"
     sys.modules[module.__name__] = module  # dataclasses look their module up while they are made
     try:
-        exec(compile(source, "model.py", "exec"), vars(module))
+        exec(compile(written.source, "model.py", "exec"), vars(module))
         built = module.build()
-        built.load_state_dict(weights)
+        built.load_state_dict(written.weights)
         built.eval()
         network.eval()
         with torch.inference_mode():

@@ -18,7 +18,9 @@ from torch.nn import functional
 import results
 from compress.candidate import Candidate
 from compress.onnx.file import OnnxFile
+from compress.source.forward import CannotBeWritten
 from results.records.checksums import damaged
+from runners.artifacts import files
 from runners.artifacts.bill import fingerprint
 from runners.artifacts.files import write_artifact
 from runners.data.prepared import RunData
@@ -160,25 +162,23 @@ def test_the_bill_of_materials_names_versions_seed_and_data(run: Path, data: Run
     assert told["quarry:seed"] == "0"
 
 
-class Untraceable(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.line = nn.Linear(3, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.mean((2, 3))
-        result: torch.Tensor = self.line(x) if x.shape[1] < 4 else x
-        return result
-
-
-def test_without_source_the_rest_is_there_and_the_reason_told(tmp_path: Path, data: RunData) -> None:
+def test_without_source_the_rest_is_there_and_the_reason_told(
+    tmp_path: Path, data: RunData, network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the file of another runtime has a float file of ONNX beside it, which predict.py uses."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise CannotBeWritten("the forward of the network cannot be traced")
+
+    monkeypatch.setattr(files, "write", refuse)
     file = tmp_path / "model.pte"
     file.write_bytes(b"another format")
     card = some_card(file.read_bytes(), data, file="model.pte")
     folder = tmp_path / "artifacts" / "some"
-    (left_out,) = write_artifact(folder, card, Candidate(network=Untraceable(), file=file), data)
-    assert left_out.startswith("model.py and weights.safetensors: the forward of the network (Untraceable)")
+    (left_out,) = write_artifact(folder, card, Candidate(network=network, file=file), data)
+    assert left_out.startswith(
+        "model.py and weights.safetensors: the forward of the network cannot be traced"
+    )
     assert {file.name for file in folder.iterdir()} == (
         FILES - {"model.py", "weights.safetensors", "model.onnx"} | {"model.pte", "model-fp32.onnx"}
     )
