@@ -62,7 +62,7 @@ def build() -> nn.Module:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class Flat:
     """An exported network.
 
     Attributes:
@@ -74,7 +74,7 @@ class Program:
     weights: dict[str, Tensor]
 
 
-def program_of(network: nn.Module, example: Tensor) -> Program:
+def program_of(network: nn.Module, example: Tensor) -> Flat:
     """The flat source of a network.
 
     Args:
@@ -106,7 +106,7 @@ def program_of(network: nn.Module, example: Tensor) -> Program:
     _asks_training(graph)
     source = _forward(graph, lambda name: _read(names[name], inside), names)
     shapes = {name: tuple(one.shape) for name, one in weights.items()}
-    return Program(
+    return Flat(
         source=_CODE.format(
             parameters="\n".join(f"    {name!r}: {shapes[name]}," for name in weights if name in inside),
             buffers="\n".join(
