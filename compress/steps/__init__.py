@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from compress.onnx.static import OPERATORS
+from compress.steps.depth import Shorten
 from compress.steps.exchange import Exchange
 from compress.steps.finetune import Finetune
+from compress.steps.low_rank import LowRank
 from compress.steps.mixed_precision import MixedPrecision
 from compress.steps.prune import Prune
 from compress.steps.quantize import Quantize
@@ -17,9 +19,11 @@ __all__ = [
     "STEPS",
     "Exchange",
     "Finetune",
+    "LowRank",
     "MixedPrecision",
     "Prune",
     "Quantize",
     "QuantizeAware",
     "Retrain",
+    "Shorten",
 ]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from compress.swaps.factors import left_out, two_layers
 from compress.swaps.kinds import ChannelNorm, by_batch, narrow, separable
 from compress.swaps.swap import SWAPS, Swap, swapped
 
-__all__ = ["SWAPS", "ChannelNorm", "Swap", "by_batch", "narrow", "separable", "swapped"]
+__all__ = [
+    "SWAPS",
+    "ChannelNorm",
+    "Swap",
+    "by_batch",
+    "left_out",
+    "narrow",
+    "separable",
+    "swapped",
+    "two_layers",
+]

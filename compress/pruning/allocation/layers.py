@@ -230,6 +230,11 @@ def _seen(network: nn.Module, example: Tensor) -> dict[nn.Module, tuple[tuple[in
     return found
 
 
+def inputs_of(network: nn.Module, example: Tensor) -> dict[nn.Module, tuple[int, ...]]:
+    """Shape, without the batch, of what each convolution and linear layer that runs reads."""
+    return {module: given for module, (given, _) in _seen(network, example).items()}
+
+
 def depthwise(module: nn.Module) -> bool:
     """Whether each output channel has an input channel of its own."""
     return isinstance(module, _ConvNd) and module.groups > 1 and module.groups == module.in_channels

@@ -1,0 +1,189 @@
+"""Depth: whole blocks are left out, those that save the most measured time for the least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from compress.candidate import Candidate, Context
+from compress.plain import faithful_copy
+from compress.pruning.criteria.effects import outputs_of
+from compress.steps.registry import STEPS
+from compress.steps.several import each
+from compress.swaps.blocks import Skippable, blocks_of, left_outs, without_blocks
+from compress.swaps.depth import cheapest, learned_masks, rises
+
+Speedup = Annotated[float, Field(gt=1)]
+_TOGETHER = 4  # blocks whose masks are learned as one choice
+_TRIES = 3
+
+
+@STEPS.register("depth")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shorten:
+    """Whole blocks left out, then fine-tuning; kept if the file is faster and accurate enough.
+
+    Every block that keeps the shape of what it reads is measured: the file without it, and the loss without
+    it. Which of them go is an exact choice under the time to be saved.
+
+    Attributes:
+        speedup: Speed-up to reach, above 1, or several, each of which is tried at the price of a fine-tuning.
+        choice: Way to choose: by the ``measured`` loss without each block alone, or ``learned`` masks,
+            trained together with the weights.
+        steps: Optimizer steps of learned masks.
+        learning_rate: Learning rate of learned masks.
+        epochs: Epochs to train afterwards; those of the recovery training where none are given.
+        ignore: Names of blocks, or of modules that hold them, that stay.
+    """
+
+    for_speed: ClassVar[bool] = True
+    speedup: Speedup | Annotated[tuple[Speedup, ...], Field(min_length=1)] = 1.25
+    choice: Literal["measured", "learned"] = "measured"
+    steps: Annotated[int, Field(ge=1)] = 100
+    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    ignore: tuple[str, ...] = ()
+
+    def propose(self, current: Candidate, context: Context, folder: Path) -> list[Candidate]:
+        """A candidate for each speed-up.
+
+        Raises:
+            ValueError: no block can be left out, or all of them save too little.
+        """
+        network = faithful_copy(current.network).eval()
+        blocks = blocks_of(network, context.example, ignore=self.ignore)
+        if not blocks:
+            raise ValueError(
+                "no block can be left out: none of several layers is called once, on one tensor, and keeps "
+                "its shape"
+            )
+        whole_ms, saved = _saved(network, blocks, context, folder)
+        goals = self.speedup if isinstance(self.speedup, tuple) else (self.speedup,)
+        made: list[tuple[str, ...]] = []
+
+        def of(goal: float) -> Candidate | None:
+            names = self._chosen(network, blocks, whole_ms, saved, goal, context, folder)
+            if names in made:
+                return None
+            made.append(names)
+            shorter = without_blocks(network, names)
+            shorter = context.finetune(shorter, seed=context.seed, epochs=self.epochs)
+            file = context.file(folder, f"speedup_{goal:g}")
+            context.export(shorter, file)
+            label = f"without {', '.join(names)}"
+            swaps = (*current.swaps, *left_outs(names))
+            return replace(current, network=shorter, file=file, swaps=swaps, label=label)
+
+        return each({f"{goal:.4g} times as fast": partial(of, goal) for goal in goals})
+
+    def _chosen(
+        self,
+        network: nn.Module,
+        blocks: Sequence[Skippable],
+        whole_ms: float,
+        saved: Sequence[float],
+        goal: float,
+        context: Context,
+        folder: Path,
+    ) -> tuple[str, ...]:
+        """Names of the blocks that go; more where the file without them is not as fast as the sums said."""
+        names = [block.name for block in blocks]
+        needed = whole_ms * (1 - 1 / goal)
+        chosen: Callable[[float], tuple[str, ...]] | None = None
+        for _ in range(_TRIES):
+            if needed > sum(saved):
+                most = whole_ms / max(whole_ms - sum(saved), 1e-9)
+                raise ValueError(
+                    f"leaving out all {len(blocks)} blocks that can go makes it about {most:.3g} times as "
+                    f"fast, not {goal:.4g} times"
+                )
+            chosen = chosen or self._chooser(network, names, saved, needed, context)
+            gone = chosen(needed)
+            file = context.file(folder, "shorter")
+            context.export(without_blocks(network, gone), file)
+            whole, shorter = _measured(context, [context.file(folder, "whole"), file])
+            if whole / shorter >= goal:
+                break
+            needed *= 1 + max(0.02, (shorter * goal - whole) / whole)
+        return gone
+
+    def _chooser(
+        self, network: nn.Module, names: list[str], saved: Sequence[float], needed: float, context: Context
+    ) -> Callable[[float], tuple[str, ...]]:
+        """A choice of blocks for a time to be saved; masks are learned once, for the time needed first."""
+        size = 1 if self.choice == "measured" else _TOGETHER
+        groups = [names[start : start + size] for start in range(0, len(names), size)]
+        times = [
+            [
+                sum(saved[names.index(name)] for place, name in enumerate(group) if mask >> place & 1)
+                for mask in range(2 ** len(group))
+            ]
+            for group in groups
+        ]
+        if self.choice == "measured":
+            losses = [[0.0, rise] for rise in rises(network, names, _damage(network, context))]
+        elif context.loss is None:
+            raise ValueError("learned masks ask for the loss of networks, and there is none")
+        else:
+            logs = learned_masks(
+                network,
+                groups,
+                context.loss,
+                times,
+                needed,
+                steps=self.steps,
+                learning_rate=self.learning_rate,
+                seed=context.seed,
+            )
+            losses = [[-log for log in each] for each in logs]
+
+        def chosen(time: float) -> tuple[str, ...]:
+            return tuple(
+                name
+                for group, mask in zip(groups, cheapest(losses, times, time), strict=True)
+                for place, name in enumerate(group)
+                if mask >> place & 1
+            )
+
+        return chosen
+
+
+def _saved(
+    network: nn.Module, blocks: Sequence[Skippable], context: Context, folder: Path
+) -> tuple[float, list[float]]:
+    """Latency of the whole network in milliseconds, and what each block takes of it, measured once a kind."""
+    kinds = {block.alike: block.name for block in blocks}
+    files = [context.file(folder, "whole")]
+    context.export(network, files[0])
+    for number, name in enumerate(kinds.values()):
+        files.append(context.file(folder, f"without_{number}"))
+        context.export(without_blocks(network, [name]), files[-1])
+    whole, *others = _measured(context, files)
+    times = {alike: max(0.0, whole - other) for alike, other in zip(kinds, others, strict=True)}
+    return whole, [times[block.alike] for block in blocks]
+
+
+def _measured(context: Context, files: list[Path]) -> list[float]:
+    timings = context.target.measure(files, budget_s=context.seconds_each * len(files))
+    for timing in timings:
+        if timing.status != "measured":
+            raise ValueError(f"a file without some blocks does not run: {timing.reason}")
+    return [timing.median_ms for timing in timings]
+
+
+def _damage(network: nn.Module, context: Context) -> Callable[[], float]:
+    """What a network loses: its loss, or the change of its outputs on the calibration images."""
+    loss = context.loss
+    if loss is not None:
+        return lambda: float(loss(network))
+    images = torch.from_numpy(context.calibration)
+    with torch.no_grad():
+        whole = outputs_of(network, images)
+    return lambda: float((outputs_of(network, images) - whole).square().mean())

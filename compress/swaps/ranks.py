@@ -1,0 +1,121 @@
+"""Layers whose ranks come out in the order of their importance while they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.nn.modules.conv import _ConvNd
+
+from compress.plain import faithful_copy
+from compress.swaps.factors import product
+
+
+class OrderedRank(nn.Module):
+    """A layer in the place of one with a weight: its weight is ``left @ right``, or the first columns of
+    them.
+
+    Args:
+        layer: Convolution or linear layer; it begins as its singular value decomposition.
+        lasso: Factor of the hierarchical group lasso, the sum over b of the norms of all columns from b on.
+    """
+
+    def __init__(self, layer: nn.Module, lasso: float) -> None:
+        super().__init__()
+        self.layer = layer
+        weight = layer.weight
+        assert isinstance(weight, nn.Parameter)
+        left, values, right = torch.linalg.svd(weight.detach().double().flatten(1), full_matrices=False)
+        root = values.sqrt()
+        self.left = nn.Parameter((left * root).to(weight.dtype))  # (outputs, rank)
+        self.right = nn.Parameter((root[:, None] * right).to(weight.dtype))  # (rank, inputs * kernel)
+        weight.requires_grad_(False)
+        self.active: int | None = None
+        if lasso:
+            self.left.register_hook(lambda gradient: gradient + lasso * lasso_gradient(self.left.detach(), 1))
+            self.right.register_hook(
+                lambda gradient: gradient + lasso * lasso_gradient(self.right.detach(), 0)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer computes with the active columns."""
+        rank = self.left.shape[1] if self.active is None else self.active
+        weight = self.left[:, :rank] @ self.right[:rank]
+        layer = self.layer
+        assert layer.weight is not None
+        if isinstance(layer, _ConvNd):
+            found: Tensor = layer._conv_forward(x, weight.reshape(layer.weight.shape), layer.bias)
+            return found
+        return linear(x, weight, layer.bias)  # type: ignore[arg-type]
+
+    def energies(self) -> Tensor:
+        """Squared norms of the columns' products, double (ranks,): in the order of the columns."""
+        return self.left.detach().double().square().sum(0) * self.right.detach().double().square().sum(1)
+
+    def cut(self, rank: int) -> nn.Sequential:
+        """The two layers of the first columns."""
+        return product(self.layer, self.left.detach()[:, :rank], self.right.detach()[:rank])
+
+
+def lasso_gradient(columns: Tensor, dimension: int) -> Tensor:
+    """Gradient of the sum over b of the norm of all columns from b on, of the columns' shape.
+
+    Args:
+        columns: Matrix.
+        dimension: Dimension along which the columns are counted.
+    """
+    other = 1 - dimension
+    squares = columns.square().sum(other)  # (ranks,)
+    tails = squares.flip(0).cumsum(0).flip(0).sqrt().clamp_min(1e-12)  # norm from each column on
+    factors = (1 / tails).cumsum(0)  # a column is in the tails that begin at it and before
+    return columns * factors.unsqueeze(other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """A network whose layers were trained with ranks in order.
+
+    Attributes:
+        network: Network with an ``OrderedRank`` in the place of each layer.
+        layers: Those by name.
+    """
+
+    network: nn.Module
+    layers: Mapping[str, OrderedRank]
+
+
+def with_ordered_ranks(network: nn.Module, names: list[str], *, lasso: float, seed: int) -> Ordered:
+    """A copy to be trained so that what matters most stands in the first ranks of each layer.
+
+    "Maestro: Uncovering Low-Rank Structures via Trainable Decomposition" (Horváth et al., ICML 2024): in each
+    training step one layer, drawn at random, computes with its first b ranks alone, b drawn too, the others
+    with all of theirs; a hierarchical group lasso shrinks the last ranks. There the search for the ranks goes
+    on while they are trained; here they are chosen afterwards, by their energy and the time they take.
+
+    Args:
+        network: Network; it is left untouched.
+        names: Layers, by name.
+        lasso: Factor of the lasso.
+        seed: Seed of the draws.
+    """
+    copy = faithful_copy(network)
+    layers = {}
+    for name in names:
+        layers[name] = OrderedRank(copy.get_submodule(name), lasso)
+        copy.set_submodule(name, layers[name])
+    generator = torch.Generator().manual_seed(seed)
+    every = list(layers.values())
+
+    def draw(module: nn.Module, _: Any) -> None:
+        for layer in every:
+            layer.active = None
+        if module.training and every:
+            chosen = every[int(torch.randint(len(every), (), generator=generator))]
+            chosen.active = 1 + int(torch.randint(chosen.left.shape[1], (), generator=generator))
+
+    copy.register_forward_pre_hook(draw)
+    return Ordered(network=copy, layers=layers)
