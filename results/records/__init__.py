@@ -22,6 +22,7 @@ from results.records.codec import Record, Value
 from results.records.compression import StepRecord
 from results.records.given import CompressedModel, GivenFile, LeftAlone
 from results.records.measuring import LatencyCheck, TargetRecord
+from results.records.mistakes import Confused, Mistakes, WrongImage
 from results.records.race import BlockErrors, BlocksPlan, Raced, RacePlan, RungRecord, Scouted
 from results.records.reading import read_record
 from results.records.run import (
@@ -50,6 +51,7 @@ __all__ = [
     "CardProvenance",
     "CardWeights",
     "CompressedModel",
+    "Confused",
     "EpochRecord",
     "Estimate",
     "FrontEntry",
@@ -60,6 +62,7 @@ __all__ = [
     "LimitMet",
     "Machine",
     "Manifest",
+    "Mistakes",
     "Preprocessing",
     "Provenance",
     "RacePlan",
@@ -80,6 +83,7 @@ __all__ = [
     "TargetRecord",
     "Trial",
     "Value",
+    "WrongImage",
     "best_first",
     "read_record",
     "readme",

@@ -13,6 +13,7 @@ from results.report.given import given_front, given_result, left_alone
 from results.report.headline import headline, subtitle, title
 from results.report.latency import latency
 from results.report.markup import Html, join, paragraph, tag
+from results.report.mistakes import mistakes
 from results.report.networks import networks
 from results.report.origin import origin
 from results.report.racing import racing
@@ -27,6 +28,7 @@ SECTIONS: tuple[Section, ...] = (
     ("front", "Accuracy against latency", tradeoff),
     ("search", "Search", searching),
     ("latency", "Latency model", latency),
+    ("mistakes", "Mistakes", mistakes),
     ("compression", "Compression", compression),
     ("networks", "Networks", networks),
     ("training", "Training", training),

@@ -15,6 +15,7 @@ from results.records import (
     FrontEntry,
     LatencyCheck,
     Manifest,
+    Mistakes,
     Provenance,
     Raced,
     RecipeRecord,
@@ -54,6 +55,7 @@ class Sources:
         raced: trainings of networks alone, in the order they ended.
         given: result of compressing a model that was given; None in a run that searches.
         cards: cards of the artifacts, the chosen one first.
+        mistakes: what the file of an artifact gets wrong, by the artifact's name.
         busy: warnings of the run that other programs kept its machine busy, each once.
         unreadable: files that could not be read and why, in words.
     """
@@ -75,6 +77,7 @@ class Sources:
     scouted: list[Scouted] = field(default_factory=list)
     given: CompressedModel | None = None
     cards: list[Card] = field(default_factory=list)
+    mistakes: dict[str, Mistakes] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -138,6 +141,9 @@ def read_run(folder: Path) -> Sources:
     names = (str(path.relative_to(folder)) for path in sorted((folder / "artifacts").glob("*/card.json")))
     cards = (_file(found, folder, name, Card) for name in names)
     found.cards = best_first(card for card in cards if card is not None)
+    for card in found.cards:
+        if read := _file(found, folder, f"artifacts/{card.name}/mistakes.json", Mistakes):
+            found.mistakes[card.name] = read
     return found
 
 

@@ -42,6 +42,8 @@ from runners.console import Console
 from runners.data.prepared import RunData
 from runners.scoring.networks import Networks
 from runners.stages.compress import compressed_entries
+from runners.stages.mistakes import FILE as MISTAKES
+from runners.stages.mistakes import mistakes_of
 from runners.stages.together import measured_together
 from runners.targets.hardware import HardwareProfile
 
@@ -122,12 +124,19 @@ def _hand_over(
     Raises:
         ValueError: the file is not the network.
     """
-    work.console.say(f"running {entry.name} on {len(work.data.splits.test)} test images")
+    split = work.data.splits.test
+    work.console.say(f"running {entry.name} on {len(split)} test images")
+    given: list[NDArray[Any]] = []
+
+    def run(file: Path, images: NDArray[Any]) -> NDArray[Any]:
+        given.append(work.target.run(file, images))
+        return given[-1]
+
     checked = verify(
         candidate.file,
         candidate.network,
         test,
-        run=work.target.run,
+        run=run,
         score=work.data.score,
         max_difference=None if candidate.precision == "int8" else MAX_DIFFERENCE,
     )
@@ -135,6 +144,8 @@ def _hand_over(
     folder = work.run / ARTIFACTS / entry.name
     for words in write_artifact(folder, card, candidate, work.data):
         work.console.warn(f"{entry.name} is handed over without {words}")
+    if found := mistakes_of(np.concatenate(given), test[1], split.images.numpy(), work.data.splits.classes):
+        write_json(folder / MISTAKES, found.to_json())
 
 
 def _largest(work: Exporting) -> tuple[nn.Module | None, Path]:
