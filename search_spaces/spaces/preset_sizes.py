@@ -55,6 +55,17 @@ SIZES: Mapping[str, PresetSize] = {
     "mobilenetv2": _of(224, 224, 5.4e16, 524_706_368),
     "convnext-t": _of(224, 224, 8.5e06, 4_448_448_768),
     "poolformer": _of(224, 224, 1.3e14, 2_710_914_048),
+    "efficientnet-b0": _of(224, 224, 3.6e14, 446_980_960),
+    "efficientnetv2-s": _of(224, 224, 5.7e25, 2_901_504_960),
+    "resnet50d": _of(224, 224, 1.5e10, 6_756_632_832),
+    "unireplknet-t": _of(224, 224, 9.1e21, 5_018_782_720),
+    "caformer": _of(224, 224, 1.2e18, 4_104_913_920),
+    "efficientformer-l1": _of(224, 224, 6.8e11, 1_468_204_416),
+    "vit": _of(224, 224, 7.7e13, 7_158_112_640),
+    "swin-t": _of(224, 224, 1.6e12, 4_490_682_432),
+    "maxvit-t": _of(224, 224, 160000, 5_526_573_696),
+    "moat-0": _of(224, 224, 1.7e07, 6_268_424_384),
+    "nextvit-s": _of(224, 224, 41000, 6_223_314_432),
 }
 """The presets, those for the smallest images first."""
 
@@ -89,6 +100,8 @@ def counted(name: str) -> PresetSize:
 
 
 if __name__ == "__main__":
-    for preset_name in SIZES:
+    from search_spaces.spaces.presets import PRESETS
+
+    for preset_name in PRESETS:
         one = counted(preset_name)
         print(f'    "{preset_name}": _of({one.height}, {one.width}, {one.networks:g}, {one.macs:_}),')
