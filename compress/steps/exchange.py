@@ -30,13 +30,13 @@ class Exchange:
             kernel; ``{ kind = "separable", rank = 2 }``), ``narrow`` (a smaller kernel; ``side``),
             ``batch_norm`` (a BatchNorm for a LayerNorm).
         largest_error: Error of an operator, squared over the variance, above which it stays what it is.
-        steps: Optimizer steps in which the operators learn, on the images of the calibration.
+        passes: Passes over the images of the calibration in which the operators learn.
     """
 
     for_speed: ClassVar[bool] = True
     operators: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("separable", "narrow", "batch_norm")
     largest_error: Annotated[float, Field(gt=0)] = 0.3
-    steps: Annotated[int, Field(ge=0)] = 200
+    passes: Annotated[int, Field(ge=0)] = 30
 
     def __post_init__(self) -> None:
         for one in self.operators:
@@ -68,7 +68,7 @@ class Exchange:
         if not students:
             return None
         images = torch.from_numpy(context.calibration)
-        errors = learn(current.network, students, images, steps=self.steps, seed=context.seed)
+        errors = learn(current.network, students, images, passes=self.passes, seed=context.seed)
         kept = [name for name in students if errors[name] <= self.largest_error]
         if not kept:
             raise ValueError(

@@ -25,7 +25,7 @@ def learn(
     students: Mapping[str, nn.Module],
     images: Tensor,
     *,
-    steps: int,
+    passes: int,
     lr: float = 1e-3,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -38,13 +38,14 @@ def learn(
         network: Trained network.
         students: Modules by the name of the one that each learns from.
         images: Its inputs, (N, ...), four or more; the last quarter is for the errors.
-        steps: Optimizer steps.
+        passes: Passes over these images.
         lr: First learning rate.
         seed: Seed of the order of the images.
 
     Returns:
         The error of each on images that it did not learn from: squared, over the squared deviation of the
-        module's output from its mean. 0 does the same, 1 is as good as a constant.
+        module's output from its mean. 0 does the same, 1 is as good as a constant; of modules that the
+        network does not call it is infinite.
 
     Raises:
         ValueError: fewer than four images.
@@ -53,6 +54,10 @@ def learn(
         raise ValueError(f"{len(images)} images are too few to learn from and to judge by; give 4 or more")
     split = len(images) - len(images) // _HELD_BACK
     known, judged = images[:split], images[split:]
+    with _flow(network, students) as flow:
+        network(known[:1])
+    unused = dict.fromkeys(students.keys() - flow.keys(), math.inf)
+    students = {name: student for name, student in students.items() if name in flow}
     by_steps: dict[str, nn.Module] = {}
     for name, student in students.items():
         fit: Any = getattr(student, "fit", None)
@@ -62,6 +67,7 @@ def learn(
         with _flow(network, (name,)) as flow:
             network(known[:_FEW])
         fit(*flow[name])
+    steps = passes * max(1, len(known) // _BATCH)
     _by_gradients(network, by_steps, known, steps=steps, lr=lr, seed=seed)
     wrong, spread = dict.fromkeys(students, 0.0), dict.fromkeys(students, 0.0)
     for batch in judged.split(_BATCH):
@@ -72,7 +78,7 @@ def learn(
             with torch.no_grad():
                 wrong[name] += float((student.eval()(given) - wanted).square().sum())
             spread[name] += float((wanted - wanted.mean()).square().sum())
-    return {name: wrong[name] / max(spread[name], 1e-12) for name in students}
+    return {**{name: wrong[name] / max(spread[name], 1e-12) for name in students}, **unused}
 
 
 def _by_gradients(

@@ -118,10 +118,10 @@ def test_what_an_exchange_is_not_for_stays(kind: str, module: nn.Module) -> None
 def test_learning_brings_operators_nearer_and_leaves_the_network_alone(network: nn.Module) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
-    def error(steps: int) -> float:
+    def error(passes: int) -> float:
         student = separable(network.wide)  # type: ignore[arg-type]
         assert student is not None
-        found = learn(network, {"wide": student}, images(), steps=steps, lr=1e-2)
+        found = learn(network, {"wide": student}, images(), passes=passes, lr=1e-2)
         given = network.conv(images()[36:]).relu()  # type: ignore[operator]
         wanted = network.wide(given)  # type: ignore[operator]
         by_hand = (student(given) - wanted).square().sum() / (wanted - wanted.mean()).square().sum()
@@ -132,13 +132,17 @@ def test_learning_brings_operators_nearer_and_leaves_the_network_alone(network: 
     assert error(5) == error(5)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert not any(part._forward_hooks for part in network.modules())
+    network.spare = nn.LayerNorm(6)  # which nothing calls
+    assert learn(network, {"spare": ChannelNorm(6)}, images(), passes=1) == {"spare": float("inf")}
     with pytest.raises(ValueError, match="3 images are too few"):
-        learn(network, {}, images(3), steps=1)
+        learn(network, {}, images(3), passes=1)
 
 
 def proposed(network: nn.Module, folder: Path, **settings: Any) -> list[Candidate]:
     asked = context(example=torch.zeros(1, 1, 8, 8), calibration=images().numpy())
-    return Exchange(steps=5, **settings).propose(Candidate(network=network, file=folder / "f"), asked, folder)
+    return Exchange(passes=5, **settings).propose(
+        Candidate(network=network, file=folder / "f"), asked, folder
+    )
 
 
 def test_a_candidate_for_each_kind_is_made_again_from_its_record(network: nn.Module, tmp_path: Path) -> None:
