@@ -96,6 +96,9 @@ def test_a_folder_without_its_run_has_its_files_checked(run: Path, tmp_path: Pat
         "10 files are what was written",
         "its run is not here, so nothing was run on test images and nothing was measured",
     ]
+    (tmp_path / "recipe.json").write_text('{"model": "mine"}')
+    verify(folder, say=said.append)
+    assert said[-1].startswith("quarry compress-model made it")
     (folder / "checksums.sha256").unlink()
     with pytest.raises(ValueError, match=r"has no checksums\.sha256, so nothing says"):
         check_files(folder, said.append)
