@@ -111,7 +111,7 @@ class Candidate:
         file: File exported from it, perhaps quantized.
         cuts: Cuts that made the network's shapes out of those of the network that compression began with.
         swaps: Exchanges of modules after the cuts; a step that gives none leaves those that there are.
-        precision: Number format of the file: ``fp32`` or ``int8``.
+        precision: Number format of the file: ``fp32``, ``int8``, or that of its weights alone (``fp16``).
         label: Words that tell the candidates of one step apart.
     """
 

@@ -13,6 +13,7 @@ from compress.steps.quantize import Quantize
 from compress.steps.quantize_aware import QuantizeAware
 from compress.steps.registry import STEPS
 from compress.steps.retrain import Retrain
+from compress.steps.store import Store
 
 __all__ = [
     "OPERATORS",
@@ -26,4 +27,5 @@ __all__ = [
     "QuantizeAware",
     "Retrain",
     "Shorten",
+    "Store",
 ]

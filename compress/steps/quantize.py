@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
 from compress.onnx.numbers.ranges import PERCENTILE, RangeMethod
 from compress.onnx.numbers.rounding import Rounding
+from compress.onnx.numbers.synthetic import images_from_statistics
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.registry import STEPS
 from compress.steps.several import each
@@ -27,6 +28,8 @@ class Quantize:
 
     Attributes:
         operators: Sets of operators to try.
+        calibration: Images that activations are seen on: training images, or such as are made from the
+            statistics of the network's BatchNorms, without data.
         ranges: Way in which activation ranges follow from the calibration: the extremes, a percentile, least
             squared error, or least divergence of the values' distribution.
         percentile: Percent of the values inside the range, at either end, for that way.
@@ -44,6 +47,7 @@ class Quantize:
 
     for_speed: ClassVar[bool] = True
     operators: tuple[OperatorSet, ...] = tuple(OPERATORS)
+    calibration: Literal["images", "statistics"] = "images"
     ranges: RangeMethod = "minmax"
     percentile: Annotated[float, Field(gt=50, le=100)] = PERCENTILE
     symmetric: bool = False
@@ -63,12 +67,16 @@ class Quantize:
             ValueError: the file is quantized already, or cannot be for any set.
         """
         refuse_int8(current)
+        images = context.calibration
+        if self.calibration == "statistics":
+            shape = tuple(context.example.shape[1:])
+            images = images_from_statistics(current.network, shape, seed=context.seed)
 
         def of(label: OperatorSet) -> Candidate:
             file = int8_file(folder, label)
             quantize_static(
                 current.file,
-                context.calibration,
+                images,
                 file,
                 Int8(
                     operators=operators_of(label),

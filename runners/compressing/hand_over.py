@@ -164,7 +164,7 @@ def _checked(work: Compressing, one: Made) -> Verification | None:
             (work.data.images(test).numpy(), test.labels.numpy()),
             run=work.target.run,
             score=work.data.score,
-            max_difference=None if one.candidate.precision == "int8" else MAX_DIFFERENCE,
+            max_difference=MAX_DIFFERENCE if one.candidate.precision == "fp32" else None,
         )
     except (OSError, MemoryError):
         raise

@@ -138,7 +138,7 @@ def _hand_over(
         test,
         run=run,
         score=work.data.score,
-        max_difference=None if candidate.precision == "int8" else MAX_DIFFERENCE,
+        max_difference=MAX_DIFFERENCE if candidate.precision == "fp32" else None,
     )
     card = _card(work, entry, candidate, timing, checked, reference)
     folder = work.run / ARTIFACTS / entry.name
