@@ -97,6 +97,10 @@ def range_of(
         return _percentile(counts, low, high, percentile)
     centres = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
     loss = _squared_error if method == "mse" else _divergence
+    if method == "entropy":  # what a ReLU cut off would outweigh everything, and costs nothing: 0 is exact
+        counts = counts.copy()
+        zero = min(int(-min(low, 0.0) / (high - low) * len(counts)), len(counts) - 1)
+        counts[zero] = counts[zero + 1] if zero + 1 < len(counts) else counts[zero - 1]
     return _search(lambda ends: loss(counts, centres, *ends), _with_zero(low, high))
 
 
