@@ -44,11 +44,31 @@ class _Learned(torch.autograd.Function):
         inside = (scaled >= low) & (scaled <= high)
         of_values = gradient * inside
         of_step = torch.addcmul(gradient * whole, of_values, scaled, value=-1)  # inside, what rounding added
-        if step.ndim == 0 or step.numel() == 1:
-            summed = of_step.sum().reshape(step.shape)
-        else:
-            summed = of_step.flatten(1).sum(1).reshape(step.shape)
+        summed = of_step.flatten(1).sum(1).reshape(step.shape)
         return of_values, summed * ctx.damping, None, None, None
+
+
+class _LearnedTensor(torch.autograd.Function):
+    """The same for one step for all values, in few passes over them: inputs of layers are large."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, step: Tensor, zero: int, levels: int, damping: float) -> Tensor:
+        at = torch.tensor(zero, dtype=torch.int32, device=values.device)
+        rounded = torch.fake_quantize_per_tensor_affine(values, step, at, 0, levels)
+        ctx.save_for_backward(values, rounded, step)
+        ctx.ends, ctx.damping = (-zero, levels - zero), damping
+        return rounded
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (gradient,) = gradients
+        values, rounded, step = ctx.saved_tensors
+        low, high = (end * step for end in ctx.ends)
+        of_values = gradient * (values.clamp(low, high) == values)
+        dots = ((gradient, rounded), (of_values, values))  # of what lies outside only the end counts
+        of_step = (torch.dot(*(one.flatten() for one in pair)) for pair in dots)
+        summed = next(of_step) - next(of_step)
+        return of_values, (summed / step * ctx.damping).reshape(step.shape), None, None, None
 
 
 class LearnedWeight(nn.Module):
@@ -96,7 +116,7 @@ class LearnedInput(nn.Module):
         """x in whole steps."""
         zero = self._begin(x.detach()) if self._zero is None else self._zero
         damping = float((x[0].numel() * self.levels) ** -0.5)
-        rounded: Tensor = _Learned.apply(x, self.step.abs(), -zero, self.levels - zero, damping)
+        rounded: Tensor = _LearnedTensor.apply(x, self.step.abs(), int(zero), self.levels, damping)
         return rounded
 
     @torch.no_grad()

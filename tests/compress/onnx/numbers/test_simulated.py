@@ -60,6 +60,23 @@ def test_learned_steps_round_and_learn_as_the_paper_has_it(bits):
     assert (part.integers(weight) == np.rint((rounded / part.step).detach().numpy())).all()
 
 
+def test_steps_of_inputs_learn_as_the_paper_has_it():
+    x = torch.linspace(-1, 3, 41).reshape(1, -1)
+    part = LearnedInput(3)
+    part(x)
+    step, zero = float(part.step), round(-part.range[0] / float(part.step))
+    wide, upstream = (1.7 * x).requires_grad_(), torch.linspace(1, 2, 41).reshape(1, -1)
+    (part(wide) * upstream).sum().backward()
+    of_step = 0.0
+    for value, inside, weight in zip(
+        wide[0].tolist(), wide.grad[0].tolist(), upstream[0].tolist(), strict=True
+    ):
+        _, right, slope = _lsq(value, step, -zero, 7 - zero)
+        assert inside == pytest.approx(right * weight)
+        of_step += slope * weight
+    assert float(part.step.grad) == pytest.approx(of_step / math.sqrt(41 * 7), rel=1e-4)
+
+
 def test_inputs_begin_with_the_first_batch_and_zero_stays_zero():
     part = LearnedInput(8)
     assert part.range is None
