@@ -17,9 +17,9 @@ class Race(Section):
 
     networks: int = Field(default=12, ge=1)
     """Networks that are tried, of those that use the limit."""
-    epochs: int = Field(default=2, ge=1)
+    epochs: int = Field(default=1, ge=1)
     """Epochs of each in the first round; every further round has ``keep`` times as many."""
-    keep: int = Field(default=3, ge=2)
+    keep: int = Field(default=6, ge=2)
     """Networks of which one goes on to the next round."""
     finalists: int = Field(default=2, ge=1)
     """Networks that are trained to the end, at most as many as ``search.workers``."""

@@ -32,10 +32,10 @@ def firsts(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
 
 
 def more(candidates: Sequence[Scouted], tried: Sequence[Scouted], n: int) -> list[Scouted]:
-    """The n networks that follow: of the family that did best first, then of the next.
+    """The n networks that follow: half of them of the family that did best, half of the rest of the next.
 
-    Half of a family's are the next by size, half are evenly spread over the rest of it, so that a family of
-    which the largest are of one odd shape shows others too.
+    The largest of a family may be of an odd shape, so one network of it says little: the second and the third
+    family have networks too. Half of a family's are the next by size, half are evenly spread over its rest.
 
     Args:
         candidates: networks that were not trained yet, the likeliest first.
@@ -46,8 +46,11 @@ def more(candidates: Sequence[Scouted], tried: Sequence[Scouted], n: int) -> lis
     for one in candidates:
         waiting.setdefault(family(one.arch), []).append(one)
     found: list[Scouted] = []
-    for of_family in waiting.values():
-        found += _some(of_family, n - len(found))
+    while len(found) < min(n, len(candidates)):
+        for of_family in waiting.values():
+            taken = _some(of_family, -(-(n - len(found)) // 2))
+            found += taken
+            of_family[:] = [one for one in of_family if one not in taken]
     return found
 
 

@@ -38,7 +38,7 @@ def raced(run: Path) -> list[Raced]:
     return [Raced.from_json(line) for line in read_lines(run / "search" / "race.jsonl")]
 
 
-def test_a_third_goes_on_and_the_best_is_trained_to_the_end(run: Path) -> None:
+def test_one_goes_on_and_is_trained_to_the_end(run: Path) -> None:
     plan = read_record(RacePlan, run / "search" / "plan.json")
     assert [(rung.networks, rung.epochs) for rung in plan.rungs] == [(4, 1), (1, 6)]
     first = [one for one in raced(run) if one.rung == 0]
