@@ -20,6 +20,7 @@ from runners.stages.starters import firsts, more
 PLAN, PACES, FINAL = "plan.json", "paces.json", "final.json"
 MOST_RACED = 24
 """Networks near the limit that are looked for where a run was given minutes."""
+_LEAST_SHARE = 0.5  # of an epoch
 _SLACK = 1.3  # times the time for choosing, before no further network is begun
 
 
@@ -78,10 +79,11 @@ def _round(
     last = place == len(plan.rungs) - 1
     before = _settled(work, place)
     waiting = [one for one in running if key_of(one.arch) not in before]
+    epochs = _epochs(work, plan, place, waiting)
     train_round(
         work,
-        waiting,
-        _epochs(work, plan, place, waiting),
+        [one for one in waiting if key_of(one.arch) in epochs],
+        epochs,
         place=place,
         threads=plan.threads[place],
         until=math.inf if last else until,
@@ -145,7 +147,8 @@ def _epochs(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted]) 
     """Epochs of each network in a round, by the key of its arch.
 
     With minutes all have equal time, as in the final training, which has so many seconds whatever is trained:
-    one whose epochs take twice as long gets half of them.
+    one whose epochs take twice as long gets half of them. One for which there is time for less than half an
+    epoch is left out of a round before the last: the others would wait for what it cannot show.
     """
     rung, threads, first = plan.rungs[place], plan.threads[place], work.candidates[0]
     if work.clock is None:
@@ -153,7 +156,10 @@ def _epochs(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted]) 
     if place < len(plan.rungs) - 1:
         paces = _paces(work, [first, *field], threads)
         seconds = rung.epochs * paces[key_of(first.arch)]
-        return {key_of(one.arch): max(1, round(seconds / paces[key_of(one.arch)])) for one in field}
+        shares = {key_of(one.arch): seconds / paces[key_of(one.arch)] for one in field}
+        if slow := sum(share < _LEAST_SHARE for share in shares.values()):
+            work.console.say(f"{slow} of them left out: an epoch would take over twice the time of each")
+        return {key: max(1, round(share)) for key, share in shares.items() if share >= _LEAST_SHARE}
     paces = _paces(work, field, threads)
     for line in _lines(work):  # a few steps are easily held up by other programs
         key = key_of(line.arch)
