@@ -98,9 +98,11 @@ class _NormOfRest:
 
     def __init__(self, norm: nn.LayerNorm | nn.GroupNorm, dropped: set[int]) -> None:
         if isinstance(norm, nn.LayerNorm):
-            self._dimension, channels, size = -1, norm.normalized_shape[0], norm.normalized_shape[0]
+            first = getattr(norm, "data_format", "") == "channels_first"  # ConvNeXt's, of maps (B, C, H, W)
+            self._dimension, channels, size = (1 if first else -1), *(norm.normalized_shape * 2)
         else:
             self._dimension, channels, size = 1, norm.num_channels, norm.num_channels // norm.num_groups
+        self._of_each_place = isinstance(norm, nn.LayerNorm)
         self._groups = [
             [index for index in range(start, start + size) if index not in dropped]
             for start in range(0, channels, size)
@@ -114,7 +116,7 @@ class _NormOfRest:
             if not kept:
                 continue
             part = whole.index_select(self._dimension, torch.tensor(kept))
-            over = (-1,) if self._dimension == -1 else tuple(range(1, part.ndim))
+            over = (self._dimension,) if self._of_each_place else tuple(range(1, part.ndim))
             variance, mean = torch.var_mean(part, dim=over, correction=0, keepdim=True)
             part = (part - mean) / (variance + norm.eps).sqrt()
             shape = [1] * part.ndim

@@ -20,8 +20,9 @@ def compress_model(
         typer.Option("--data", help="Labelled images: a folder train/CLASS/*.jpg, parquet, or digits."),
     ],
     input_shape: Annotated[
-        str, typer.Option("--input", metavar="CxHxW", help="Shape of an input image, such as 3x32x32.")
-    ],
+        str,
+        typer.Option("--input", metavar="CxHxW", help="Shape of an image, 3x32x32 [default: the typical]."),
+    ] = "",
     weights: Annotated[
         Path | None,
         typer.Option("--weights", help="Weights as safetensors [default: those the function gives]."),
@@ -71,7 +72,7 @@ def compress_model(
 
     \b
     Examples:
-        quarry compress-model my.py:make --weights w.safetensors --data photos --input 3x64x64 --speedup 2
+        quarry compress-model my.py:make --weights w.safetensors --data photos --latency-ms 3
         quarry compress-model my.py:make --data digits --input 1x8x8 --accuracy-drop 0.5
     """
     from runners.compressing.commands import compress_given
@@ -82,7 +83,7 @@ def compress_model(
     options = Options(
         name=name,
         profile=profile,
-        input_shape=shape_of(input_shape),
+        input_shape=shape_of(input_shape) if input_shape else None,
         mean=numbers("--mean", mean),
         std=numbers("--std", std),
         crop_padding=crop_padding,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from results.records import CompressedModel
 from runners.compressing.goal import Goal
-from runners.compressing.model import compress_model
+from runners.compressing.model import UnreachableError, compress_model
 from runners.compressing.options import Options
 from runners.console import Console
 from runners.given import load_network, load_weights
@@ -32,7 +32,12 @@ def compress_given(
     network = load_network(spec)
     if weights is not None:
         load_weights(network, weights.expanduser())
-    done = compress_model(network, data, goal, options, out=out)
+    try:
+        done = compress_model(network, data, goal, options, out=out)
+    except UnreachableError as error:
+        if error.record is not None:
+            tell(error.record, Console(out / "log.txt"))
+        raise
     console = Console(out / "log.txt")
     tell(done.record, console)
     console.say(f"file:   {done.file}")
@@ -51,7 +56,7 @@ def tell(record: CompressedModel, console: Console) -> None:
             f"{one.latency_ms:.4g}",
             f"{original.latency_ms / one.latency_ms:.2f}",
             f"{one.size_bytes / 1000:.0f} kB",
-            "; ".join(one.missed) or "met",
+            "missed" if one.missed else "met",
         ]
         for one in sorted(record.files, key=lambda one: one.latency_ms)
         if one.handed_over
@@ -60,4 +65,5 @@ def tell(record: CompressedModel, console: Console) -> None:
     console.table("The front, accuracy on validation data", columns, rows)
     if record.left:
         console.say(f"{len(record.left)} groups of channels stay as they were; the report says why")
-    console.say(f"{record.answer} meets the goal: {record.goal}")
+    if record.met:
+        console.say(f"{record.answer} meets the goal: {record.goal}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.failure import reason
+from compress.plain import faithful_copy
 from runners.adopting.taken_up import taken_up
 from runners.data.prepared import RunData
 
@@ -30,7 +31,7 @@ def checked(network: nn.Module, data: RunData) -> nn.Module:
             f"{f' and {len(odd) - _LISTED} more' if len(odd) > _LISTED else ''}; take an earlier checkpoint"
         )
     images, labels = data.training_batch(8)
-    whole = taken_up(network.cpu().float(), images[:2]).eval()
+    whole = taken_up(faithful_copy(network).cpu().float(), images[:2]).eval()
     with torch.no_grad():
         outputs = whole(images)
     if problem := data.task.problem(outputs[:2], len(data.classes)):

@@ -47,7 +47,13 @@ class Compressed:
 
 
 class UnreachableError(ValueError):
-    """No file meets the goal; the message says which comes nearest."""
+    """No file meets the goal; the message says which comes nearest.
+
+    Attributes:
+        record: files that were made all the same; None where nothing was trained.
+    """
+
+    record: CompressedModel | None = None
 
 
 def compress_model(
@@ -79,7 +85,7 @@ def compress_model(
         ValueError: settings, data or a network that cannot be used; says what is wrong with them.
         OSError: a file cannot be written, or the device is gone.
     """
-    recipe = options.recipe(data)
+    recipe = options.recipe(data, network)
     profile = load_profile(options.profile)
     with opened(out, console) as speaking:
         prepared = data_of(recipe, options, out, speaking)
@@ -105,11 +111,13 @@ def compress_model(
         write_report(out)
         answer = next(one for one in found.files if one.name == found.answer)
         if not found.met:
-            raise UnreachableError(
+            unreached = UnreachableError(
                 f"no file meets the goal ({goal.words}): the nearest is {answer.name}, but "
                 f"{' and '.join(answer.missed)}. All files are in {out / 'artifacts'}, the front in "
                 f"{out / 'report.html'}"
             )
+            unreached.record = found
+            raise unreached
         candidate = next(one.candidate for one in made if one.name == answer.name)
         file = out / "artifacts" / answer.name / f"model{candidate.file.suffix}"
         return Compressed(record=found, file=file, network=candidate.network, folder=out)

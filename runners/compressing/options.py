@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydantic import ValidationError
+from torch import nn
 
+from compress.pruning.importance import criterion
 from runners.compressing.scan import SHARES
+from runners.data.look import look_at
 from runners.recipe.problems import problems_of
 from runners.recipe.schema import Recipe
 
@@ -18,7 +21,8 @@ class Options:
     Attributes:
         name: Name that those of the files begin with.
         profile: Hardware profile that files are made for, by name or path.
-        input_shape: Shape of an image, (C, H, W).
+        input_shape: Shape of an image, (C, H, W); None takes the typical size of the training images, and as
+            many channels as the first convolution has.
         mean: Mean of each channel that the model was trained with, of values in [0, 1]; None takes that of
             the training images.
         std: Standard deviation, likewise.
@@ -38,7 +42,7 @@ class Options:
 
     name: str = "model"
     profile: str = "cpu-ort"
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     crop_padding: int = 0
@@ -54,13 +58,14 @@ class Options:
     device: str = "auto"
     seed: int = 0
 
-    def recipe(self, data: str) -> Recipe:
+    def recipe(self, data: str, network: nn.Module) -> Recipe:
         """What loading data, training and compression read of a recipe.
 
         Raises:
             ValueError: settings that make no sense, one line each.
         """
-        channels, height, width = self.input_shape
+        channels, height, width = self.input_shape or typical_shape(data, network)
+        criterion(self.importance)
         if not self.shares or not all(0 < share < 1 for share in self.shares):
             raise ValueError(f"shares of the channels to keep lie between 0 and 1, got {self.shares}")
         if self.networks < 1:
@@ -92,6 +97,21 @@ class Options:
             )
         except ValidationError as error:
             raise ValueError("\n".join(problems_of(error))) from None
+
+
+def typical_shape(data: str, network: nn.Module) -> tuple[int, int, int]:
+    """The shape of an image, (C, H, W), where nobody says it.
+
+    Raises:
+        ValueError: the data cannot be looked at before they are read, as those of a hub.
+    """
+    try:
+        look = look_at(data)
+    except ValueError as error:
+        raise ValueError(f"{error}; or say the shape of an image, such as --input 3x64x64") from error
+    convs = (one for one in network.modules() if isinstance(one, nn.Conv2d))
+    first = next((one.in_channels for one in convs), 0)
+    return first if first in (1, 3) else 1 if look.grey else 3, *look.typical
 
 
 def shape_of(text: str) -> tuple[int, int, int]:

@@ -157,22 +157,23 @@ def _untrained(network: nn.Module, *, seed: int, epochs: int | None = None) -> n
 
 
 def _cut(
-    start: Candidate, context: Context, shares: Iterable[float], folder: Path, importance: str
+    start: Candidate, context: Context, shares: Sequence[float], folder: Path, importance: str
 ) -> tuple[int, list[tuple[float, Candidate]], str]:
     problem = ""
     for counts in COUNTS:
-        made: list[tuple[float, Candidate]] = []
-        for share in shares:
-            step = Prune(keep=share, counts=counts, importance=importance)
-            try:
-                proposed = _propose(step, start, context, folder)
-            except Exception as error:  # whatever a strange network or library raises
-                problem = problem or reason(error)
-                continue
-            made += [(share, one) for one in proposed if all(one.cuts != other.cuts for _, other in made)]
-        if made:
-            return counts, made, ""
+        step = Prune(keep=tuple(shares), counts=counts, importance=importance)
+        try:
+            found = _propose(step, start, context, folder)
+        except Exception as error:  # whatever a strange network or library raises
+            problem = problem or reason(error)
+        else:
+            return counts, [(_share_of(one), one) for one in found], ""
     return COUNTS[0], [], problem
+
+
+def _share_of(pruned: Candidate) -> float:
+    """The share that was asked for, which the name of the file says."""
+    return float(pruned.file.stem.removeprefix("keep_"))
 
 
 def _propose(step: Step, start: Candidate, context: Context, folder: Path) -> list[Candidate]:
