@@ -1,11 +1,11 @@
 """What a subnet costs beyond the same static network: building it, and a training step.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead [--only PART] [--pairs 60]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead [--only PART] [--pairs 60] [--side 128]
 
 First table: milliseconds to build a subnet of 16 blocks, or of a published space, one whose arch was seen
 before and one whose was not, beside the plain constructor; of several rounds the one in which the constructor
 was fastest. Second table: for the smallest, a median and the largest network of three spaces, and for the
-base network of published ones at 32x32 pixels, the time of a training step on the subnet over that on the
+base network of published ones (``--side`` pixels), the time of a training step on the subnet over that on the
 static network: forward and backward alone, and with the optimizer, which then holds the whole shared weights
 on one side and a static network as big as the largest on the other. Ratios are medians over interleaved pairs
 of steps, with their quartiles. All times are of the processor, on one thread, so that what others do on the
@@ -48,12 +48,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=TABLES, help="table to print; all by default")
     parser.add_argument("--pairs", type=int, default=_PAIRS, help="pairs of steps for each network")
+    parser.add_argument("--side", type=int, default=128, help="side of the images of published spaces")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if given.only in (None, "building"):
         _print_building()
     if given.only in (None, "steps"):
-        _print_steps(given.pairs)
+        _print_steps(given.pairs, given.side)
     if given.only in (None, "costing"):
         _print_costing()
 
@@ -77,7 +78,7 @@ def _print_building() -> None:
         )
 
 
-def _print_steps(pairs: int) -> None:
+def _print_steps(pairs: int, side: int) -> None:
     print("\nsubnet over static network, median [quartiles] of interleaved pairs")
     print(f"{'space':15} {'network':9} {'ms':>7} {'forward + backward':>22} {'with optimizer':>22}")
     spaces = {
@@ -89,7 +90,7 @@ def _print_steps(pairs: int) -> None:
         for label, arch in archs(space).items():
             _print_step(name, label, step_ratios(space, arch, pairs, _BATCH))
     for name in PUBLISHED:
-        space = preset(name, classes=10, input_shape=(3, 32, 32))
+        space = preset(name, classes=10, input_shape=(3, side, side))
         _print_step(name, "base", step_ratios(space, KNOWN[name].base, pairs, _SMALL_BATCH))
 
 
