@@ -12,6 +12,7 @@ BENCHMARKS = (
     "search_regret",
     "pool_overhead",
     "compression",
+    "pruning --seeds 1 --networks residual",
     "latency_table",
     "block_latency",
     "by_hand digits --recipe digits --limits 0.02 --minutes 2 --seeds 1 --set search.ranking=alone",
