@@ -53,8 +53,7 @@ class _LearnedTensor(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, step: Tensor, zero: int, levels: int, damping: float) -> Tensor:
-        at = torch.tensor(zero, dtype=torch.int32, device=values.device)
-        rounded = torch.fake_quantize_per_tensor_affine(values, step, at, 0, levels)
+        rounded = (values / step).round_().clamp_(-zero, levels - zero).mul_(step)
         ctx.save_for_backward(values, rounded, step)
         ctx.ends, ctx.damping = (-zero, levels - zero), damping
         return rounded
@@ -63,8 +62,8 @@ class _LearnedTensor(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (gradient,) = gradients
         values, rounded, step = ctx.saved_tensors
-        low, high = (end * step for end in ctx.ends)
-        of_values = gradient * (values.clamp(low, high) == values)
+        low, high = (end * float(step) for end in ctx.ends)
+        of_values = torch.ops.aten.hardtanh_backward(gradient, values, low, high)  # nothing outside the ends
         dots = ((gradient, rounded), (of_values, values))  # of what lies outside only the end counts
         of_step = (torch.dot(*(one.flatten() for one in pair)) for pair in dots)
         summed = next(of_step) - next(of_step)
