@@ -3,5 +3,6 @@
 from runners.console import Told
 from runners.reading.load import load_recipe
 from runners.run.calls import Result, open_run, run, stage
+from runners.run.tracking import Tracker, track, write_studies
 
-__all__ = ["Result", "Told", "load_recipe", "open_run", "run", "stage"]
+__all__ = ["Result", "Told", "Tracker", "load_recipe", "open_run", "run", "stage", "track", "write_studies"]

@@ -12,6 +12,7 @@ def add_to(app: typer.Typer) -> None:
     """Makes the commands known."""
     app.command()(compare)
     app.command()(watch)
+    app.command()(studies)
 
 
 def compare(
@@ -63,3 +64,22 @@ def watch(
     from runners.cli.watching import watch as look
 
     look(run, every_s=every, once=once)
+
+
+def studies(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="The database to write.")] = Path("study.db"),
+) -> None:
+    """Write the trials of a run as Optuna studies, which optuna-dashboard opens.
+
+    \b
+    Example:
+        quarry studies runs/digits --out study.db
+        optuna-dashboard sqlite:///study.db
+    """
+    from runners.console import Console
+    from runners.run.tracking import write_studies
+
+    storage = f"sqlite:///{out}"
+    names = write_studies(run, storage)
+    Console().say(f"wrote {', '.join(names)}; look at them with: optuna-dashboard {storage}")
