@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench site clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ format: $(READY)
 
 bench: $(READY)  ## every figure of docs/, measured again on this machine
 	$(BIN)/python -m tests.benchmarks
+
+site: $(READY)  ## the documentation as a site, in build/site
+	$(BIN)/python -m mkdocs build
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
