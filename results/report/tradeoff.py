@@ -165,13 +165,23 @@ def _held_back(summary: SearchSummary) -> str:
     largest = summary.largest
     if not lost or largest is None or largest.held_back_accuracy is None:
         return ""
+    mean, others = sum(lost) / len(lost), largest.accuracy - largest.held_back_accuracy
+    beyond = round(100 * (mean - others), 1)
+    luck = (
+        f"the {beyond:.1f} points between them are the luck of being chosen"
+        if beyond > 0
+        else "nothing of the front was the luck of being chosen"
+    )
     return (
         f"The search scored on {summary.scored_images:,} images; the second accuracy is on "
-        f"{summary.held_back_images:,} that no searcher saw. There the front loses "
-        f"{100 * sum(lost) / len(lost):.1f} points on average, and the {largest.name} network, which nobody "
-        f"chose, {100 * (largest.accuracy - largest.held_back_accuracy):.1f}: what the front loses beyond "
-        "that is the luck of being chosen. "
+        f"{summary.held_back_images:,} that no searcher saw. There the front is {_lower(mean)} on average, "
+        f"and the {largest.name} network, which nobody chose, {_lower(others)}: {luck}. "
     )
+
+
+def _lower(lost: float) -> str:
+    """A loss of accuracy in points; a negative one is a gain."""
+    return f"{abs(100 * lost):.1f} points {'lower' if lost > 0 else 'higher'}"
 
 
 def _conditions(summary: SearchSummary) -> tuple[str, ...]:

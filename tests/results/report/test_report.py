@@ -358,9 +358,15 @@ def test_the_front_says_what_it_loses_on_images_no_searcher_saw(tmp_path):
     )
     write_json(tmp_path / "search" / "front.json", told.to_json())
     page = write_report(tmp_path).read_text()
-    assert "the front loses 2.0 points on average" in page
+    assert "There the front is 2.0 points lower on average" in page
+    assert "which nobody chose, 0.5 points lower: the 1.5 points between them are the luck" in page
     assert "87 that no searcher saw" in page
     assert "began with the 12 best networks known" in page
+    gained = tuple(replace(e, held_back_accuracy=e.accuracy + 0.01) for e in summary.front)
+    write_json(tmp_path / "search" / "front.json", replace(told, front=gained).to_json())
+    page = write_report(tmp_path).read_text()
+    assert "There the front is 1.0 points higher on average" in page
+    assert "nothing of the front was the luck of being chosen" in page
     assert told.validation_accuracy(front[0]) == pytest.approx(front[0].accuracy - 0.02 * 87 / 287)
 
 
