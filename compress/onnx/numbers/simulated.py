@@ -155,6 +155,20 @@ class _Straight(torch.autograd.Function):
         return gradients[0], None
 
 
+class _Bounded(torch.autograd.Function):
+    """Numbers clipped to [0, 1] in whole steps, in few passes; gradients go straight through inside."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, levels: int) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.clamp(0, 1).mul_(levels).round_().div_(levels)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (values,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0], values, 0.0, 1.0), None
+
+
 class DoReFaWeight(nn.Module):
     """DoReFa's weights: signs times their mean size for one bit, else the tanh in [-1, 1] in whole steps.
 
@@ -203,7 +217,7 @@ class DoReFaInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of few bits."""
-        rounded: Tensor = _Straight.apply(x.clamp(0, 1), self.levels)
+        rounded: Tensor = _Bounded.apply(x, self.levels)
         return rounded
 
 
