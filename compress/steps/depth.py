@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -79,7 +79,7 @@ class Shorten:
             context.export(shorter, file)
             label = f"without {', '.join(names)}"
             swaps = (*current.swaps, *left_outs(names))
-            return replace(current, network=shorter, file=file, swaps=swaps, label=label)
+            return Candidate(network=shorter, file=file, cuts=current.cuts, swaps=swaps, label=label)
 
         return each({f"{goal:.4g} times as fast": partial(of, goal) for goal in goals})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -83,7 +83,9 @@ class Exchange:
         file = context.file(folder, _words(operator).replace(" ", "_"))
         context.export(network, file)
         label = f"{len(kept)} of {len(students)} operators by {_words(operator)}"
-        return replace(current, network=network, file=file, swaps=(*current.swaps, *swaps), label=label)
+        return Candidate(
+            network=network, file=file, cuts=current.cuts, swaps=(*current.swaps, *swaps), label=label
+        )
 
 
 def _named(operator: Kind) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -84,7 +84,7 @@ class LowRank:
             if not factors or factors in made:
                 return None
             made.append(factors)
-            thin = swapped(network, factors)
+            thin = swapped(ordered.plain() if ordered else network, factors)
             if ordered:
                 for factor in factors:
                     layer = ordered.layers[factor.module]
@@ -94,7 +94,7 @@ class LowRank:
             context.export(thin, file)
             label = f"{len(factors)} of {len(layers)} layers as two, {share:.0%} of their energy"
             swaps = (*current.swaps, *factors)
-            return replace(current, network=thin, file=file, swaps=swaps, label=label)
+            return Candidate(network=thin, file=file, cuts=current.cuts, swaps=swaps, label=label)
 
         candidates = each({f"{share:.0%} of the energy": partial(of, share) for share in shares})
         if not candidates:

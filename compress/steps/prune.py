@@ -81,8 +81,11 @@ class Prune:
                     prepared = self._prepared(network, context, times)
                 found = self._cut(prepared, goal, number, current, context, folder)
                 refused.update((group.root, group.reason) for group in found.refused)
-                if not found.cuts or (cuts := (*cuts, *found.cuts)) in made:
+                if not found.cuts:
                     continue
+                cuts = (*cuts, *found.cuts)
+                if number == self.rounds and cuts in made:
+                    return None  # before it is trained
                 network = context.finetune(found.network, seed=context.seed, epochs=self.epochs)
             if cuts == current.cuts or cuts in made:
                 return None

@@ -108,7 +108,8 @@ def _flow(network: nn.Module, names: Mapping[str, Any] | tuple[str, ...]) -> Ite
 
     def seen(name: str) -> Any:
         def hook(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-            found[name] = (given[0].detach(), output.detach())
+            # Copies: what follows may write into them, as an activation in place does.
+            found[name] = (given[0].detach().clone(), output.detach().clone())
 
         return hook
 

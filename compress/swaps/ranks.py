@@ -33,7 +33,8 @@ class OrderedRank(nn.Module):
         root = values.sqrt()
         self.left = nn.Parameter((left * root).to(weight.dtype))  # (outputs, rank)
         self.right = nn.Parameter((root[:, None] * right).to(weight.dtype))  # (rank, inputs * kernel)
-        weight.requires_grad_(False)
+        self._trainable = weight.requires_grad
+        weight.requires_grad_(False)  # the two matrices are what is trained
         self.active: int | None = None
         if lasso:
             self.left.register_hook(lambda gradient: gradient + lasso * lasso_gradient(self.left.detach(), 1))
@@ -58,7 +59,17 @@ class OrderedRank(nn.Module):
 
     def cut(self, rank: int) -> nn.Sequential:
         """The two layers of the first columns."""
-        return product(self.layer, self.left.detach()[:, :rank], self.right.detach()[:rank])
+        return product(self.whole(), self.left.detach()[:, :rank], self.right.detach()[:rank])
+
+    def whole(self) -> nn.Module:
+        """The layer with the product of all columns for its weight."""
+        made = faithful_copy(self.layer)
+        weight = made.weight
+        assert isinstance(weight, nn.Parameter)
+        with torch.no_grad():
+            weight.copy_((self.left @ self.right).reshape(weight.shape))
+        weight.requires_grad_(self._trainable)
+        return made
 
 
 def lasso_gradient(columns: Tensor, dimension: int) -> Tensor:
@@ -86,6 +97,14 @@ class Ordered:
 
     network: nn.Module
     layers: Mapping[str, OrderedRank]
+
+    def plain(self) -> nn.Module:
+        """A copy with ordinary layers in the place of the ordered ones; it computes the same."""
+        found = faithful_copy(self.network)
+        found._forward_pre_hooks.clear()  # the draw of ranks
+        for name, layer in self.layers.items():
+            found.set_submodule(name, layer.whole())
+        return found
 
 
 def with_ordered_ranks(network: nn.Module, names: list[str], *, lasso: float, seed: int) -> Ordered:

@@ -174,3 +174,13 @@ def test_a_speedup_is_cut_in_rounds_with_a_training_after_each(tmp_path, monkeyp
     assert sum(parameter.numel() for parameter in made.parameters()) == trained[1]
     with pytest.raises(ValueError, match="pruning does not make it 9999 times as fast"):
         Prune(speedup=9999.0, counts=4).propose(start, asked, tmp_path)
+
+
+def test_rounds_that_begin_like_a_candidate_before_them_have_the_cuts_of_their_network(tmp_path):
+    """16 of 32 channels are the one smaller count: both shares make that cut, and no second one."""
+    network = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).eval()
+    start = Candidate(network=network, file=tmp_path / "float.onnx")
+    (candidate,) = Prune(keep=(0.4, 0.3), counts=(16,), rounds=2).propose(start, context(), tmp_path)
+    assert candidate.label == "40% of the channels"
+    made = cut_channels(network, torch.zeros(1, 1, 4, 4), candidate.cuts)
+    assert made[0].weight.shape == candidate.network[0].weight.shape == (16, 1, 3, 3)

@@ -86,6 +86,9 @@ def test_trained_ranks_come_in_the_order_of_what_they_are_worth():
     best = left[:, :2] @ torch.diag(torch.tensor([4.0, 2.0])) @ right[:2]
     found = first[1].weight.detach() @ first[0].weight.detach()
     assert float((found - best).norm() / best.norm()) < 0.25
+    assert all(parameter.requires_grad for parameter in first.parameters()), "they are trained on"
+    x = torch.randn(3, 6, generator=generator)
+    torch.testing.assert_close(ordered.plain().eval()(x), ordered.network.eval()(x))
     energies = ordered.layers["0"].energies().sqrt()
     assert energies[0] > energies[2] > energies[4]
     assert isinstance(ordered.network[0], OrderedRank)
@@ -111,14 +114,43 @@ def test_the_step_writes_as_two_what_is_faster_so_and_comes_back_from_the_disk(t
         network[2].weight.copy_(small.reshape(64, 64, 1, 1))
     example = torch.rand(1, 4, 6, 6)
     asked = context(target=_ByOutputs(), example=example)
-    start = Candidate(network=network, file=tmp_path / "start.onnx")
+    start = Candidate(network=network, file=tmp_path / "start.onnx", precision="int8")
     (candidate,) = LowRank(energy=0.99, trained=trained).propose(start, asked, tmp_path)
     assert candidate.swaps == (Swap(module="2", kind="two_layers", settings={"rank": 8}),)
     with torch.no_grad():
         assert torch.allclose(candidate.network(example), network(example), atol=0.05)
+    assert candidate.precision == "fp32", "the file is a float one, whatever was there"
     assert candidate.label == "1 of 3 layers as two, 99% of their energy"
     save(candidate, tmp_path / "saved")
     again = restore(network, example, tmp_path / "saved")
     assert torch.equal(again.network(example), candidate.network(example))
     with pytest.raises(ValueError, match="none of 2 layers is faster as two"):
         LowRank(energy=0.99, ignore=("2",)).propose(start, asked, tmp_path)
+
+
+def test_what_is_trained_beside_the_ranks_is_kept(tmp_path):
+    """The biases and the layers that stay whole are those of the training, which the ranks belong to."""
+
+    def finetune(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if parameter.requires_grad:
+                    parameter.mul_(2)
+        return network
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 4)).eval()
+        with torch.no_grad():
+            network[0].weight.copy_(torch.randn(64, 8) @ torch.randn(8, 64))
+    x = torch.randn(3, 64)
+    asked = context(target=_ByOutputs(), example=x, finetune=finetune)
+    start = Candidate(network=network, file=tmp_path / "start.onnx")
+    (candidate,) = LowRank(energy=0.99, trained=True, ignore=("1",)).propose(start, asked, tmp_path)
+    first, last = candidate.network[0], candidate.network[1]
+    # Twice by the training of the ranks and twice by the one after it; a product doubles in both factors.
+    torch.testing.assert_close(last.weight, 4 * network[1].weight)
+    torch.testing.assert_close(first[1].bias, 4 * network[0].bias)
+    torch.testing.assert_close(
+        first[1].weight @ first[0].weight, 16 * network[0].weight, rtol=1e-3, atol=1e-2
+    )

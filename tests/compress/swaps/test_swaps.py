@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,17 @@ def test_learning_brings_operators_nearer_and_leaves_the_network_alone(network: 
         learn(network, {}, images(3), passes=1)
 
 
+def test_what_is_learned_is_what_the_operator_gives_and_not_what_is_written_over_it() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(1, 4, 3, padding=1)
+    network = nn.Sequential(conv, nn.ReLU(inplace=True), nn.Flatten())
+    assert learn(network, {"0": copy.deepcopy(conv)}, images(8), passes=0)["0"] == 0
+
+
 def proposed(network: nn.Module, folder: Path, **settings: Any) -> list[Candidate]:
     asked = context(example=torch.zeros(1, 1, 8, 8), calibration=images().numpy())
-    return Exchange(passes=5, **settings).propose(
-        Candidate(network=network, file=folder / "f"), asked, folder
-    )
+    current = Candidate(network=network, file=folder / "f", precision="int8")
+    return Exchange(passes=5, **settings).propose(current, asked, folder)
 
 
 def test_a_candidate_for_each_kind_is_made_again_from_its_record(network: nn.Module, tmp_path: Path) -> None:
@@ -155,6 +162,7 @@ def test_a_candidate_for_each_kind_is_made_again_from_its_record(network: nn.Mod
     ]
     for at, one in enumerate(found):
         saved = save(one, tmp_path / str(at))
+        assert saved.precision == "fp32", "the file is a float one, whatever was there"
         again = restore(network, torch.zeros(1, 1, 8, 8), tmp_path / str(at))
         assert again.swaps == saved.swaps == one.swaps
         torch.testing.assert_close(again.network.eval()(images(4)), one.network.eval()(images(4)))
