@@ -91,7 +91,8 @@ class Context:
             OSError: the file cannot be written.
         """
         file.parent.mkdir(parents=True, exist_ok=True)
-        self.target.export(network, tuple(self.example.shape[1:]), file)
+        precision = self.target.facts.float_precision
+        self.target.export(network, tuple(self.example.shape[1:]), file, precision=precision)
 
     def accuracy(self, file: Path) -> float:
         """Accuracy in [0, 1] of a file, run on the target over the validation images.
@@ -111,7 +112,8 @@ class Candidate:
         file: File exported from it, perhaps quantized.
         cuts: Cuts that made the network's shapes out of those of the network that compression began with.
         swaps: Exchanges of modules after the cuts; a step that gives none leaves those that there are.
-        precision: Number format of the file: ``fp32``, ``int8``, or that of its weights alone (``fp16``).
+        precision: Number format of the file: ``int8``, the target's float one, or that of its weights alone
+            (``fp16``).
         label: Words that tell the candidates of one step apart.
     """
 

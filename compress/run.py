@@ -126,7 +126,8 @@ def _start(name: str, network: nn.Module, context: Context, folder: Path, log: P
         return restore(network, context.example, place)
     file = context.file(place, "exported")
     context.export(network, file)
-    saved = save(Candidate(network=faithful_copy(network), file=file), place)
+    precision = context.target.facts.float_precision
+    saved = save(Candidate(network=faithful_copy(network), file=file, precision=precision), place)
     file.unlink()
     return saved
 

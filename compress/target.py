@@ -46,6 +46,11 @@ class Facts:
     devices: int = 1
     reachable: bool = True
 
+    @property
+    def float_precision(self) -> str:
+        """Number format of float files: the first of the precisions, or fp32 where that is int8."""
+        return self.precisions[0] if self.precisions[0] != "int8" else "fp32"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorTime(Record):

@@ -52,7 +52,15 @@ class Finetune:
             file = context.file(folder, f"finetuned_{at}")
             context.export(network, file)
             label = "" if share == 1.0 else f"{share:.0%} of the trained weights, the rest of those before"
-            found.append(Candidate(network=network, file=file, cuts=current.cuts, label=label))
+            found.append(
+                Candidate(
+                    network=network,
+                    file=file,
+                    cuts=current.cuts,
+                    precision=context.target.facts.float_precision,
+                    label=label,
+                )
+            )
         return found
 
     def _trained(self, network: nn.Module, context: Context) -> nn.Module:

@@ -92,7 +92,13 @@ class Prune:
             file = context.file(folder, name)
             context.export(network, file)
             made.append(cuts)
-            return Candidate(network=network, file=file, cuts=cuts, label=words)
+            return Candidate(
+                network=network,
+                file=file,
+                cuts=cuts,
+                precision=context.target.facts.float_precision,
+                label=words,
+            )
 
         goals = list(self._goals())
         candidates = each({words: partial(of, goal, name, words) for goal, name, words in goals})

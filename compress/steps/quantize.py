@@ -106,5 +106,5 @@ def int8_file(folder: Path, label: str) -> Path:
 
 def refuse_int8(current: Candidate) -> None:
     """Raises a ValueError where there is no float file left to quantize."""
-    if current.precision != "fp32":
-        raise ValueError(f"the file is {current.precision} already")
+    if current.precision == "int8":
+        raise ValueError("the file is int8 already")

@@ -42,4 +42,4 @@ class Retrain:
         network = context.retrain(seed=context.seed, epochs=self.epochs, taught=self.taught)
         file = context.file(folder, "retrained")
         context.export(network, file)
-        return [Candidate(network=network, file=file)]
+        return [Candidate(network=network, file=file, precision=context.target.facts.float_precision)]

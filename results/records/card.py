@@ -220,7 +220,7 @@ class Card(Record):
         size_bytes: size of the file.
         macs: multiply-accumulates for one input.
         params: parameters.
-        precision: number format, "fp32" or "int8".
+        precision: number format, such as "fp32" or "int8".
         steps_kept: compression steps that were kept, in order.
         limit: limits, and whether they are met.
         reference: reference network of the space, for comparison; None where it was not trained.

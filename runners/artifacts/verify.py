@@ -53,7 +53,7 @@ def check_network(
             (images, labels),
             run=target.run,
             score=data.score,
-            max_difference=None if card.precision == "int8" else MAX_DIFFERENCE,
+            max_difference=MAX_DIFFERENCE if card.precision == "fp32" else None,
         )
         right = found.accuracy_file
         parity = (

@@ -244,4 +244,4 @@ def _others(limits: GoalLimits, file: GivenFile) -> tuple[str, ...]:
 
 def _of_profile(profile: HardwareProfile, counts: Counts, candidate: Candidate) -> tuple[str, ...]:
     size_bytes = candidate.file.stat().st_size
-    return broken_limits(profile, counts, size_bytes, int8=candidate.precision == "int8")
+    return broken_limits(profile, counts, size_bytes, candidate.precision)

@@ -16,7 +16,8 @@ from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
 _Floats = NDArray[np.float64]
-_VALUE_BYTES = {"fp32": 4, "int8": 1}  # of a weight or activation as deployed
+# A weight or activation as deployed. In half precision one of the two may still have four: the safe side.
+_VALUE_BYTES = {"fp32": 4, "bf16": 4, "fp16": 4, "int8": 1}
 
 
 def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limits: Limits) -> float:

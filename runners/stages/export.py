@@ -154,7 +154,8 @@ def _largest(work: Exporting) -> tuple[nn.Module | None, Path]:
     try:
         largest = work.networks.teacher()
         if largest is not None:
-            work.target.export(largest, work.data.input_shape, file)
+            precision = work.target.facts.float_precision
+            work.target.export(largest, work.data.input_shape, file, precision=precision)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever a user's network or an exporter raises
@@ -253,11 +254,11 @@ def _card(
     reference: Reference | None,
 ) -> Card:
     data, profile = work.data, work.profile
-    content, int8 = candidate.file.read_bytes(), candidate.precision == "int8"
+    content = candidate.file.read_bytes()
     limit_ms, steps = work.summary.limit_ms, _steps(work, entry.name)
     counts = count(candidate.network, data.input_shape)
     facts = work.target.facts
-    broken = broken_limits(profile, counts, len(content), int8=int8)
+    broken = broken_limits(profile, counts, len(content), candidate.precision)
     for words in broken:
         work.console.say(f"warning: {entry.name} does not fit profile {profile.name}: {words}")
     return Card(
@@ -296,7 +297,7 @@ def _card(
         size_bytes=len(content),
         macs=counts.macs,
         params=counts.params,
-        precision="int8" if int8 else "fp32",
+        precision=candidate.precision,
         steps_kept=tuple(step.step for step in steps if step.kept),
         limit=LimitMet(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
         reference=reference and replace(reference, speedup=reference.latency_ms / timing.median_ms),
@@ -306,13 +307,13 @@ def _card(
 
 
 def broken_limits(
-    profile: HardwareProfile, counts: Counts, size_bytes: int, *, int8: bool
+    profile: HardwareProfile, counts: Counts, size_bytes: int, precision: str
 ) -> tuple[str, ...]:
     """What the device cannot hold or run of a file, in words."""
-    limits, precision = profile.limits, "int8" if int8 else "fp32"
+    limits = profile.limits
     found = {
         "size_bytes": size_bytes,
-        "peak_memory_bytes": counts.peak_memory_bytes // (4 if int8 else 1),
+        "peak_memory_bytes": counts.peak_memory_bytes // (4 if precision == "int8" else 1),
         "params": counts.params,
     }
     broken = [

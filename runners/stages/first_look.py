@@ -106,7 +106,15 @@ def look_first(work: FirstLook) -> tuple[str, ...]:
             with _told("exporting", arch):
                 file = _exported(work, network, folder)
             notes = (*_kinds(work, kinds, folder), *_forms(work, network, folder))
-            notes = (*notes, *_steps(work, arch, Candidate(network=network, file=file), folder))
+            notes = (
+                *notes,
+                *_steps(
+                    work,
+                    arch,
+                    Candidate(network=network, file=file, precision=work.target.facts.float_precision),
+                    folder,
+                ),
+            )
     short = in_units(macs).replace("\u00a0", " ")
     work.console.say(
         f"a first look at one network ({short} MACs) took {time.monotonic() - began:.0f} s: it trains"

@@ -22,7 +22,7 @@ from torch import nn
 from compress.target import Facts, OperatorTime
 from results.files import write_atomic
 from results.timing import Timing, not_measured
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_format import FORMAT, export_for, marked, run_onnx
 from runners.targets.registry import RUNTIMES
 
@@ -55,6 +55,7 @@ class AnalyticTarget:
         bytes_per_s: Annotated[float, Field(gt=0)],
         layer_overhead_ms: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
+        only_in(profile, tuple(_VALUE_BYTES))
         self._profile = profile
         self._macs_per_s, self._bytes_per_s = macs_per_s, bytes_per_s
         self._layer_overhead_ms = layer_overhead_ms

@@ -21,7 +21,7 @@ from results.timing import Timing
 from runners.measuring.carried import carry_stopwatch
 from runners.measuring.lock import device_lock
 from runners.measuring.stopwatch import in_processes, read_timings, share
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_format import FORMAT, export_for, run_onnx
 from runners.targets.registry import RUNTIMES
 
@@ -55,6 +55,7 @@ class RemoteTarget:
         shell: tuple[str, ...] = ("ssh", "-o", "BatchMode=yes"),
         copy: tuple[str, ...] = ("scp", "-q", "-r", "-o", "BatchMode=yes"),
     ) -> None:
+        only_in(profile, ("fp32", "int8"))
         self._profile, self._address, self._python = profile, address, python
         self._options, self._shell, self._copy = options or {}, shell, copy
 

@@ -23,7 +23,7 @@ class Device:
     def __init__(self, *, exports: bool = True, failing: str = "") -> None:
         self.exports, self.failing = exports, failing
 
-    def export(self, _network: nn.Module, _shape: object, path: Path) -> None:
+    def export(self, _network: nn.Module, _shape: object, path: Path, **_: object) -> None:
         if not self.exports:
             raise KeyError("no such operator")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,12 @@ def test_int8_runs_in_int8_and_float_does_not(target: Target, files: dict[str, P
     assert any("8" in kind.split("_")[-1] for kind in kinds["int8"])
 
 
+def test_float_files_are_in_the_first_precision_that_is_none_of_integers() -> None:
+    for precisions, wanted in ((["bf16", "int8"], "bf16"), (["fp32"], "fp32"), (["int8"], "fp32")):
+        entries = {"name": "a", "runtime": "openvino", "precisions": precisions}
+        assert open_target(HardwareProfile.model_validate(entries)).facts.float_precision == wanted
+
+
 def test_files_are_timed_side_by_side(target: Target, files: dict[str, Path], tmp_path: Path) -> None:
     check_timing(target, files["fp32"], tmp_path)
     check_batch("openvino", files["fp32"])
