@@ -15,8 +15,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## the main job on scikit-learn's digits
 	$(BIN)/quarry run digits --out runs/digits
 
+# Two processes of one thread each: tests compute on small tensors, for which a second thread only waits.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
