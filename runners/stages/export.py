@@ -167,7 +167,7 @@ def _largest(work: Exporting) -> tuple[nn.Module | None, Path]:
 def _before(work: Exporting) -> FrontEntry | None:
     """What the search measured of the largest network, where that was in the form it is exported in now."""
     entry = work.summary.largest
-    return entry if entry is not None and entry.precision == work.target.facts.precisions[0] else None
+    return entry if entry is not None and entry.precision == work.target.facts.float_precision else None
 
 
 def _reference(

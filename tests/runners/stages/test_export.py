@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,3 +116,21 @@ def test_where_nothing_is_left_the_reasons_are_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         stage.export_files(exporting(tmp_path, Device(failing="good")))
     assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("precisions", "measured_in", "compared"),
+    [
+        (("fp32", "int8"), "fp32", True),
+        (("bf16",), "bf16", True),
+        (("int8",), "int8", False),  # its file is fp32: the search's figure is of another form
+    ],
+)
+def test_the_largest_is_held_against_what_was_measured_of_it_in_the_form_of_its_file(
+    tmp_path: Path, precisions: tuple[str, ...], measured_in: str, compared: bool
+) -> None:
+    work = exporting(tmp_path, Device())
+    entry = SimpleNamespace(precision=measured_in)
+    work.summary.largest = entry
+    work.target = SimpleNamespace(facts=replace(FACTS, precisions=precisions))
+    assert stage._before(work) is (entry if compared else None)
