@@ -8,7 +8,7 @@ where the paper folds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 
+from compress.onnx.layers import weighted_nodes
 from compress.onnx.numbers.ranges import Range
 from compress.onnx.numbers.simulated import settle, simulate
 from compress.plain import faithful_copy, plain_copy
@@ -170,9 +171,7 @@ def _train_by_ranges(network: nn.Module, train: Callable[[nn.Module], nn.Module]
 def tensor_ranges(path: Path, network: nn.Module, input_ranges: dict[str, Range]) -> dict[str, Range]:
     """Ranges by the names of tensors in an exported file, for ``quantize_static``.
 
-    The exporter keeps the qualified names of most weights, which say which node is which layer. A linear
-    layer on inputs of more than two dimensions is a MatMul with the transposed weight under another name,
-    which its values tell. Where several layers read one tensor the widest range holds.
+    Where several layers read one tensor the widest range holds.
 
     Args:
         path: exported file.
@@ -182,34 +181,67 @@ def tensor_ranges(path: Path, network: nn.Module, input_ranges: dict[str, Range]
     Raises:
         ValueError: a layer is not found in the file.
     """
-    graph = onnx.load(str(path), load_external_data=False).graph
-    held = {entry.name: entry for entry in graph.initializer}
-    layers: dict[str, set[str]] = {
-        layer: set() for layer in input_ranges
-    }  # inputs by the layer that reads them
-    for node in graph.node:
+    ranges: dict[str, Range] = {}
+    for layer, nodes in _nodes_of(_graph(path), network, input_ranges).items():
+        low, high = input_ranges[layer]
+        for node in nodes:
+            known = ranges.get(node.input[0], (low, high))
+            ranges[node.input[0]] = (min(low, known[0]), max(high, known[1]))
+    return ranges
+
+
+def integers_in_file(
+    path: Path, network: nn.Module, integers: dict[str, NDArray[np.int32]]
+) -> dict[str, NDArray[np.int32]]:
+    """Whole numbers by the names that layers have in an exported file, for ``quantize_static``.
+
+    Args:
+        path: exported file.
+        network: what it was exported from.
+        integers: whole numbers of the weights, by the layer's name in the network.
+
+    Raises:
+        ValueError: a layer is not found in the file.
+    """
+    model = _graph(path)
+    names = {one.node.output[0]: one.name for one in weighted_nodes(model)}
+    return {
+        names[node.output[0]]: integers[layer]
+        for layer, nodes in _nodes_of(model, network, integers).items()
+        for node in nodes
+    }
+
+
+def _graph(path: Path) -> ModelProto:
+    return onnx.load(str(path), load_external_data=False)
+
+
+def _nodes_of(model: ModelProto, network: nn.Module, names: Collection[str]) -> dict[str, list[NodeProto]]:
+    """The nodes of layers in an exported file, by the layer's name in the network.
+
+    The exporter keeps the qualified names of most weights, which say which node is which layer. A linear
+    layer on inputs of more than two dimensions is a MatMul with the transposed weight under another name,
+    which its values tell.
+
+    Raises:
+        ValueError: a layer is not found in the file.
+    """
+    held = {entry.name: entry for entry in model.graph.initializer}
+    layers: dict[str, list[NodeProto]] = {name: [] for name in names}
+    for node in model.graph.node:
         for parameter in node.input[1:]:
             layer, _, kind = parameter.rpartition(".")
             if kind == "weight" and layer in layers:
-                layers[layer].add(node.input[0])
-    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in held]
+                layers[layer].append(node)
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in held]
     constants = {node.input[1]: numpy_helper.to_array(held[node.input[1]]) for node in products}
-    for layer, inputs in layers.items():
-        if not inputs:
+    for layer, nodes in layers.items():
+        if not nodes:
             module: Any = network.get_submodule(layer)
             weight = module.weight.detach().cpu().float().numpy()
-            inputs |= {
-                node.input[0] for node in products if np.array_equal(constants[node.input[1]], weight.T)
-            }
-    if lost := [layer for layer, inputs in layers.items() if not inputs]:
+            nodes += [node for node in products if np.array_equal(constants[node.input[1]], weight.T)]
+    if lost := [layer for layer, nodes in layers.items() if not nodes]:
         raise ValueError(
-            f"the ranges learned for the inputs of {', '.join(lost)} have no tensor in the exported file, so "
-            "they would be lost"
+            f"what was learned for {', '.join(lost)} has no layer in the exported file, so it would be lost"
         )
-    ranges: dict[str, Range] = {}
-    for layer, inputs in layers.items():
-        low, high = input_ranges[layer]
-        for name in inputs:
-            known = ranges.get(name, (low, high))
-            ranges[name] = (min(low, known[0]), max(high, known[1]))
-    return ranges
+    return layers

@@ -115,7 +115,8 @@ def quantize_static(
         known_ranges: (low, high) by tensor name, used in place of the calibrated ranges (a
             quantization-aware training has learned them).
         known_integers: Whole numbers that the weights of layers are multiples of, channel by channel, by the
-            layer's name, as such a training leaves them; they are the integers of the file.
+            layer's name in the file, as such a training leaves them; they are the integers of the quantized
+            one, but where they are of 8 bits and ``how.reduce_range`` asks for 7.
         batch_size: Calibration images in a call, where the file leaves it open.
 
     Raises:
@@ -155,7 +156,7 @@ def quantize_static(
                 known_ranges or {},
                 [*left, *(_grouped_transposed(source) if how.per_channel else ())],
             )
-            put_integers(source, made, known_integers or {})
+            put_integers(source, made, known_integers or {}, most=63 if how.reduce_range else 127)
             if how.weight_bits < 8 or how.rounding != "nearest" or how.correct_bias:
                 round_weights(
                     source,

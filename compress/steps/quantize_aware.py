@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
-from compress.onnx.aware import AwareMethod, tensor_ranges, train_aware
+from compress.onnx.aware import AwareMethod, integers_in_file, tensor_ranges, train_aware
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.quantize import int8_file, refuse_int8
 from compress.steps.registry import STEPS
@@ -32,7 +32,7 @@ class QuantizeAware:
         weight_bits: Bits of a weight in training, but for the first and the last layer; in the file as 8.
         input_bits: Bits of what goes into a layer in training, likewise; in the file it has 8 in that range.
         gradient_bits: Bits of gradients, for ``dorefa``; float where none are given.
-        reduce_range: Whether weights have 7 bits, for x86 CPUs without VNNI.
+        reduce_range: Whether weights have 7 bits in the file, for x86 CPUs without VNNI.
         epochs: Epochs to train; those of the recovery training where none are given.
     """
 
@@ -64,6 +64,7 @@ class QuantizeAware:
         exported = context.file(folder, "float")
         context.export(aware.network, exported)
         learned = tensor_ranges(exported, aware.network, aware.input_ranges)
+        integers = integers_in_file(exported, aware.network, aware.integers)
 
         def of(label: OperatorSet) -> Candidate:
             file = int8_file(folder, label)
@@ -73,7 +74,7 @@ class QuantizeAware:
                 file,
                 Int8(operators=operators_of(label), reduce_range=self.reduce_range),
                 known_ranges=learned,
-                known_integers=aware.integers,
+                known_integers=integers,
             )
             return Candidate(
                 network=aware.network,

@@ -17,7 +17,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from compress.onnx.aware import AwareMethod, tensor_ranges, train_aware
+from compress.onnx.aware import AwareMethod, integers_in_file, tensor_ranges, train_aware
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
 from compress.onnx.numbers.simulated import simulate
@@ -147,7 +147,7 @@ def _report(name: str, network: nn.Module, folder: Path) -> None:
             images[:256],
             file,
             known_ranges=tensor_ranges(exported, aware.network, aware.input_ranges),
-            known_integers=aware.integers,
+            known_integers=integers_in_file(exported, aware.network, aware.integers),
         )
         accuracy, _ = _judge(file, *held, right)
         _say(f"trained by {method}, {bits} bits", accuracy, None, time.perf_counter() - began)

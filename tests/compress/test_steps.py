@@ -101,7 +101,8 @@ def _quantizing(monkeypatch, failing: dict[str, Exception]) -> None:
 def _quantize_aware(monkeypatch) -> None:
     trained = AwareTraining(network=nn.Identity(), input_ranges={})
     monkeypatch.setattr("compress.steps.quantize_aware.train_aware", lambda network, train, **_: trained)
-    monkeypatch.setattr("compress.steps.quantize_aware.tensor_ranges", lambda *_: {})
+    for name in ("tensor_ranges", "integers_in_file"):
+        monkeypatch.setattr(f"compress.steps.quantize_aware.{name}", lambda *_: {})
     monkeypatch.setattr("compress.candidate.Context.export", lambda *_: None)
 
 

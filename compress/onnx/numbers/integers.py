@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from compress.onnx.layers import WeightedNode, makers_of, weighted_nodes
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
+_MOST_OF_BIAS = 2.0**30  # half of what 32 bits hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,9 @@ def spread(scale: NDArray[Any], layer: WeightedNode) -> NDArray[np.float64]:
 def set_weight(held: Initializers, one: IntegerLayer, integers: NDArray[Any], scale: NDArray[Any]) -> None:
     """Puts other integers and scales into a file, and the bias into the steps that go with them.
 
+    A bias has 32 bits in steps of the input's scale times the weight's. Where the weights of a channel are so
+    small that its bias would not fit, their scale is larger, as ONNX Runtime makes it.
+
     Args:
         held: constants of the file.
         one: the layer.
@@ -102,8 +106,13 @@ def set_weight(held: Initializers, one: IntegerLayer, integers: NDArray[Any], sc
         scale: float, in the shape of the scales that are there.
     """
     bias = bias_of(held, one)
+    wide = np.maximum(np.asarray(scale, np.float64).reshape(-1), _SMALLEST)
+    if bias is not None:
+        least = np.abs(bias) / (_MOST_OF_BIAS * float(held[one.input_scale]))
+        fits = np.maximum(wide, least if wide.size > 1 else least.max())
+        integers, wide = np.rint(integers * spread(wide / fits, one.layer)), fits
     held.put(one.layer.weight, integers)
-    held.put(one.scale, np.maximum(scale, _SMALLEST).reshape(held[one.scale].shape))
+    held.put(one.scale, wide.reshape(held[one.scale].shape))
     if bias is not None:
         step = held[one.input_scale].astype(np.float64) * held[one.scale].astype(np.float64)
         held.put(one.bias_scale, np.broadcast_to(step.reshape(-1), held[one.bias_scale].reshape(-1).shape))
@@ -144,7 +153,9 @@ def weight_scale(weight: NDArray[Any], axis: int, bits: int, *, per_channel: boo
     return scale if per_channel else scale[0]
 
 
-def put_integers(source: ModelProto, model: ModelProto, known: Mapping[str, NDArray[Any]]) -> None:
+def put_integers(
+    source: ModelProto, model: ModelProto, known: Mapping[str, NDArray[Any]], *, most: int = 127
+) -> None:
     """Puts known whole numbers into a quantized file, with the scales that its float weights have in them.
 
     A norm that was folded into a layer has multiplied each channel by a factor, perhaps below zero; so the
@@ -153,7 +164,8 @@ def put_integers(source: ModelProto, model: ModelProto, known: Mapping[str, NDAr
     Args:
         source: float file that it was quantized from.
         model: quantized file, changed in place.
-        known: whole numbers in [-127, 127] by name of the layer, output channels first.
+        known: whole numbers in [-127, 127] by name of the layer in the file, output channels first.
+        most: largest number that the file may have; layers with a larger one stay as they are quantized.
     """
     held, floats = Initializers(model), Initializers(source)
     for one in integer_layers(model):
@@ -162,7 +174,7 @@ def put_integers(source: ModelProto, model: ModelProto, known: Mapping[str, NDAr
         if whole is None or name not in floats or held[one.scale].size == 1 < one.layer.outputs:
             continue
         weight = np.moveaxis(floats[name].astype(np.float64), one.layer.output_axis, 0)
-        if weight.shape != whole.shape:
+        if weight.shape != whole.shape or np.abs(whole).max() > most:
             continue
         rows, wanted = weight.reshape(len(weight), -1), whole.reshape(len(whole), -1).astype(np.float64)
         fitted = (rows * wanted).sum(axis=1) / np.maximum((wanted**2).sum(axis=1), 1.0)

@@ -133,9 +133,11 @@ def assign(
         rows[index, n + index] = -1
     goal, bound = (time_of, loss_of) if most_loss is not None else (loss_of, time_of)
     limit = most_loss if most_loss is not None else (latency_ms or 0.0) - constant
-    tie = 1e-6 * (np.abs(goal).max(initial=0) or 1.0) / max(1e-12, np.abs(bound).max(initial=0))
+    # The solver's tolerances are absolute, and losses are small: both are counted in their largest number.
+    unit = float(np.abs(bound).max(initial=0)) or 1.0
+    goal, bound, limit = goal / (np.abs(goal).max(initial=0) or 1.0), bound / unit, limit / unit
     done = milp(
-        goal + tie * bound,
+        goal + 1e-6 * bound,
         integrality=np.concatenate([np.ones(n), np.zeros(m)]),
         bounds=Bounds(0, 1),
         constraints=[
@@ -152,11 +154,12 @@ def assign(
     if done.status != _SOLVED:
         raise TimeoutError(f"the choice of formats was not solved in {budget_s:g} s")
     chosen = done.x[:n] > 0.5
+    converted = [chosen[first] and not chosen[second] for first, second in pairs]
     return Assignment(
         int8=tuple(one.name for one, is_int8 in zip(layers, chosen, strict=True) if is_int8),
         stays=tuple(one.name for one, is_int8 in zip(layers, chosen, strict=True) if not is_int8),
         loss=float(losses[chosen].sum()),
-        latency_ms=float(constant + time_of @ np.concatenate([chosen, done.x[n:]])),
+        latency_ms=float(constant + time_of @ np.concatenate([chosen, converted])),
     )
 
 

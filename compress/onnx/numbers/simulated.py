@@ -22,6 +22,7 @@ from compress.onnx.numbers.integers import weight_scale
 
 LearnedMethod = Literal["lsq", "dorefa"]
 _SEEN = "input_rounding"  # name of the module in a layer that rounds what goes into it
+_UNSEEN = -1
 _SHARES = tuple(1 - index / 20 for index in range(16))  # of the largest input, tried as the first range
 
 
@@ -109,35 +110,44 @@ class LearnedInput(nn.Module):
         super().__init__()
         self.levels = 2**bits - 1
         self.step = nn.Parameter(torch.tensor(1.0))
-        self._zero: float | None = None  # nothing was seen yet
+        self.zero: Tensor
+        self.register_buffer("zero", torch.tensor(_UNSEEN, dtype=torch.int32))  # a checkpoint holds it
+        self._zero = _UNSEEN  # the same where no device has to be asked
 
     def forward(self, x: Tensor) -> Tensor:
-        """x in whole steps."""
-        zero = self._begin(x.detach()) if self._zero is None else self._zero
+        """x in whole steps; outside of training, x as it is until there was a batch."""
+        if not self._seen() and self.training:
+            self._begin(x.detach())
+        if not self._seen():
+            return x
         damping = float((x[0].numel() * self.levels) ** -0.5)
-        rounded: Tensor = _LearnedTensor.apply(x, self.step.abs(), int(zero), self.levels, damping)
+        rounded: Tensor = _LearnedTensor.apply(x, self.step.abs(), self._zero, self.levels, damping)
         return rounded
 
+    def _seen(self) -> bool:
+        if self._zero == _UNSEEN:
+            self._zero = int(self.zero)
+        return self._zero != _UNSEEN
+
     @torch.no_grad()
-    def _begin(self, x: Tensor) -> float:
+    def _begin(self, x: Tensor) -> None:
         low, high = min(0.0, float(x.min())), max(0.0, float(x.max()))
         sampled = x.flatten()[:: max(1, x.numel() // 4096)]
-        best, step, zero = float("inf"), 1.0, 0.0
+        best, step, zero = float("inf"), 1.0, 0
         for share in _SHARES if self.levels < 255 else (1.0,):
             tried = max(share * (high - low) / self.levels, 1e-8)
-            at = float(round(-share * low / tried))
+            at = round(-share * low / tried)
             rounded = ((sampled / tried).round().clamp(-at, self.levels - at)) * tried
             error = float((rounded - sampled).square().sum())
             if error < best:
                 best, step, zero = error, tried, at
         self.step.fill_(step)
-        self._zero = zero
-        return zero
+        self.zero.fill_(zero)
 
     @property
     def range(self) -> tuple[float, float] | None:
         """(low, high) of what is told apart; None before the first batch."""
-        if self._zero is None:
+        if not self._seen():
             return None
         step = abs(float(self.step.detach()))
         return -self._zero * step, (self.levels - self._zero) * step
@@ -293,17 +303,17 @@ def settle(
 
     Returns:
         (low, high) of what goes into each layer, and the whole numbers that its weights are multiples of, by
-        the layer's name. Layers that saw nothing have no range.
+        the layer's name. Layers that saw nothing have neither.
     """
     ranges: dict[str, tuple[float, float]] = {}
     integers: dict[str, NDArray[np.int32]] = {}
     for name, layer in layers.items():
         rounded: Any = layer.parametrizations["weight"]  # type: ignore[index]
-        if (whole := rounded[0].integers(rounded.original)) is not None:
-            integers[name] = whole
         seen: Any = layer.get_submodule(_SEEN)
         if seen.range is not None:
             ranges[name] = seen.range
+            if (whole := rounded[0].integers(rounded.original)) is not None:
+                integers[name] = whole
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
         layer._forward_pre_hooks.clear()
         layer._forward_hooks.clear()

@@ -201,7 +201,5 @@ def test_ranges_of_linear_layers_on_tokens_are_in_the_int8_file(tmp_path):
 
 def test_a_layer_that_is_not_in_the_file_is_named(trained):
     _, path = trained
-    with pytest.raises(
-        ValueError, match="learned for the inputs of wide have no tensor in the exported file"
-    ):
+    with pytest.raises(ValueError, match="what was learned for wide has no layer in the exported file"):
         tensor_ranges(path, _Tokens(), {"wide": (0, 1)})

@@ -153,3 +153,31 @@ def test_scales_of_few_bits_err_least_and_those_of_eight_clip_nothing():
         tried = [_row_error(row, share * np.abs(row).max() / 3) for share in np.linspace(0.3, 1, 60)]
         assert _row_error(row, scale) < 1.05 * min(tried)
     assert weight_scale(weight, 0, 3, per_channel=False).shape == ()
+
+
+@pytest.mark.parametrize("how", [Int8(weight_bits=6), Int8(rounding="adaptive", rounding_steps=2)])
+def test_channels_of_hardly_any_weight_keep_their_bias(tmp_path, how):
+    """Their own scale would be so small that the bias has more steps than 32 bits hold."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4)).eval()
+    with torch.no_grad():
+        network[0].weight[1] = 0
+        network[0].weight[2] *= 1e-14
+        network[0].bias[1:3] = torch.tensor([5.0, 3.0])
+    export_onnx(network, torch.zeros(2, 1, 8, 8), tmp_path / "float.onnx")
+    right = OnnxFile(tmp_path / "float.onnx")(images(16))
+    quantize_static(tmp_path / "float.onnx", images(32), tmp_path / "int8.onnx", how)
+    assert np.abs(OnnxFile(tmp_path / "int8.onnx")(images(16)) - right).max() < 0.1 * np.abs(right).max()
+
+
+def test_a_channel_whose_known_integers_are_all_zero_keeps_its_bias(tmp_path):
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Flatten()).eval()
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([0.5, 1e-3, 1.0, -1.0]).reshape(4, 1, 1, 1))
+        network[0].bias.fill_(2.0)
+    export_onnx(network, torch.zeros(2, 1, 8, 8), tmp_path / "float.onnx")
+    whole = np.array([1, 0, 2, -2], np.int32).reshape(4, 1, 1, 1)
+    quantize_static(tmp_path / "float.onnx", images(32), tmp_path / "int8.onnx", known_integers={"0": whole})
+    right = OnnxFile(tmp_path / "float.onnx")(images(16))
+    assert np.abs(OnnxFile(tmp_path / "int8.onnx")(images(16)) - right).max() < 0.03

@@ -14,6 +14,7 @@ from torch import nn
 from compress.candidate import Candidate
 from compress.onnx.aware import train_aware
 from compress.onnx.file import OnnxFile
+from compress.onnx.numbers.integers import integer_layers
 from compress.onnx.numbers.simulated import (
     DoReFaInput,
     DoReFaWeight,
@@ -168,6 +169,61 @@ def test_the_file_has_the_integers_that_were_trained_and_computes_what_the_netwo
     assert set(candidate.network.state_dict()) == set(start.network.state_dict())
     (right,) = simulated
     assert np.abs(OnnxFile(candidate.file)(images(16)) - right).max() < 0.15 * np.abs(right).max()
+
+
+class _Tokens(nn.Module):
+    """A network whose linear layers are MatMuls without a name in the file, inside a row of modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 2, 2)
+        self.blocks = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.stem(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+@pytest.mark.parametrize("reduce_range", [False, True])
+def test_the_integers_of_linear_layers_on_tokens_are_those_of_the_file_too(tmp_path, reduce_range):
+    asked = context(example=EXAMPLE, finetune=_finetune, calibration=images(32))
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        start = Candidate(network=_Tokens().eval(), file=tmp_path / "unused.onnx")
+    step = QuantizeAware(
+        operators=("products and sums",), method="lsq", weight_bits=3, reduce_range=reduce_range
+    )
+    (candidate,) = step.propose(start, asked, tmp_path)
+    model = onnx.load(candidate.file)
+    held = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    most = {one.name: np.abs(held[one.layer.weight]).max() for one in integer_layers(model)}
+    assert len(most) == 4
+    first, *inside, last = most.values()
+    assert max(inside) <= 3
+    limit = 64 if reduce_range else 127
+    assert 3 < first <= limit
+    assert 3 < last <= limit
+
+
+def test_learned_steps_of_inputs_go_on_from_a_checkpoint(tmp_path):
+    """What a batch began is in the weights of the network: another process does not begin anew."""
+    layers = simulate(network := _small(), (nn.Conv2d, nn.Linear), "lsq", weight_bits=4, input_bits=4)
+    _finetune(network, seed=0)
+    simulate(again := _small(), (nn.Conv2d, nn.Linear), "lsq", weight_bits=4, input_bits=4)
+    again.load_state_dict(network.state_dict())
+    x = torch.from_numpy(images(8, seed=5))
+    torch.testing.assert_close(again.train()(2 * x), network.train()(2 * x))
+    ranges, _ = settle(layers)
+    assert ranges == settle({name: again.get_submodule(name) for name in layers})[0]
+
+
+def test_looking_at_a_network_begins_no_range():
+    part = LearnedInput(8).eval()
+    x = torch.tensor([[-1.0, 3.0]])
+    assert torch.equal(part(x), x)
+    assert part.range is None
+    part.train()(10 * x)
+    assert part.range == pytest.approx((-10, 30), abs=0.2)
 
 
 def test_bits_that_a_method_does_not_take_are_refused():
