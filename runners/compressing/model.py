@@ -12,7 +12,7 @@ from compress.candidate import Candidate, Context, Step
 from compress.run import run_steps
 from compress.steps import Prune, Quantize, QuantizeAware
 from compress.steps.registry import unmet_needs
-from results.files import read_json
+from results.files import read_json, read_lines
 from results.records import CardProvenance, CompressedModel, Provenance, StepRecord, read_record
 from results.report import write_report
 from runners.compressing.given import checked
@@ -217,8 +217,9 @@ class _Making:
         context = replace(self._context, tolerance=self._options.tolerance)
         network = made.candidate.network
         steps: list[Step] = [Quantize(), QuantizeAware()]
-        candidate, records = self._steps(name, network, steps[:1], context)
-        if _lost_too_much(records[0]):  # what is no faster is not worth a training
+        both = self._recorded(name) > 1  # by a call before this one, which was stopped or had another goal
+        candidate, records = self._steps(name, network, steps if both else steps[:1], context)
+        if not both and _lost_too_much(records[0], by_size=context.by_size):
             candidate, records = self._steps(name, network, steps, context)
         kept = [one for one in records if one.kept]
         if not kept or kept[-1].accuracy_after is None:
@@ -233,6 +234,14 @@ class _Making:
             )
         ]
 
+    @property
+    def _log(self) -> Path:
+        return self._work.folder / "steps.jsonl"
+
+    def _recorded(self, name: str) -> int:
+        """Steps of a file that the log has."""
+        return sum(line["network"] == name for line in read_lines(self._log))
+
     def _steps(
         self, name: str, network: nn.Module, steps: list[Step], context: Context
     ) -> tuple[Candidate, tuple[StepRecord, ...]]:
@@ -242,7 +251,7 @@ class _Making:
             steps,
             context,
             folder=self._work.folder / name,
-            log=self._work.folder / "steps.jsonl",
+            log=self._log,
             begin=partial(self._begin, name),
             progress=partial(recorded, self._work),
         )
@@ -279,10 +288,15 @@ class _Making:
         )
 
 
-def _lost_too_much(record: StepRecord) -> bool:
-    """Whether a step that would have paid was undone for what it cost in accuracy."""
+def _lost_too_much(record: StepRecord, *, by_size: bool) -> bool:
+    """Whether a step that would have paid was undone for what it cost in accuracy.
+
+    What is no faster, or where the size counts no smaller, is not worth a training.
+    """
     if record.kept or record.accuracy_after is None or record.latency_ms_after is None:
         return False
-    faster = record.latency_ms_after < record.latency_ms_before
-    smaller = (record.size_bytes_after or 0) < record.size_bytes_before
-    return (faster or smaller) and record.accuracy_after < record.accuracy_before
+    if by_size:
+        paid = (record.size_bytes_after or 0) < record.size_bytes_before
+    else:
+        paid = record.latency_ms_after < record.latency_ms_before
+    return paid and record.accuracy_after < record.accuracy_before

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from compress.onnx.file import OnnxFile
-from results.records import Card, CompressedModel, read_record
+from results.records import Card, CompressedModel, StepRecord, read_record
 from runners.compressing import model as module
 from runners.compressing.goal import Goal, GoalLimits
 from runners.compressing.model import Compressed, UnreachableError, compress_model
@@ -139,6 +140,49 @@ def test_the_same_again_trains_nothing_and_another_goal_what_is_missing(
     assert again.record == done.record
     compress_model(make(), "digits", Goal(accuracy_drop=60), options(folder), out=done.folder)
     assert set(ran) <= {"net-50", "net-50-int8"}
+
+
+def test_the_same_again_after_int8_was_learned_goes_on_too(
+    done: Compressed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = folder / "learned"
+    shutil.copytree(done.folder, out)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_lost_too_much", lambda record, *, by_size: True)
+        learned = compress_model(make(), "digits", Goal(speedup=2), options(folder), out=out)
+    log = (out / "compress" / "steps.jsonl").read_text()
+    assert "quantize_aware" in log
+    again = compress_model(make(), "digits", Goal(speedup=2), options(folder), out=out)
+    assert again.record == learned.record
+    assert (out / "compress" / "steps.jsonl").read_text() == log
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "size_bytes", "by_size", "worth_it"),
+    [(0.5, 50, False, True), (2.0, 50, False, False), (2.0, 50, True, True), (0.5, 200, True, False)],
+)
+def test_int8_is_learned_only_where_it_would_pay(
+    latency_ms: float, size_bytes: int, by_size: bool, worth_it: bool
+) -> None:
+    record = StepRecord(
+        network="net",
+        step="quantize",
+        kept=False,
+        reason="",
+        candidate="",
+        accuracy_before=0.9,
+        accuracy_after=0.8,
+        latency_ms_before=1.0,
+        latency_ms_after=latency_ms,
+        macs_before=1,
+        macs_after=1,
+        size_bytes_before=100,
+        size_bytes_after=size_bytes,
+        params_before=1,
+        params_after=1,
+        seconds=0.0,
+    )
+    assert module._lost_too_much(record, by_size=by_size) == worth_it
 
 
 def test_another_model_in_the_same_folder_is_refused(done: Compressed, folder: Path) -> None:
