@@ -115,8 +115,10 @@ def analyse(
     return LatencyReport(timing=timing, operators=operators, remarks=tuple(remarks), computed=facts.computed)
 
 
-def with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> bytes:
+def with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int | None) -> bytes:
     """Content of the file, weights inside, the sizes that its inputs leave open set: the first is the batch.
+
+    A batch of None leaves that one open.
 
     Raises:
         FileNotFoundError: weights that lie in another file are not there.
@@ -146,7 +148,7 @@ def with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int) -> 
                 f"{len(axes) - 1} behind the batch with --input, for instance --input 3x224x224"
             )
         for axis, size in zip(axes, (batch, *input_shape), strict=True):
-            if axis.dim_value <= 0:
+            if axis.dim_value <= 0 and size is not None:
                 axis.dim_value = size
         content = found.SerializeToString()
     return content

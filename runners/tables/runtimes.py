@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import onnx
 from torch import nn
 
 from compress.target import TakesOnnx, Target
@@ -84,7 +85,7 @@ def compare(
         model: an ONNX file, or a network.
         profiles: what to measure on; threads, batch and precisions are those below.
         input_shape: shape without the batch, for a network, or for a file that leaves it open.
-        batches: images in a call.
+        batches: images in a call; a file that fixes them is measured with its own number alone.
         threads: threads; 0 takes all cores.
         precisions: number formats to try.
         seconds_each: seconds of measuring for each row.
@@ -98,11 +99,12 @@ def compare(
         folder = Path(name)
         source = _source(model, input_shape, folder)
         network = model if isinstance(model, nn.Module) else None
+        tried = [fixed] if (fixed := _fixed_batch(source)) else batches
         rows: list[_Row] = []
         for place, profile in enumerate(profiles):
             for precision in precisions:
                 file = folder / f"{place}-{precision}"
-                rows += _rows(profile, precision, source, network, input_shape, file, batches, usable)
+                rows += _rows(profile, precision, source, network, input_shape, file, tried, usable)
         groups: dict[tuple[str, int, int], list[_Row]] = {}  # number formats of one runtime, side by side
         for row in rows:
             if row.file is not None:
@@ -138,15 +140,26 @@ class _Row:
 
 
 def _source(model: Path | nn.Module, input_shape: tuple[int, ...] | None, folder: Path) -> Path:
-    """The model as a float ONNX file with its sizes known."""
+    """The model as a float ONNX file with its sizes known but for the batch, where that is open."""
     source = folder / "given.onnx"
     if isinstance(model, Path):
-        source.write_bytes(with_shape(model, input_shape, 1))
+        source.write_bytes(with_shape(model, input_shape, None))
     elif input_shape is None:
         raise ValueError("a network needs its input shape, for instance --input 3x224x224")
     else:
         source.write_bytes(onnx_bytes(model, input_shape))
     return source
+
+
+def _fixed_batch(source: Path) -> int:
+    """Images in a call that a file fixes; 0 where it takes any number, or cannot be read."""
+    try:
+        graph = onnx.load(source, load_external_data=False).graph
+    except Exception:  # each runtime says in its own words what is wrong with it
+        return 0
+    weights = {tensor.name for tensor in graph.initializer}
+    sizes = [given.type.tensor_type.shape.dim for given in graph.input if given.name not in weights]
+    return next((axes[0].dim_value for axes in sizes if len(axes)), 0)
 
 
 def _rows(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from torch import nn
 
@@ -48,6 +49,31 @@ def test_each_runtime_is_tried_in_its_own_formats_and_one_that_cannot_says_why(m
     assert found["cpu-mnn", "fp16", 1].size_bytes < 0.7 * found["cpu-mnn", "fp32", 1].size_bytes
     assert "takes no ONNX files" in found["cpu-torch", "fp32", 1].timing.reason
     assert done[-1] == (12, 12)  # two runtimes that ran, two batches, three rounds
+
+
+def test_a_file_is_measured_with_the_batch_that_a_row_names(model: Path, tmp_path: Path) -> None:
+    """One that leaves all sizes open with each batch; one that fixes its batch with that alone."""
+    profiles, found = [load_profile("cpu-ort")], {}
+    for name, sizes in (("open", ("n", 3, "h", "w")), ("fixed", (1, 3, 8, 8))):
+        given = onnx.load(model)
+        for axis, size in zip(given.graph.input[0].type.tensor_type.shape.dim, sizes, strict=True):
+            if isinstance(size, str):
+                axis.dim_param = size
+            else:
+                axis.dim_value = size
+        onnx.save(given, tmp_path / f"{name}.onnx")
+        rows = compare(
+            tmp_path / f"{name}.onnx",
+            profiles,
+            input_shape=(3, 8, 8),
+            batches=(1, 32),
+            threads=(1,),
+            precisions=("fp32",),
+            seconds_each=0.1,
+        )
+        found[name] = {row.batch: row.timing.median_ms for row in rows}
+    assert found["open"][32] > 4 * found["open"][1]
+    assert list(found["fixed"]) == [1]
 
 
 def row(runtime: str, low_ms: float, high_ms: float, precision: str = "fp32") -> Tried:
