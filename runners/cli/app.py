@@ -13,12 +13,15 @@ import typer
 
 from runners.cli import looking, starting
 from runners.cli.artifacts import predict, verify
+from runners.cli.errors import describe, usage
 from runners.cli.given import compress_model
+from runners.cli.headings import Headings
 from runners.cli.table import tables
 from runners.cli.why import why
 
 app = typer.Typer(
     name="quarry",
+    cls=Headings,
     help="Measure your device, train a supernet once, or networks alone in a given time, search under "
     "latency limits, compress what was found, and export verified models.\n\nStart with: quarry run "
     "digits, or with data of your own: quarry init DATA\n\nAny command takes --debug, which shows the "
@@ -371,30 +374,8 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         print(f"error: {describe(error)}", file=sys.stderr)
-        sys.exit(2 if _usage(error) else 1)
+        sys.exit(2 if usage(error) else 1)
 
 
 _INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 _TERMINATED = 143  # and of what SIGTERM did
-_DISK_FULL = "No space left on device"  # also inside the errors of libraries that write for us
-
-
-def _usage(error: Exception) -> str:
-    """What was wrong with the command line itself: click's errors, which Typer brings under its own name."""
-    told = getattr(error, "format_message", None)
-    return str(told()) if told else ""
-
-
-def describe(error: Exception) -> str:
-    """An error in words for the terminal."""
-    if usage := _usage(error):
-        return f"{usage.rstrip('.')}. See: quarry --help"
-    if _DISK_FULL in str(error):
-        filename = getattr(error, "filename", None)
-        where = f" while writing {filename}" if filename else ""
-        return f"no space left on the disk{where}; free some and run the same command again, nothing is lost"
-    if isinstance(error, OSError) and error.strerror and error.filename:  # without its number
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, (ValueError, OSError)):
-        return str(error)
-    return f"{type(error).__name__}: {error} (this looks like a bug; --debug shows where it comes from)"

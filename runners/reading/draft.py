@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from results.numbers import percent
@@ -114,13 +115,23 @@ def warnings(look: Look) -> list[str]:
             f"the classes are uneven: {counts[largest]:,} images of {largest!r}, {counts[rarest]:,} of "
             f"{rarest!r}; who always says {largest!r} is right {share} of the time"
         )
-    if rare := [name for name, count in look.counts.items() if count < _RARE]:
-        more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+    taken = [split for split in ("test", "val") if split not in look.splits]
+    if few := [name for name, count in look.counts.items() if count <= len(taken)]:
+        why = f", as a {' and a '.join(taken)} split is taken from them" if taken else ""
         found.append(
-            f"little can be learned of classes with fewer than {_RARE} training images: "
-            f"{', '.join(rare[:5])}{more}"
+            f"there are too few images for a run: every class needs {len(taken) + 1} training images or "
+            f"more{why}; fewer are of {_some(few)}"
+        )
+    if rare := [name for name, count in look.counts.items() if count < _RARE]:
+        found.append(
+            f"little can be learned of classes with fewer than {_RARE} training images: {_some(rare)}"
         )
     return found
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _about_channels(look: Look) -> str:

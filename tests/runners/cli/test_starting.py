@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Callable
@@ -12,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 from runners.cli import app as cli
+from runners.cli.headings import HEADINGS
 from runners.console import Console
 from runners.data.load import load_data
 from runners.data.look import look_at
@@ -60,6 +63,14 @@ def test_without_a_command_help_is_shown_and_nothing_is_wrong(say: Say, words: t
     code, out, err = say(*words)
     assert (code, err) == (0, "")
     assert out.startswith("Usage:")
+
+
+def test_every_command_stands_once_in_the_help_and_those_to_begin_with_first(say: Say) -> None:
+    _, out, _ = say("--help")
+    listed = re.findall(r"^  ([a-z][a-z-]+) ", out.partition(f"{next(iter(HEADINGS))}:")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(get_command(cli.app).commands)  # type: ignore[attr-defined]
+    assert listed[:4] == ["run", "init", "recipes", "presets"]
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_wrong_command_is_an_error_of_usage(say: Say) -> None:
@@ -141,6 +152,24 @@ def test_the_input_is_no_larger_than_the_images() -> None:
     look = look_at("digits")
     assert input_size(look) == (8, 8)
     assert not warnings(look)
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_too_few_images_for_a_run_are_said_before_it(say: Say, photos: Path, images: int) -> None:
+    for file in (photos / "train" / "cat").glob("*.png"):
+        if int(file.stem) >= images:
+            file.unlink()
+    assert say("init", str(photos))[0] == 0
+    said = [words for words in warnings(look_at(str(photos))) if "too few images for a run" in words]
+    data = load_recipe("my-photos.toml").data
+    if images == 3:
+        assert not said
+        load_data(data, 0)
+        return
+    assert "every class needs 3 training images or more" in said[0]
+    assert said[0].endswith("fewer are of cat")
+    with pytest.raises(ValueError, match="every class needs 3 or more"):
+        load_data(data, 0)
 
 
 def test_classes_beside_each_other_are_told_where_to_go(say: Say, photos: Path) -> None:
