@@ -219,10 +219,6 @@ def _markers(series: str, radius: float, symbol: str, found: dict[str, list[Node
     }
 
 
-def _thin(series: str) -> dict[str, Node]:
-    return {"color": _colour(series), "width": 1.5}
-
-
 def _colour(series: str) -> str:
     """The colour of a series: its last word, as the style calls it."""
     name = series.rpartition(" ")[2]

@@ -14,9 +14,9 @@ _PAIRS = 10
 
 def mistakes(run: Sources) -> Html:
     """The mistakes of the chosen file on the test images."""
-    found = next((run.mistakes[card.name] for card in run.cards if card.name in run.mistakes), None)
+    found = run.mistakes.get(run.cards[0].name) if run.cards else None
     if found is None:
-        return absent("What the files get wrong, class by class, was not written down in this run.")
+        return absent("What the chosen file gets wrong, class by class, was not written down in this run.")
     parts = [tag("h3", "Accuracy of each class"), _classes(found)]
     if found.confused:
         parts += [tag("h3", "What is taken for what"), _confusions(found)]

@@ -70,3 +70,11 @@ def test_the_report_shows_them(tmp_path: Path, classes: int) -> None:
     assert page.count("data:image/png;base64,") == 3
     assert ("class \\ said" in page) == (classes == 3)
     assert "cannot be shown" not in page
+
+
+def test_of_another_file_than_the_chosen_one_the_report_shows_none(tmp_path: Path) -> None:
+    found = mistakes_of(OUTPUTS, LABELS, IMAGES, CLASSES)
+    assert found is not None
+    run = write_finished_run(tmp_path)
+    write_json(run / "artifacts" / "n3" / "mistakes.json", found.to_json())
+    assert "was not written down" in write_report(run).read_text()
