@@ -210,10 +210,11 @@ def _made(
     Raises:
         ValueError: as of ``Teaching``.
     """
-    name = str(getattr(teacher, "name", type(teacher).__name__))
+    name = _name(teacher)
     features: Mapping[str, torch.Size] | None = None
+    refuse_training_mode(teacher)
     if isinstance(teacher, nn.Module):
-        _check_mode_and_place(teacher, name, example.device)
+        _check_place(teacher, name, example.device)
     try:
         if isinstance(teacher, nn.Module):
             features, output = features_of(teacher, example)
@@ -237,12 +238,20 @@ def _made(
     return made
 
 
-def _check_mode_and_place(teacher: nn.Module, name: str, device: torch.device) -> None:
-    if any(part.training for part in teacher.modules()):
+def refuse_training_mode(teacher: Teacher) -> None:
+    """Raises a ValueError where a teacher is a module in training mode."""
+    if isinstance(teacher, nn.Module) and any(part.training for part in teacher.modules()):
         raise ValueError(
-            f"the teacher ({name}) is in training mode, in which it answers otherwise and changes its "
-            f"statistics; call its eval() first"
+            f"the teacher ({_name(teacher)}) is in training mode, in which it answers otherwise and changes "
+            f"its statistics; call its eval() first"
         )
+
+
+def _name(teacher: Teacher) -> str:
+    return str(getattr(teacher, "name", type(teacher).__name__))
+
+
+def _check_place(teacher: nn.Module, name: str, device: torch.device) -> None:
     elsewhere = {one.device for one in (*teacher.parameters(), *teacher.buffers())} - {device}
     if elsewhere:
         raise ValueError(

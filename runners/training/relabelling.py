@@ -20,13 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nas.distillation import Teacher, teacher_identity
-from nas.distillation.teaching import answer_of
+from nas.distillation.teaching import answer_of, refuse_training_mode
 from results.files import replace_atomic
 from runners.data.splits import Prepare
 from runners.tasks import CLASSIFICATION, Task
 
 _FORMAT = "quarry-relabelled-1"
 _IMAGES = 256  # that a teacher is asked about at a time
+_LEAST = -80.0  # logarithm of a prediction: what is far below has none in float32 once it is mixed
+_ASKED_AGAIN, _CHANGED = 8, 0.02  # images that show whether a teacher says what it said, and a difference
 _SAVED_EVERY = 64  # calls, after which what is there is kept
 
 
@@ -105,12 +107,14 @@ def relabelled(
         watch: Called with the calls done and in all.
 
     Raises:
-        ValueError: no teacher, no view, outputs that are not one row an image, or a file of other images,
-            teachers or views; says which.
+        ValueError: no teacher, no view, a teacher in training mode, outputs that are not one row an image, or
+            a file of other images, teachers or views; says which.
         OSError: the file cannot be written.
     """
     if not teachers or views < 1:
         raise ValueError(f"{len(teachers)} teachers are asked about {views} views; one of each is the least")
+    for teacher in teachers:
+        refuse_training_mode(teacher)
     places, sides = _views(prepare, views, images.shape[2])
     about = {
         "format": _FORMAT,
@@ -119,6 +123,9 @@ def relabelled(
         "views": f"{prepare} {views}",
     }
     logits, done = _read(path, about)
+    if logits is not None:
+        seen = prepare.moved(images[:_ASKED_AGAIN], places[0][0], places[1][0]).to(device)
+        _check_same(_asked(teachers, seen, task), logits[: len(seen), 0, 0, 0].float(), path)
     calls = list(itertools.product(range(0, len(images), _IMAGES), sides))
     for number, (start, side) in enumerate(calls[done:], done + 1):
         part = images[start : start + _IMAGES]
@@ -164,8 +171,21 @@ def _asked(teachers: Sequence[Teacher], images: Tensor, task: Task) -> Tensor:
                 f"teachers that are kept give one row of logits an image, not {tuple(logits.shape)} for "
                 f"{len(images)} images"
             )
-        found.append(logits.log_softmax(1))
+        found.append(logits.log_softmax(1).clamp(min=_LEAST))
     return (found[0] if len(found) == 1 else torch.stack(found).exp().mean(0).log()).cpu()
+
+
+def _check_same(now: Tensor, then: Tensor, path: Path) -> None:
+    """Weights tell teachers apart, but not code that has changed, nor functions.
+
+    Raises:
+        ValueError: the predictions, given as logarithms (n, classes), differ.
+    """
+    if now.shape != then.shape or float((now.exp() - then.exp()).abs().max()) > _CHANGED:
+        raise ValueError(
+            f"{path} holds what teachers of these weights said, and now they say something else, so their "
+            f"code has changed; use another path, or delete it to ask them again"
+        )
 
 
 def _read(path: Path, about: dict[str, str]) -> tuple[Tensor | None, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,41 @@ def test_the_mean_over_teachers_is_that_of_their_predictions(tmp_path: Path) -> 
         images = PREPARE(KNOWN.images, None)
         wanted = torch.stack([teacher(seed)(images).softmax(1) for seed in (1, 2)]).mean(0)
     torch.testing.assert_close(both.logits[:, 0, 0, 0].float().exp(), wanted, rtol=5e-3, atol=1e-3)
+
+
+class _Scaled(nn.Module):
+    """A network whose code, and no weight, says how large its outputs are."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.network, self.factor = teacher(), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.network(x)
+
+
+def test_a_teacher_whose_code_has_changed_is_noticed(tmp_path: Path) -> None:
+    first = keep(tmp_path / "kept", teachers=[_Scaled(1.0).eval()])
+    again = keep(tmp_path / "kept", teachers=[_Scaled(1.0).eval()])
+    assert torch.equal(first.logits, again.logits)
+    with pytest.raises(ValueError, match="now they say something else, so their code has changed"):
+        keep(tmp_path / "kept", teachers=[_Scaled(5.0).eval()])
+    one, other = (partial(nn.Module.__call__, teacher(seed)) for seed in (1, 2))
+    keep(tmp_path / "of a function", teachers=[one])
+    with pytest.raises(ValueError, match="now they say something else"):
+        keep(tmp_path / "of a function", teachers=[other])
+
+
+def test_a_teacher_in_training_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the teacher \(Sequential\) is in training mode"):
+        keep(tmp_path / "kept", teachers=[network(1).train()])
+
+
+def test_a_teacher_that_is_very_sure_can_be_learned_from(tmp_path: Path) -> None:
+    """Predictions that float32 has no number for are no infinities when images are mixed."""
+    kept = keep(tmp_path / "kept", views=1, teachers=[_Scaled(1e4).eval(), _Scaled(2e4).eval()])
+    assert kept.logits.isfinite().all()
+    known = replace(KNOWN, mix=Mix(classes=10, mixup=0.4), kept=kept)
+    found = kept_of(known, batch_size=32, seed=0, epoch=0, index=0)
+    assert found is not None
+    assert found.isfinite().all()
