@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from results.loading import load_module
 from results.names import unknown
 from results.records.card import Card, best_first
 from results.records.checksums import CHECKSUMS, damaged
+from results.records.given import GIVEN, CompressedModel
 from results.records.handed_over import ARTIFACTS
 from results.records.reading import read_record
 
@@ -66,6 +67,9 @@ def load(path: str | Path, network: str = "") -> Loaded:
 def find(path: Path, network: str = "") -> tuple[Path, Card]:
     """The folder of an artifact, and its card; of a run's several the best, unless one is named.
 
+    Of a model that was compressed the best is the answer to its goal: where that is an accuracy alone, all
+    that keep it meet it, the model as it was too, and the answer is the fastest.
+
     Raises:
         FileNotFoundError: no such folder, or no artifacts in it.
         ValueError: no network of that name, or a card that is damaged.
@@ -85,8 +89,15 @@ def find(path: Path, network: str = "") -> tuple[Path, Card]:
     names = {card.name: folder for folder, card in cards.items()}
     if network and network not in names:
         raise ValueError(unknown("network", network, names))
-    folder = names[network or best_first(cards.values())[0].name]
+    folder = names[network or _first(path, cards.values())]
     return folder, cards[folder]
+
+
+def _first(run: Path, cards: Collection[Card]) -> str:
+    """The network that is meant where none is named: the answer to a compression's goal, or the best."""
+    given = run / GIVEN
+    answer = read_record(CompressedModel, given).answer if given.is_file() else ""
+    return answer if answer in {card.name for card in cards} else best_first(cards)[0].name
 
 
 def refuse_damaged(folder: Path) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from results.records.codec import Record
 
+GIVEN = "compress/model.json"
+"""The record of a compressed model in the folder of its job."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftAlone(Record):

@@ -29,6 +29,7 @@ from results.records import (
     Trial,
     best_first,
 )
+from results.records.given import GIVEN
 
 R = TypeVar("R", bound=Record)
 
@@ -131,7 +132,7 @@ def read_run(folder: Path) -> Sources:
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)
     found.steps = _lines(found, folder, "compress/steps.jsonl", StepRecord)
-    found.given = _file(found, folder, "compress/model.json", CompressedModel)
+    found.given = _file(found, folder, GIVEN, CompressedModel)
     found.scouted = _lines(found, folder, "measure/scouted.jsonl", Scouted)
     found.raced = _lines(found, folder, "search/race.jsonl", Raced)
     for path in sorted((folder / "search").glob("*.jsonl")):

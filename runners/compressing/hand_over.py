@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from results.records import (
     LimitMet,
     Reference,
 )
+from results.records.given import GIVEN
 from results.records.handed_over import ARTIFACTS, NAMED
 from runners.artifacts.files import write_artifact
 from runners.artifacts.verify import MAX_DIFFERENCE
@@ -36,9 +38,6 @@ from runners.compressing.goal import Figures, Goal, GoalLimits
 from runners.stages.compress import Compressing, measure_files
 from runners.stages.export import broken_limits
 from runners.targets.hardware import HardwareProfile
-
-MODEL = "model.json"
-"""The record of the result, in ``compress/``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +133,9 @@ def hand_over(handing: Handing, made: Sequence[Made]) -> CompressedModel:
     if made[0].name not in checks:
         raise ValueError(f"the file of {made[0].name} is not the model that was given")
     original = files[0]
+    for stale in (handing.run / ARTIFACTS).glob("*"):  # of another goal
+        if stale.is_dir() and stale.name not in checks:
+            shutil.rmtree(stale)
     for one, file in zip(made, files, strict=True):
         if file.handed_over:
             _write(handing, one, file, limits, checks[one.name], (original, checks[original.name]))
@@ -149,7 +151,7 @@ def hand_over(handing: Handing, made: Sequence[Made]) -> CompressedModel:
         files=tuple(files),
         left=handing.left,
     )
-    write_json(work.folder / MODEL, found.to_json())
+    write_json(handing.run / GIVEN, found.to_json())
     return found
 
 

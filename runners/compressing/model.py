@@ -183,7 +183,14 @@ class _Making:
                     one.accuracy >= limits.accuracy - 1e-9 for one in found
                 )
                 made += found
+            for share in sorted(self._cut_before() - set(tried)):
+                made += self._cut(share)
             return made
+
+    def _cut_before(self) -> set[float]:
+        """Shares that were cut and trained already, for whatever goal."""
+        names = {self._name(share): share for share in self._options.shares}
+        return {names[line["network"]] for line in read_lines(self._log) if line["network"] in names}
 
     def _original(self) -> Made:
         name = self._options.name
@@ -200,7 +207,7 @@ class _Making:
 
     def _cut(self, share: float) -> list[Made]:
         """The model with a share of its channels, trained, as floats and as int8."""
-        name = f"{self._options.name}-{100 * share:g}"
+        name = self._name(share)
         step = Prune(keep=share, counts=self.scanned.counts, importance=self._options.importance)
         candidate, records = self._steps(name, self._given, [step], self._context)
         if not records[-1].kept:
@@ -233,6 +240,9 @@ class _Making:
                 accuracy=kept[-1].accuracy_after,
             )
         ]
+
+    def _name(self, share: float) -> str:
+        return f"{self._options.name}-{100 * share:g}"
 
     @property
     def _log(self) -> Path:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+import results
 from compress.onnx.file import OnnxFile
 from results.records import Card, CompressedModel, StepRecord, read_record
 from runners.compressing import model as module
@@ -138,8 +139,19 @@ def test_the_same_again_trains_nothing_and_another_goal_what_is_missing(
     again = compress_model(make(), "digits", Goal(speedup=2), options(folder), out=done.folder)
     assert not ran
     assert again.record == done.record
-    compress_model(make(), "digits", Goal(accuracy_drop=60), options(folder), out=done.folder)
+    other = compress_model(make(), "digits", Goal(accuracy_drop=60), options(folder), out=done.folder)
     assert set(ran) <= {"net-50", "net-50-int8"}
+    before, now = ({one.name: one for one in found.files} for found in (done.record, other.record))
+    assert set(before) <= set(now), "what was trained for the first goal takes part"
+    named = {one.name for one in other.record.files if one.handed_over}
+    assert {one.name for one in (done.folder / "artifacts").iterdir() if one.is_dir()} == named
+    fastest = min((one for one in now.values() if not one.missed), key=lambda one: one.latency_ms)
+    assert now[other.record.answer].latency_ms == fastest.latency_ms
+    assert results.load(done.folder).card.name == other.record.answer
+    (stale := done.folder / "artifacts" / "of-another-goal").mkdir()
+    back = compress_model(make(), "digits", Goal(speedup=2), options(folder), out=done.folder)
+    assert not stale.exists()
+    assert back.record.answer in {done.record.answer, other.record.answer}
 
 
 def test_the_same_again_after_int8_was_learned_goes_on_too(
