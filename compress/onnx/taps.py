@@ -28,6 +28,8 @@ def tapped(
 ) -> Iterator[Arrays]:
     """Values of tensors for images, a batch at a time; the runtime's own optimizations are off.
 
+    A file of a fixed batch leaves out what does not fill the last one.
+
     Args:
         model: a file with one input.
         names: tensors to give; inputs of the file among them.
@@ -35,7 +37,7 @@ def tapped(
         batch_size: images at a time, where the file leaves it open.
 
     Raises:
-        ValueError: the runtime cannot run the file on the images.
+        ValueError: the runtime cannot run the file on the images, or there are too few for its batch.
     """
     import onnxruntime
 
@@ -54,8 +56,10 @@ def tapped(
             opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         fixed = session.get_inputs()[0].shape[0]
-        size = fixed if isinstance(fixed, int) else min(batch_size, len(images))
-        for start in range(0, len(images) - size + 1, size):
+        size, last = (fixed, len(images) - fixed) if isinstance(fixed, int) else (batch_size, len(images) - 1)
+        if last < 0:
+            raise ValueError(f"there are {len(images)}, and it takes {size} at once")
+        for start in range(0, last + 1, size):
             batch = np.ascontiguousarray(images[start : start + size], dtype=np.float32)
             values = session.run(inside, {given: batch}) if inside else []
             found = dict(zip(inside, values, strict=True))

@@ -37,7 +37,6 @@ class NodeTime:
         shape: shape of its first output, in the runtime's layout.
         number_format: numbers of its first output, such as ``float`` or ``uint8``.
         outputs: output channels of its weight; 0 for a node without one.
-        depthwise: whether its weight has one input channel for each output.
         macs: multiply-accumulates by its weight in this run.
         latency_ms: time of one run.
     """
@@ -47,7 +46,6 @@ class NodeTime:
     shape: tuple[int, ...]
     number_format: str = "float"
     outputs: int = 0
-    depthwise: bool = False
     macs: int = 0
     latency_ms: float
 
@@ -92,7 +90,6 @@ def node_times(
                 shape=shape,
                 number_format=number_format,
                 outputs=weighted.outputs if weighted else 0,
-                depthwise=weighted is not None and len(weighted.shape) > 2 and weighted.shape[1] == 1,
                 macs=weighted.macs_for(prod(shape)) if weighted else 0,
                 latency_ms=float(undisturbed.mean()),
             )

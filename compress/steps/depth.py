@@ -79,7 +79,14 @@ class Shorten:
             context.export(shorter, file)
             label = f"without {', '.join(names)}"
             swaps = (*current.swaps, *left_outs(names))
-            return Candidate(network=shorter, file=file, cuts=current.cuts, swaps=swaps, label=label)
+            return Candidate(
+                network=shorter,
+                file=file,
+                cuts=current.cuts,
+                swaps=swaps,
+                precision=context.target.facts.float_precision,
+                label=label,
+            )
 
         return each({f"{goal:.4g} times as fast": partial(of, goal) for goal in goals})
 

@@ -84,7 +84,12 @@ class Exchange:
         context.export(network, file)
         label = f"{len(kept)} of {len(students)} operators by {_words(operator)}"
         return Candidate(
-            network=network, file=file, cuts=current.cuts, swaps=(*current.swaps, *swaps), label=label
+            network=network,
+            file=file,
+            cuts=current.cuts,
+            swaps=(*current.swaps, *swaps),
+            precision=context.target.facts.float_precision,
+            label=label,
         )
 
 

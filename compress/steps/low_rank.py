@@ -94,7 +94,14 @@ class LowRank:
             context.export(thin, file)
             label = f"{len(factors)} of {len(layers)} layers as two, {share:.0%} of their energy"
             swaps = (*current.swaps, *factors)
-            return Candidate(network=thin, file=file, cuts=current.cuts, swaps=swaps, label=label)
+            return Candidate(
+                network=thin,
+                file=file,
+                cuts=current.cuts,
+                swaps=swaps,
+                precision=context.target.facts.float_precision,
+                label=label,
+            )
 
         candidates = each({f"{share:.0%} of the energy": partial(of, share) for share in shares})
         if not candidates:

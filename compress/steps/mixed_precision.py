@@ -62,7 +62,7 @@ class MixedPrecision:
             ValueError: the file is quantized already, the target is not this machine, no layer can be
                 quantized, or none pays.
         """
-        refuse_int8(current)
+        refuse_int8(current, context)
         if not context.target.facts.local or context.target.facts.computed:
             raise ValueError(
                 "the times of single layers are measured on this machine, where the target is not"

@@ -66,7 +66,7 @@ class Quantize:
         Raises:
             ValueError: the file is quantized already, or cannot be for any set.
         """
-        refuse_int8(current)
+        refuse_int8(current, context)
         images = context.calibration
         if self.calibration == "statistics":
             shape = tuple(context.example.shape[1:])
@@ -104,7 +104,7 @@ def int8_file(folder: Path, label: str) -> Path:
     return folder / f"int8_{label.replace(' ', '_')}.onnx"
 
 
-def refuse_int8(current: Candidate) -> None:
-    """Raises a ValueError where there is no float file left to quantize."""
-    if current.precision == "int8":
-        raise ValueError("the file is int8 already")
+def refuse_int8(current: Candidate, context: Context) -> None:
+    """Raises a ValueError where the file is not the target's float one, which alone can be quantized."""
+    if current.precision != context.target.facts.float_precision:
+        raise ValueError(f"the file is {current.precision} already")

@@ -52,7 +52,7 @@ class QuantizeAware:
             ValueError: the file is quantized already, the network has nothing to quantize, or every set
                 fails.
         """
-        refuse_int8(current)
+        refuse_int8(current, context)
         aware = train_aware(
             current.network,
             lambda module: context.finetune(module, seed=context.seed, epochs=self.epochs),

@@ -39,7 +39,7 @@ class Store:
         Raises:
             ValueError: the file is quantized already, or has no weights.
         """
-        refuse_int8(current)
+        refuse_int8(current, context)
 
         def of(storage: Storage) -> Candidate:
             file = context.file(folder, f"weights_{storage}")

@@ -32,8 +32,14 @@ def _spread(count: int = 4000, seed: int = 0) -> np.ndarray:
 def test_the_extremes_are_those_of_all_batches_and_hold_zero():
     x = np.array([[1.0, 2, 3, 4], [5, 6, 7, 8], [2, 2, 2, 9]], np.float32)
     model = _file(np.diag([1, -1, 0.5, 2]))
-    found = activation_ranges(model, x, float_tensors(model), "minmax", batch_size=1)
-    assert found == {"x": (0.0, 9.0), "y": (-6.0, 18.0), "z": (0.0, 18.0)}
+    for batch_size in (1, 2, 32):  # the last batch of two is not a whole one
+        found = activation_ranges(model, x, float_tensors(model), "minmax", batch_size=batch_size)
+        assert found == {"x": (0.0, 9.0), "y": (-6.0, 18.0), "z": (0.0, 18.0)}
+    for entry in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        entry.type.tensor_type.shape.dim[0].dim_value = 2
+    assert activation_ranges(model, x, ["y"]) == {"y": (-6.0, 16.0)}
+    with pytest.raises(ValueError, match="there are 1, and it takes 2 at once"):
+        activation_ranges(model, x[:1], ["y"])
 
 
 def test_a_percentile_is_that_of_the_values_to_a_bin():
