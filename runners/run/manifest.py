@@ -16,6 +16,7 @@ from runners.measuring.power import EnergyMeter
 from runners.run.provenance import commit, versions
 
 FILE = "run.json"
+_LEAST_S = 0.01  # of a process that was killed before it said a word; 0 is one at work
 
 
 class Keeper:
@@ -39,7 +40,9 @@ class Keeper:
                 raise ValueError(f"{error}; delete it, and only the list of commands is lost") from None
         log = folder / "log.txt"
         if log.exists():
-            self._manifest = _closed(self._manifest, log.stat().st_mtime)
+            closed = _closed(self._manifest, log.stat().st_mtime)
+            if closed != self._manifest:  # at once: whatever this command says makes the log a later one
+                self._write(closed.sessions)
 
     def begin(self, stage: str, seed: int) -> None:
         """A stage begins."""
@@ -92,7 +95,7 @@ def _closed(manifest: Manifest, last_word: float) -> Manifest:
         if one.finished or one.seconds:
             return one
         began = datetime.fromisoformat(one.began).timestamp()
-        return replace(one, seconds=round(max(0.0, last_word - began), 2))
+        return replace(one, seconds=round(max(_LEAST_S, last_word - began), 2))
 
     return _changed(manifest, close)
 

@@ -79,6 +79,20 @@ def test_a_killed_process_counts_until_its_last_word(tmp_path: Path) -> None:
     )
 
 
+def test_nor_does_a_command_that_is_refused_later_make_it_longer(tmp_path: Path) -> None:
+    work(tmp_path, "a", "measure")
+    made = read_json(tmp_path / "run.json")
+    made["sessions"][0]["stages"][0] |= {"seconds": 0.0, "finished": False, "cpu_seconds": None}
+    write_json(tmp_path / "run.json", made)
+    log, began = tmp_path / "log.txt", time.time()
+    log.write_text("its last word")
+    os.utime(log, (began, began + 100))
+    RunDirectory(tmp_path, DIGITS, "b").close()
+    os.utime(log, (began, began + 86_400))  # the error of that command, the day after
+    work(tmp_path, "c", "measure")
+    assert 95 < manifest(tmp_path).of("measure")[0].seconds < 102
+
+
 def test_what_is_put_aside_no_longer_counts(tmp_path: Path) -> None:
     work(tmp_path, "a", "measure", seconds=0.3, fails=True)
     run = RunDirectory(tmp_path, DIGITS, "b")
