@@ -125,7 +125,10 @@ def _layer_lines(known: Sequence[LatencyTable], mixture: TransferModel) -> pd.Da
     runs = np.isfinite(mixed)
     spread = ((lines.high_ms - lines.low_ms) / 2 / lines.median_ms).fillna(0.0).to_numpy()
     names = " and ".join(table.header.profile for table in known)
-    refused = next((str(reason) for reason in lines.reason if reason), "a known device does not run it")
+    refused = np.array(["a known device does not run it"] * len(lines), dtype=object)
+    for one in reversed(every):  # the first that does not run it says why
+        reasons = one[one.status != "measured"].reason.reindex(identities).fillna("").to_numpy()
+        refused = np.where(reasons != "", reasons, refused)
     return lines.assign(
         median_ms=mixed,
         low_ms=mixed * (1 - spread),

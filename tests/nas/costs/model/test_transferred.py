@@ -114,6 +114,7 @@ def test_what_a_known_device_cannot_run_stays_out(known: list[LatencyTable], tmp
     broken = (lines.key == rare) | lines.key.str.endswith(f" x {rare}")
     lines.loc[broken, ["status", "reason"]] = ["unsupported", "no such operator"]
     lines.loc[broken, ["median_ms", "low_ms", "high_ms"]] = np.nan
+    lines.loc[(lines.kind == "layer") & ~broken, "reason"] = "predicted"
     without = LatencyTable(header=known[0].header, lines=lines)
     found = transferred([without, known[1]], few_networks(Tasteful(0.02, 4e-6, 0.03), 14, 4, tmp_path))
     table = found.measured.table.of("layer")
