@@ -64,6 +64,9 @@ class Apart:
             except TimeoutError:
                 self._end()
                 raise ValueError(f"the runtime did not end within {self._patience_s:.0f} s") from None
+            except BaseException:  # stopped in between: the next call must not be given this one's answer
+                self._end()
+                raise
             if not line:
                 words = self._last_words(process)
                 self._end()

@@ -32,3 +32,9 @@ def crash() -> None:
 def hang() -> None:
     """Never ends."""
     time.sleep(60)
+
+
+def slow() -> str:
+    """Answers late."""
+    time.sleep(0.5)
+    return "late"

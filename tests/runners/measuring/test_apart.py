@@ -1,6 +1,7 @@
 """Native code that fails in its own process is a sentence in this one, and the next call works."""
 
 import os
+import signal
 
 import pytest
 
@@ -28,6 +29,21 @@ def test_a_call_that_hangs_is_given_up_and_its_process_ended() -> None:
         apart.call("hang")
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+    assert apart.call("add", one=1, other=2) == 3
+
+
+def test_the_answer_of_a_call_that_was_interrupted_is_not_given_to_the_next(apart: Apart) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    apart.call("where")  # it is there
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            apart.call("slow")
+    finally:
+        signal.signal(signal.SIGALRM, before)
     assert apart.call("add", one=1, other=2) == 3
 
 
