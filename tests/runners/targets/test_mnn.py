@@ -10,7 +10,7 @@ from compress.target import Target
 from runners.targets.hardware import HardwareProfile
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
-from tests.runners.targets.runtimes import SHAPE, check_batch, check_outputs, check_timing, files_of
+from tests.runners.targets.runtimes import SHAPE, check_batch, check_outputs, check_timing, files_of, network
 
 
 class Odd(nn.Module):
@@ -36,6 +36,17 @@ def test_a_file_computes_what_the_network_does(
     target: Target, files: dict[str, Path], precision: str, difference: float
 ) -> None:
     check_outputs(target, files[precision], difference)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_file_that_computes_something_else_is_refused(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    plain = target.run
+    monkeypatch.setattr(target, "run", lambda file, images: plain(file, images)[:, ::-1])
+    with pytest.raises(ValueError, match="the file is not the network"):
+        target.export(network(), SHAPE, tmp_path / "a.mnn", precision=precision)
+    assert not list(tmp_path.iterdir())
 
 
 def test_fewer_bits_are_a_smaller_file(target: Target, tmp_path: Path) -> None:
