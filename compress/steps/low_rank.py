@@ -124,7 +124,7 @@ class LowRank:
         }
 
     def _ordered(self, network: nn.Module, names: list[str], context: Context) -> Ordered:
-        ordered = with_ordered_ranks(network, names, lasso=self.lasso, seed=context.seed)
+        ordered = with_ordered_ranks(network, names, lasso=self.lasso)
         context.finetune(ordered.network, seed=context.seed, epochs=self.epochs)
         return ordered
 

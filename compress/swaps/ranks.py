@@ -107,7 +107,7 @@ class Ordered:
         return found
 
 
-def with_ordered_ranks(network: nn.Module, names: list[str], *, lasso: float, seed: int) -> Ordered:
+def with_ordered_ranks(network: nn.Module, names: list[str], *, lasso: float) -> Ordered:
     """A copy to be trained so that what matters most stands in the first ranks of each layer.
 
     "Maestro: Uncovering Low-Rank Structures via Trainable Decomposition" (Horváth et al., ICML 2024): in each
@@ -119,22 +119,25 @@ def with_ordered_ranks(network: nn.Module, names: list[str], *, lasso: float, se
         network: Network; it is left untouched.
         names: Layers, by name.
         lasso: Factor of the lasso.
-        seed: Seed of the draws.
     """
     copy = faithful_copy(network)
     layers = {}
     for name in names:
         layers[name] = OrderedRank(copy.get_submodule(name), lasso)
         copy.set_submodule(name, layers[name])
-    generator = torch.Generator().manual_seed(seed)
-    every = list(layers.values())
-
-    def draw(module: nn.Module, _: Any) -> None:
-        for layer in every:
-            layer.active = None
-        if module.training and every:
-            chosen = every[int(torch.randint(len(every), (), generator=generator))]
-            chosen.active = 1 + int(torch.randint(chosen.left.shape[1], (), generator=generator))
-
-    copy.register_forward_pre_hook(draw)
+    copy.register_forward_pre_hook(_draw)
     return Ordered(network=copy, layers=layers)
+
+
+def _draw(network: nn.Module, _: Any) -> None:
+    """Sets one layer to its first ranks, in training, and all others to all of theirs.
+
+    By PyTorch's own generator, as dropout is drawn: the training loop seeds it in each step, so that a killed
+    training goes on with the same draws.
+    """
+    every = [layer for layer in network.modules() if isinstance(layer, OrderedRank)]
+    for layer in every:
+        layer.active = None
+    if network.training and every:
+        chosen = every[int(torch.randint(len(every), ()))]
+        chosen.active = 1 + int(torch.randint(chosen.left.shape[1], ()))

@@ -13,7 +13,7 @@ from compress.steps import LowRank
 from compress.steps.low_rank import fastest_largest
 from compress.swaps import Swap
 from compress.swaps.factors import factored, singular_values
-from compress.swaps.ranks import OrderedRank, lasso_gradient, with_ordered_ranks
+from compress.swaps.ranks import Ordered, OrderedRank, lasso_gradient, with_ordered_ranks
 from tests.compress.targets import FakeTarget, around, context
 
 EXAMPLE = torch.rand(2, 8, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -73,9 +73,10 @@ def test_trained_ranks_come_in_the_order_of_what_they_are_worth():
     network = nn.Sequential(nn.Linear(6, 6, bias=False))
     with torch.no_grad():
         network[0].weight.copy_(torch.randn(6, 6, generator=generator) / 4)
-    ordered = with_ordered_ranks(network, ["0"], lasso=1e-3, seed=0)
+    ordered = with_ordered_ranks(network, ["0"], lasso=1e-3)
     optimizer = torch.optim.Adam(ordered.network.parameters(), 0.03)
     ordered.network.train()
+    torch.manual_seed(0)
     for _ in range(400):
         x = torch.randn(32, 6, generator=generator)
         loss = (ordered.network(x) - x @ goal.T).square().mean()
@@ -154,3 +155,21 @@ def test_what_is_trained_beside_the_ranks_is_kept(tmp_path):
     torch.testing.assert_close(
         first[1].weight @ first[0].weight, 16 * network[0].weight, rtol=1e-3, atol=1e-2
     )
+
+
+def test_ranks_are_drawn_by_the_generator_that_a_training_seeds():
+    network = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6))
+    ordered, other = (with_ordered_ranks(network, ["0", "1", "2"], lasso=0.0) for _ in range(2))
+
+    def drawn(one: Ordered, seed: int) -> list[int | None]:
+        torch.manual_seed(seed)
+        one.network.train()(torch.ones(1, 6))
+        return [layer.active for layer in one.layers.values()]
+
+    with torch.random.fork_rng():
+        first = [drawn(ordered, seed) for seed in range(12)]
+        assert [drawn(other, seed) for seed in range(6, 12)] == first[6:], "after a kill as without one"
+    assert all(sum(active is not None for active in each) == 1 for each in first)
+    assert len({each.index(next(filter(None, each))) for each in first}) == 3
+    ordered.network.eval()(torch.ones(1, 6))
+    assert all(layer.active is None for layer in ordered.layers.values())
