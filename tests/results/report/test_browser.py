@@ -42,7 +42,7 @@ def test_the_report_opens_without_errors_and_every_chart_is_drawn(tmp_path: Path
     frame.write_text(
         f'<iframe id="f" src="run/report.html" style="width:{width}px;height:900px;border:0"></iframe>'
         "<script>setInterval(() => { document.body.dataset.probe = "
-        "f.contentDocument?.documentElement.dataset.probe ?? ''; }, 100)</script>"
+        "f.contentDocument?.documentElement?.dataset.probe ?? ''; }, 100)</script>"
     )
     done = subprocess.run(
         [
