@@ -23,6 +23,8 @@ TOLERANCE = 1e-4
 48 random networks of four presets, with BatchNorm statistics over two orders of magnitude, came to 3e-6.
 """
 
+_VISIBLE_STEPS = 4  # of 8 bits over the outputs' range
+
 
 def sample(network: nn.Module, example: Tensor | Sequence[int]) -> tuple[Tensor, list[Tensor]]:
     """Seeded random inputs (8, ...) on which a network can be compared with its file, and what it gives.
@@ -130,6 +132,34 @@ def refuse_difference(
         raise ValueError(
             f"the file is not the network: an output differs by {difference:.3g} where the largest is "
             f"{largest:.3g} (accepted: {tolerance:g} of it), at a batch of {batch}{_what_it_may_be(batch)}"
+        )
+
+
+def refuse_constant(got: NDArray[Any], right: NDArray[Any]) -> None:
+    """Refuses outputs of an int8 file that are all the same, or the same for all inputs, and float ones not.
+
+    Float outputs that differ by no more than a few of their own 8-bit steps count as the same: those of a
+    network that was cut and is not trained yet may, and its int8 file is timed all the same.
+
+    Args:
+        got: outputs of the int8 file, (N, ...).
+        right: outputs of the float file for the same inputs.
+
+    Raises:
+        ValueError: they are constant.
+    """
+    if not got.size or got.shape != right.shape:
+        return
+    visible = _VISIBLE_STEPS * float(max(right.max(), 0) - min(right.min(), 0)) / 255
+    seen = f"{len(got)} images" if len(got) > 1 else "an image"
+    if np.ptp(got) == 0 and np.ptp(right) > visible:
+        raise ValueError(
+            f"all outputs of the int8 file are {float(got.flat[0]):.3g} on {seen}, where those of the "
+            "float file differ"
+        )
+    if len(got) > 1 and not np.ptp(got, axis=0).any() and np.ptp(right, axis=0).max() > visible:
+        raise ValueError(
+            f"the int8 file gives the same outputs for each of {seen}, where those of the float file differ"
         )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 
-from compress.onnx.layers import weighted_nodes
+from compress.onnx.layers import WEIGHTED, weighted_nodes
 from compress.onnx.numbers.ranges import Range
 from compress.onnx.numbers.simulated import settle, simulate
 from compress.plain import faithful_copy, plain_copy
@@ -221,7 +221,7 @@ def _nodes_of(model: ModelProto, network: nn.Module, names: Collection[str]) -> 
 
     The exporter keeps the qualified names of most weights, which say which node is which layer. A linear
     layer on inputs of more than two dimensions is a MatMul with the transposed weight under another name,
-    which its values tell.
+    and tied weights are in the file once, under the name of one layer; their values tell.
 
     Raises:
         ValueError: a layer is not found in the file.
@@ -233,13 +233,19 @@ def _nodes_of(model: ModelProto, network: nn.Module, names: Collection[str]) -> 
             layer, _, kind = parameter.rpartition(".")
             if kind == "weight" and layer in layers:
                 layers[layer].append(node)
-    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in held]
-    constants = {node.input[1]: numpy_helper.to_array(held[node.input[1]]) for node in products}
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and node.input[1] in held]
+    constants = {node.input[1]: numpy_helper.to_array(held[node.input[1]]) for node in weighted}
     for layer, nodes in layers.items():
         if not nodes:
             module: Any = network.get_submodule(layer)
             weight = module.weight.detach().cpu().float().numpy()
-            nodes += [node for node in products if np.array_equal(constants[node.input[1]], weight.T)]
+            either = (weight, weight.T) if weight.ndim == 2 else (weight,)
+            same = {
+                name
+                for name, values in constants.items()
+                if any(np.array_equal(values, one) for one in either)
+            }
+            nodes += [node for node in weighted if node.input[1] in same]
     if lost := [layer for layer, nodes in layers.items() if not nodes]:
         raise ValueError(
             f"what was learned for {', '.join(lost)} has no layer in the exported file, so it would be lost"

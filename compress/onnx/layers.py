@@ -9,7 +9,7 @@ from typing import Any
 from onnx import ModelProto, NodeProto, helper
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_WEIGHT_ENDS = ("_quantized", "_int4", "_fp16", "_bf16")
+_WEIGHT_ENDS = ("_quantized", "_int4", "_fp16", "_bf16", "_axis0", "_axis1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,10 @@ from onnx import ModelProto
 from compress.onnx.layers import weighted_nodes
 from compress.onnx.numbers.equalize import equalize as equalize_layers
 from compress.onnx.numbers.integers import put_integers
-from compress.onnx.numbers.ranges import PERCENTILE, RANGE_METHODS, RangeMethod, activation_ranges
+from compress.onnx.numbers.ranges import PERCENTILE, RANGE_METHODS, Range, RangeMethod, activation_ranges
 from compress.onnx.numbers.rounding import Rounding, round_weights
+from compress.onnx.numbers.shared import own_constants
+from compress.onnx.numbers.softmax import least_ends, widened
 from compress.onnx.taps import float_tensors
 from results.files import write_atomic
 from results.names import unknown
@@ -138,6 +140,7 @@ def quantize_static(
             batch_size = _fixed_batch(path) or batch_size
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
             source = onnx.load(str(prepared))
+            own_constants(source)
             left = _nodes_of(source, how.float_layers)
             if how.equalize:
                 equalize_layers(source)
@@ -149,11 +152,13 @@ def quantize_static(
                 percentile=how.percentile,
                 batch_size=batch_size,
             )
+            ends = least_ends(source, images, batch_size)
+            ranges = widened(ranges, ends)
             made = _with_integers(
                 source,
                 how,
                 ranges,
-                known_ranges or {},
+                _of_softmaxes(source, ranges) | widened(known_ranges or {}, ends),
                 [*left, *(_grouped_transposed(source) if how.per_channel else ())],
             )
             put_integers(source, made, known_integers or {}, most=63 if how.reduce_range else 127)
@@ -234,6 +239,12 @@ def _nodes_of(model: ModelProto, names: Collection[str]) -> list[str]:
             raise ValueError(unknown("layer", name, [one.name for one in layers]))
         nodes += inside
     return nodes
+
+
+def _of_softmaxes(model: ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Ranges of softmax outputs. The runtime would take 0 to 1, in which each of 512 equal ones is 0."""
+    outputs = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
+    return {name: ranges[name] for name in outputs if name in ranges}
 
 
 def _fixed_batch(path: Path) -> int:

@@ -25,7 +25,7 @@ from compress.onnx.numbers.mixed import (
 )
 from compress.onnx.numbers.ranges import RangeMethod
 from compress.onnx.static import Int8, OperatorSet, operators_of, quantize_static
-from compress.steps.quantize import int8_file, refuse_int8
+from compress.steps.quantize import int8_file, refuse_dead, refuse_int8
 from compress.steps.registry import STEPS
 from compress.steps.several import each
 
@@ -85,6 +85,7 @@ class MixedPrecision:
             file = int8_file(folder, f"mixed {number}")
             how = replace(self._int8, float_layers=one.stays)
             quantize_static(current.file, context.calibration, file, how)
+            refuse_dead(context, current.file, file)
             return replace(current, file=file, precision="int8", label=_label(one))
 
         return each({_label(one): partial(of, number, one) for number, one in enumerate(wanted.values())})

@@ -10,12 +10,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
+from compress.onnx.agreement import refuse_constant
 from compress.onnx.numbers.ranges import PERCENTILE, RangeMethod
 from compress.onnx.numbers.rounding import Rounding
 from compress.onnx.numbers.synthetic import images_from_statistics
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.registry import STEPS
 from compress.steps.several import each
+
+_LOOKED_AT = 8  # images
 
 
 @STEPS.register("quantize", needs={"onnx", "int8"})
@@ -94,6 +97,7 @@ class Quantize:
                     seed=context.seed,
                 ),
             )
+            refuse_dead(context, current.file, file)
             return replace(current, file=file, precision="int8", label=f"int8 for {label}")
 
         return each({label: partial(of, label) for label in self.operators})
@@ -102,6 +106,15 @@ class Quantize:
 def int8_file(folder: Path, label: str) -> Path:
     """Path of the int8 file for a set of operators: ONNX, as the step needs."""
     return folder / f"int8_{label.replace(' ', '_')}.onnx"
+
+
+def refuse_dead(context: Context, source: Path, file: Path) -> None:
+    """Raises a ValueError where an int8 file gives constant outputs on the target, and its source does not.
+
+    It is found out here too, since not every caller asks for the accuracy: files may only be timed.
+    """
+    images = context.calibration[:_LOOKED_AT]
+    refuse_constant(context.target.run(file, images), context.target.run(source, images))
 
 
 def refuse_int8(current: Candidate, context: Context) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 from compress.candidate import Candidate, Context
 from compress.onnx.aware import AwareMethod, integers_in_file, tensor_ranges, train_aware
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
-from compress.steps.quantize import int8_file, refuse_int8
+from compress.steps.quantize import int8_file, refuse_dead, refuse_int8
 from compress.steps.registry import STEPS
 from compress.steps.several import each
 
@@ -76,6 +76,7 @@ class QuantizeAware:
                 known_ranges=learned,
                 known_integers=integers,
             )
+            refuse_dead(context, exported, file)
             return Candidate(
                 network=aware.network,
                 file=file,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from compress.candidate import Candidate
 from compress.onnx.aware import AwareTraining
+from compress.onnx.export import export_onnx
 from compress.pruning.allocation import ALLOCATIONS
 from compress.pruning.channels import cut_channels
 from compress.pruning.importance import CRITERIA
@@ -111,19 +114,49 @@ def test_a_set_of_operators_that_fails_leaves_the_others(monkeypatch, tmp_path, 
     _quantize_aware(monkeypatch)
     start = Candidate(network=nn.Identity(), file=tmp_path / "float.onnx")
     _quantizing(monkeypatch, {"products": ValueError("no Add"), "every": KeyError("Softmax")})
-    (candidate,) = step.propose(start, context(), tmp_path)
+    asked = context(target=FakeTarget(outputs=lambda file, images: images))
+    (candidate,) = step.propose(start, asked, tmp_path)
     assert candidate.label == "int8 for convolutions"
     _quantizing(
         monkeypatch, {"products": ValueError("no Add"), "every": ValueError("b"), "conv": ValueError("c")}
     )
     with pytest.raises(ValueError, match="every operator: b; products and sums: no Add; convolutions: c"):
-        step.propose(start, context(), tmp_path)
+        step.propose(start, asked, tmp_path)
     _quantizing(monkeypatch, {"": ValueError("one reason")})
     with pytest.raises(ValueError, match="^one reason$"):
-        step.propose(start, context(), tmp_path)
+        step.propose(start, asked, tmp_path)
     _quantizing(monkeypatch, {"products": OSError(errno.ENOSPC, "No space left on device")})
     with pytest.raises(OSError, match="No space left"):
-        step.propose(start, context(), tmp_path)
+        step.propose(start, asked, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("share", "part", "problem"),
+    [
+        (
+            0,
+            slice(None),
+            "^all outputs of the int8 file are 0 on 6 images, where those of the float file differ",
+        ),
+        (1, slice(1), "^the int8 file gives the same outputs for each of 6 images, where"),
+    ],
+)
+def test_a_file_with_constant_outputs_is_refused_without_a_look_at_accuracy(tmp_path, share, part, problem):
+    network, file = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval(), tmp_path / "float.onnx"
+    export_onnx(network, EXAMPLE, file)
+
+    def run(path: Path, given: np.ndarray) -> np.ndarray:
+        return given if path == file else np.broadcast_to(share * given[part], given.shape)
+
+    def hardly(path: Path, given: np.ndarray) -> np.ndarray:
+        return 1 + run(path, given) / 100
+
+    start, step = Candidate(network=network, file=file), Quantize(operators=("convolutions",))
+    asked = context(example=EXAMPLE, calibration=images(6), target=FakeTarget(outputs=run))
+    with pytest.raises(ValueError, match=problem):
+        step.propose(start, asked, tmp_path)
+    indistinct = replace(asked, target=FakeTarget(outputs=hardly))
+    assert step.propose(start, indistinct, tmp_path), "what 8 bits do not tell apart is timed all the same"
 
 
 def test_a_share_whose_training_fails_leaves_the_others(tmp_path):

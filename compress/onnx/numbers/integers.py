@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +93,14 @@ def spread(scale: NDArray[Any], layer: WeightedNode) -> NDArray[np.float64]:
     return np.asarray(scale, np.float64).reshape(shape if np.size(scale) > 1 else [1] * len(layer.shape))
 
 
-def set_weight(held: Initializers, one: IntegerLayer, integers: NDArray[Any], scale: NDArray[Any]) -> None:
-    """Puts other integers and scales into a file, and the bias into the steps that go with them.
+def set_weight(
+    held: Initializers,
+    one: IntegerLayer,
+    integers: NDArray[Any],
+    scale: NDArray[Any],
+    layers: Sequence[IntegerLayer],
+) -> None:
+    """Puts other integers and scales into a file, and biases into the steps that go with them.
 
     A bias has 32 bits in steps of the input's scale times the weight's. Where the weights of a channel are so
     small that its bias would not fit, their scale is larger, as ONNX Runtime makes it.
@@ -104,19 +110,22 @@ def set_weight(held: Initializers, one: IntegerLayer, integers: NDArray[Any], sc
         one: the layer.
         integers: whole numbers in [-127, 127] in the shape of the weight.
         scale: float, in the shape of the scales that are there.
+        layers: layers of the file; those with the same weight have their biases put right too.
     """
-    bias = bias_of(held, one)
+    readers = [layer for layer in layers if layer.scale == one.scale]
+    biases = [(layer, bias) for layer in readers if (bias := bias_of(held, layer)) is not None]
     wide = np.maximum(np.asarray(scale, np.float64).reshape(-1), _SMALLEST)
-    if bias is not None:
-        least = np.abs(bias) / (_MOST_OF_BIAS * float(held[one.input_scale]))
-        fits = np.maximum(wide, least if wide.size > 1 else least.max())
-        integers, wide = np.rint(integers * spread(wide / fits, one.layer)), fits
-    held.put(one.layer.weight, integers)
-    held.put(one.scale, wide.reshape(held[one.scale].shape))
-    if bias is not None:
-        step = held[one.input_scale].astype(np.float64) * held[one.scale].astype(np.float64)
-        held.put(one.bias_scale, np.broadcast_to(step.reshape(-1), held[one.bias_scale].reshape(-1).shape))
-        set_bias(held, one, bias)
+    fits = wide
+    for layer, bias in biases:
+        least = np.abs(bias) / (_MOST_OF_BIAS * float(held[layer.input_scale]))
+        fits = np.maximum(fits, least if wide.size > 1 else least.max())
+    held.put(one.layer.weight, np.rint(integers * spread(wide / fits, one.layer)))
+    held.put(one.scale, fits.reshape(held[one.scale].shape))
+    for layer, bias in biases:
+        step = held[layer.input_scale].astype(np.float64) * held[one.scale].astype(np.float64)
+        wanted = held[layer.bias_scale].reshape(-1).shape
+        held.put(layer.bias_scale, np.broadcast_to(step.reshape(-1), wanted))
+        set_bias(held, layer, bias)
 
 
 def set_bias(held: Initializers, one: IntegerLayer, bias: NDArray[np.float64]) -> None:
@@ -168,7 +177,8 @@ def put_integers(
         most: largest number that the file may have; layers with a larger one stay as they are quantized.
     """
     held, floats = Initializers(model), Initializers(source)
-    for one in integer_layers(model):
+    layers = integer_layers(model)
+    for one in layers:
         name = one.layer.weight.removesuffix("_quantized")
         whole = known.get(one.name)
         if whole is None or name not in floats or held[one.scale].size == 1 < one.layer.outputs:
@@ -180,4 +190,4 @@ def put_integers(
         fitted = (rows * wanted).sum(axis=1) / np.maximum((wanted**2).sum(axis=1), 1.0)
         signed = wanted * np.where(fitted < 0, -1, 1)[:, None]
         integers = np.moveaxis(signed.reshape(weight.shape), 0, one.layer.output_axis)
-        set_weight(held, one, integers, np.abs(fitted))
+        set_weight(held, one, integers, np.abs(fitted), layers)

@@ -69,6 +69,7 @@ def round_weights(
     layers = [one for one in integer_layers(model) if _float_name(one) in floats]
     known = [one for one in layers if _is_known(one.layer)]
     inputs = _inputs(source, [_source_of(one) for one in known], images)
+    done: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}  # a layer may run twice
     for one in layers:
         weight = floats[_float_name(one)].astype(np.float64)
         per_channel = held[one.scale].size > 1
@@ -81,16 +82,19 @@ def round_weights(
         if one not in known or given is None:
             left.append(one.name)
             if bits < 8:
-                set_weight(held, one, np.clip(np.rint(steps_of), -most, most), scale)
+                set_weight(held, one, np.clip(np.rint(steps_of), -most, most), scale, layers)
             continue
         x, rounded_x = torch.from_numpy(given), torch.from_numpy(_rounded(held, one, given))
-        integers = np.clip(np.rint(steps_of), -most, most)
-        if rounding == "adaptive":
-            integers = adaptive(
-                one.layer, weight, spread(scale, one.layer), x, rounded_x, most=most, steps=steps, seed=seed
-            )
-        if bits < 8 or rounding == "adaptive":
-            set_weight(held, one, integers, scale)
+        if one.layer.weight in done:
+            integers, scale = done[one.layer.weight]
+        else:
+            integers = np.clip(np.rint(steps_of), -most, most)
+            if rounding == "adaptive":
+                step = spread(scale, one.layer)
+                integers = adaptive(one.layer, weight, step, x, rounded_x, most=most, steps=steps, seed=seed)
+            if bits < 8 or rounding == "adaptive":
+                set_weight(held, one, integers, scale, layers)
+            done[one.layer.weight] = integers, scale
         if correct_bias:
             bias = bias_of(held, one)
             if bias is None:
