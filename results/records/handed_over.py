@@ -12,6 +12,9 @@ from results.records.reading import read_record
 ARTIFACTS = "artifacts"
 NAMED = "networks.json"
 """Names of the networks that were handed over, in ``artifacts/``."""
+MISTAKES = "-mistakes.json"
+"""End of the name, after the network's, of what its file gets wrong; in ``artifacts/`` and not in the folder
+of the network, which is given away: it holds pictures of the test data."""
 
 
 def missing(artifacts: Path) -> list[Path]:

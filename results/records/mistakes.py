@@ -41,7 +41,7 @@ class WrongImage(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistakes(Record):
-    """What a file gets wrong on the test images; artifacts/NAME/mistakes.json.
+    """What a file gets wrong on the test images; artifacts/NAME-mistakes.json.
 
     Attributes:
         classes: names of the classes.

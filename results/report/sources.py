@@ -30,6 +30,7 @@ from results.records import (
     best_first,
 )
 from results.records.given import GIVEN
+from results.records.handed_over import MISTAKES
 
 R = TypeVar("R", bound=Record)
 
@@ -143,7 +144,7 @@ def read_run(folder: Path) -> Sources:
     cards = (_file(found, folder, name, Card) for name in names)
     found.cards = best_first(card for card in cards if card is not None)
     for card in found.cards:
-        if read := _file(found, folder, f"artifacts/{card.name}/mistakes.json", Mistakes):
+        if read := _file(found, folder, f"artifacts/{card.name}{MISTAKES}", Mistakes):
             found.mistakes[card.name] = read
     return found
 

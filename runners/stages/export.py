@@ -34,7 +34,7 @@ from results.records import (
     SearchSummary,
     StepRecord,
 )
-from results.records.handed_over import ARTIFACTS, NAMED
+from results.records.handed_over import ARTIFACTS, MISTAKES, NAMED
 from results.timing import Timing
 from runners.artifacts.files import write_artifact
 from runners.artifacts.verify import MAX_DIFFERENCE
@@ -42,7 +42,6 @@ from runners.console import Console
 from runners.data.prepared import RunData
 from runners.scoring.networks import Networks
 from runners.stages.compress import compressed_entries
-from runners.stages.mistakes import FILE as MISTAKES
 from runners.stages.mistakes import mistakes_of
 from runners.stages.together import measured_together
 from runners.targets.hardware import HardwareProfile
@@ -145,7 +144,7 @@ def _hand_over(
     for words in write_artifact(folder, card, candidate, work.data):
         work.console.warn(f"{entry.name} is handed over without {words}")
     if found := mistakes_of(np.concatenate(given), test[1], split.images.numpy(), work.data.splits.classes):
-        write_json(folder / MISTAKES, found.to_json())
+        write_json(folder.with_name(f"{entry.name}{MISTAKES}"), found.to_json())
 
 
 def _largest(work: Exporting) -> tuple[nn.Module | None, Path]:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from results.records import Confused, Mistakes, WrongImage
 
-FILE = "mistakes.json"
 _PICTURES = 12
 _PAIRS = 1000  # of classes that are confused; a thousand classes have a million
 

@@ -7,13 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from results.files import read_json
+from results.records import Mistakes
+from results.records.handed_over import MISTAKES
 from results.timing import Timing, not_measured
 from runners.console import Console
+from runners.data.splits import Split
 from runners.stages import export as stage
 from tests.compress.targets import FACTS, around
 
@@ -37,6 +41,9 @@ class Device:
 
     def run(self, _file: Path, images: Any) -> Any:
         return images.reshape(len(images), -1)[:, :2]
+
+
+HAND_OVER = stage._hand_over
 
 
 class Pair(nn.Module):
@@ -134,3 +141,23 @@ def test_the_largest_is_held_against_what_was_measured_of_it_in_the_form_of_its_
     work.summary.largest = entry
     work.target = SimpleNamespace(facts=replace(FACTS, precisions=precisions))
     assert stage._before(work) is (entry if compared else None)
+
+
+def test_pictures_of_the_test_data_are_not_in_the_folder_that_is_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_card", lambda *_: None)
+    monkeypatch.setattr(stage, "write_artifact", lambda *_: ())
+    (tmp_path / "artifacts" / "good").mkdir(parents=True)
+    work = exporting(tmp_path, Device())
+    images = torch.zeros((4, 1, 2, 2), dtype=torch.uint8)
+    work.data.splits = SimpleNamespace(
+        test=Split(images=images, labels=torch.tensor([0, 0, 1, 1])), classes=("a", "b")
+    )
+    given = (np.ones((4, 1, 2, 2), dtype=np.float32), np.array([0, 0, 1, 1]))
+    candidate: Any = SimpleNamespace(file=tmp_path / "good.onnx", network=Pair(), precision="fp32")
+    entry: Any = SimpleNamespace(name="good")
+    HAND_OVER(work, entry, candidate, around(1.0), given, None)
+    assert not list((tmp_path / "artifacts" / "good").iterdir())
+    found = Mistakes.from_json(read_json(tmp_path / "artifacts" / f"good{MISTAKES}"))
+    assert (found.right, len(found.wrong)) == ((2, 0), 2)

@@ -64,7 +64,7 @@ def test_the_report_shows_them(tmp_path: Path, classes: int) -> None:
     found = mistakes_of(outputs, LABELS, IMAGES, names)
     assert found is not None
     run = write_finished_run(tmp_path)
-    write_json(run / "artifacts" / "n5" / "mistakes.json", found.to_json())
+    write_json(run / "artifacts" / "n5-mistakes.json", found.to_json())
     page = write_report(run).read_text()
     assert "&lt;cat&gt; (2)" in page
     assert page.count("data:image/png;base64,") == 3
@@ -76,5 +76,5 @@ def test_of_another_file_than_the_chosen_one_the_report_shows_none(tmp_path: Pat
     found = mistakes_of(OUTPUTS, LABELS, IMAGES, CLASSES)
     assert found is not None
     run = write_finished_run(tmp_path)
-    write_json(run / "artifacts" / "n3" / "mistakes.json", found.to_json())
+    write_json(run / "artifacts" / "n3-mistakes.json", found.to_json())
     assert "was not written down" in write_report(run).read_text()
