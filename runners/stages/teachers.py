@@ -203,7 +203,7 @@ class Teachers:
         Args:
             taught: Teachers and methods.
             data: Data of the run.
-            folder: Folder of a file for each group of teachers.
+            folder: Folder of a file for each group of teachers and number of views.
             watch: Called with the calls done and in all.
 
         Raises:
@@ -216,7 +216,7 @@ class Teachers:
             taught.teachers,
             data.splits.train.images,
             data.prepare,
-            folder / f"{whose}.safetensors",
+            folder / f"{whose}-{self.settings.views}.safetensors",
             views=self.settings.views,
             task=data.task,
             device=self.device,

@@ -21,7 +21,10 @@ from runners.recipe.recovery import Recovery
 from runners.stages.compress import _retraining, context_of
 from runners.stages.first_look import FirstLook, look_first
 from runners.stages.teachers import OnnxTeacher, Teachers, methods_of, teacher_problems
+from runners.training.finetuning import Taught
 from tests.runners.stages.test_recovery import compressing
+from tests.runners.training.test_finetuning import data as training_data
+from tests.runners.training.test_finetuning import network as small_network
 from tests.runners.training.test_loop import tiny_space
 
 MINE = """
@@ -167,3 +170,17 @@ def test_a_teacher_that_does_not_fit_is_told_before_anything_takes_long(mine: Pa
     )
     with pytest.raises(ValueError, match=r"compress.recovery: the teacher .* outputs of \(2, 7\)"):
         look_first(look)
+
+
+def test_other_views_are_asked_for_beside_those_that_were_kept(tmp_path: Path) -> None:
+    known = replace(training_data(32), prepare=replace(training_data(1).prepare, crop_padding=2))  # type: ignore[type-var]
+    data = SimpleNamespace(
+        splits=SimpleNamespace(train=SimpleNamespace(images=known.images)),
+        prepare=known.prepare,
+        task=known.task,
+    )
+    taught = Taught(teachers=(small_network(1).eval(),))
+    for views in (1, 3, 1):
+        asked = Teachers(settings=Recovery(views=views), largest=None, device=torch.device("cpu"))
+        found = asked.kept(taught, data, tmp_path, lambda done, total: None)  # type: ignore[arg-type]
+        assert found.teachers[0].logits.shape[2:4] == (views, views)  # type: ignore[union-attr]
