@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from results.records.card import Card, Preprocessing
@@ -31,12 +32,19 @@ def readme(card: Card, files: Mapping[str, str] = {}, missing: Sequence[str] = (
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _data_name(recipe: Mapping[str, Any]) -> str:
+    """Name of the data, folders above them left out; the recipe's where it does not say."""
+    data = recipe.get("data")
+    source = data.get("source") if isinstance(data, Mapping) else data
+    return PurePath(str(source)).name if source else str(recipe.get("name") or "own data")
+
+
 _LIBRARIES = {"onnx": "onnx", "pt2": "pytorch", "pte": "executorch"}
 
 
 def _hub(card: Card) -> str:
     """Metadata in the form of a hub's model cards; strings of JSON are strings of YAML."""
-    source = json.dumps(card.provenance.recipe.get("name") or "own data")
+    source = json.dumps(_data_name(card.provenance.recipe))
     library = _LIBRARIES.get(card.file.rpartition(".")[2])
     return "\n".join(
         [

@@ -317,6 +317,15 @@ def test_card_as_text_says_what_matters():
 
 
 @pytest.mark.parametrize(
+    ("data", "name"), [("digits", "digits"), ({"source": "/home/me/birds"}, "birds"), (None, "mine")]
+)
+def test_the_data_set_of_a_card_is_that_of_its_recipe(data: object, name: str) -> None:
+    recipe = {"name": "mine"} if data is None else {"name": "mine", "data": data}
+    text = readme(replace(CARD, provenance=replace(CARD.provenance, recipe=recipe)))
+    assert f'    dataset:\n      name: "{name}"\n' in text
+
+
+@pytest.mark.parametrize(
     ("file", "words"),
     [
         ("model.onnx", 'onnxruntime.InferenceSession("model.onnx")'),
