@@ -16,6 +16,7 @@ from results.files import read_json, write_atomic
 from results.timing import Timing, not_measured
 
 _NORMAL_95 = 1.96  # standard errors either way of a mean
+_NCNN_STEP_MS = 0.01  # of what benchncnn prints
 
 _NCNN_LINE = re.compile(
     r"^\s*(\S+)\s+min =\s*([\d.]+)\s+max =\s*([\d.]+)\s+avg =\s*([\d.]+)\s*$", re.MULTILINE
@@ -53,7 +54,7 @@ def read_printed(text: str) -> Printed:
     measured runs with its standard errors; of executor_runner the mean, which has no interval.
 
     Raises:
-        ValueError: it is the output of none of the tools, or of models that all failed.
+        ValueError: it is the output of none of the tools, of models that all failed, or has a latency of 0.
     """
     readers: dict[str, Callable[[str], Iterator[tuple[str, Timing]]]] = {
         "ncnn": _ncnn,
@@ -79,7 +80,13 @@ def read_printed(text: str) -> Printed:
 def _ncnn(text: str) -> Iterator[tuple[str, Timing]]:
     loops = _NCNN_LOOPS.search(text)
     for name, low, high, mean in _NCNN_LINE.findall(text):
-        yield name, _timing(float(mean), float(low), float(high), int(loops[1]) if loops else 1)
+        if not float(mean):
+            raise ValueError(
+                f"of {name} benchncnn prints 0.00 ms: it takes less than the tool can tell, as single layers "
+                "do; bring whole networks, of a kit that is made with --networks 10"
+            )
+        least = max(float(low), min(float(mean), _NCNN_STEP_MS) / 2)  # 0.00 is up to half a step
+        yield name, _timing(float(mean), least, float(high), int(loops[1]) if loops else 1)
 
 
 def _litert(text: str) -> Iterator[tuple[str, Timing]]:

@@ -35,6 +35,14 @@ def test_benchncnn_is_read() -> None:
     assert (one.median_ms, one.low_ms, one.high_ms, one.repeats) == (16.90, 16.38, 19.24, 10)
 
 
+def test_what_benchncnn_rounds_to_nothing_is_said_or_lies_within_the_interval() -> None:
+    line = "loop_count = 9\n    4.param  min =    0.00  max =    0.02  avg =    0.0{}\n"
+    timing = read_printed(line.format(1)).timings["4"]
+    assert 0 < timing.low_ms <= 0.005 < timing.median_ms
+    with pytest.raises(ValueError, match="4.param benchncnn prints 0.00 ms: .* whole networks"):
+        read_printed(line.format(0))
+
+
 def test_benchmark_model_is_read_without_its_warm_up() -> None:
     text = (TEXTS / "benchmark_model.txt").read_text()
     found = read_printed(text)
