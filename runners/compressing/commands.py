@@ -64,6 +64,8 @@ def tell(record: CompressedModel, console: Console) -> None:
     columns = ["file", "form", "channels", "accuracy", "ms", "as fast", "size", "goal"]
     console.table("The front, accuracy on validation data", columns, rows)
     if record.left:
-        console.say(f"{len(record.left)} groups of channels stay as they were; the report says why")
+        n = len(record.left)
+        stay = "group of channels stays as it was" if n == 1 else "groups of channels stay as they were"
+        console.say(f"{n} {stay}; the report says why")
     if record.met:
         console.say(f"{record.answer} meets the goal: {record.goal}")
