@@ -131,6 +131,8 @@ def _image_file(found: _Folder, portable: bytes, data: RunData) -> InGraph:
     given, test = data.splits.preprocessing, data.splits.test
     content = with_preparation(portable, given)
     largest, equal = _pixels_apart(portable, given)
+    if largest > 1:
+        raise ValueError(f"images prepared inside the file are off by {largest} of 255 levels")
     pixels = test.images.permute(0, 2, 3, 1).contiguous().numpy()
     own, whole = OnnxFile(portable), run_pixels(content)
     same = [

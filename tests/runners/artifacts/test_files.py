@@ -217,3 +217,14 @@ def test_what_is_no_run_is_said(run: Path, tmp_path: Path) -> None:
         results.load(tmp_path)
     with pytest.raises(ValueError, match="unknown network 'sum'. Did you mean 'some'"):
         results.load(run, "sum")
+
+
+def test_a_preparation_that_is_another_is_not_handed_over(
+    run: Path, data: RunData, network: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(files, "_pixels_apart", lambda portable, given: (7, 0.5))
+    file = run / "model.onnx"
+    card = some_card(file.read_bytes(), data)
+    (left_out,) = write_artifact(tmp_path / "some", card, Candidate(network=network, file=file), data)
+    assert left_out == "model-image.onnx: images prepared inside the file are off by 7 of 255 levels"
+    assert not (tmp_path / "some" / "model-image.onnx").exists()
