@@ -120,6 +120,7 @@ def test_int8_is_timed_as_compression_first_makes_it(tmp_path: Path) -> None:
         calibration=np.random.default_rng(1).standard_normal((1, *SHAPE), np.float32),
         file=lambda folder, name: folder / f"{name}.onnx",
         seed=0,
+        target=open_target(load_profile("cpu-ort")),
     )
     candidate = Candidate(network=network, file=tmp_path / "float.onnx")
     first = Quantize().propose(candidate, cast(Context, context), tmp_path)[0]
