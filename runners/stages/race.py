@@ -45,18 +45,19 @@ def race(work: Racing) -> SearchSummary:
 
 def _opened(work: Racing, plan: RacePlan, until: float) -> list[Scouted]:
     """The networks of the first round, best first: one of each family, then more of those that do best."""
-    n, candidates = plan.rungs[0].networks, work.candidates
-    timed = _timed(work)
-    tried = [*timed, *(one for one in firsts(candidates, n) if one not in timed)][: max(n, len(timed))]
+    n, candidates, timed = plan.rungs[0].networks, work.candidates, _timed(work)
+    starters = (one for one in firsts(candidates)[: -(-n // 2)] if one not in timed)
+    fresh = [*timed, *starters][: max(n, len(timed))]
+    tried, ranked = list[Scouted](), list[Scouted]()
     _tell_rung(work, plan, 0)
-    ranked = _round(work, plan, 0, tried, until)
-    while len(tried) < n or not ranked:
+    while fresh:
+        _train(work, plan, 0, fresh, until)
+        tried += fresh
+        ranked = _ranked(work, plan, 0, tried)
+        if ranked and len(tried) >= n:
+            break
         waiting = [one for one in candidates if one not in tried]
         fresh = more(waiting, ranked or tried, n - len(tried) if len(tried) < n else n)
-        if not fresh:
-            break
-        tried += fresh
-        ranked = _round(work, plan, 0, tried, until)
     return _told(work, plan, 0, ranked)
 
 
@@ -68,17 +69,16 @@ def _advanced(
     _tell_rung(work, plan, place)
     while field and not ranked:
         running, field = field[:n], field[n:]
-        ranked = _round(work, plan, place, running, until)
+        _train(work, plan, place, running, until)
+        ranked = _ranked(work, plan, place, running)
     return _told(work, plan, place, ranked)
 
 
-def _round(
-    work: Racing, plan: RacePlan, place: int, running: Sequence[Scouted], until: float
-) -> list[Scouted]:
-    """Trains what of a round is not trained yet; gives all of it that could be, best first."""
+def _train(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted], until: float) -> None:
+    """Trains what of these is not trained yet in a round, and has time in it."""
     last = place == len(plan.rungs) - 1
     before = _settled(work, place)
-    waiting = [one for one in running if key_of(one.arch) not in before]
+    waiting = [one for one in field if key_of(one.arch) not in before]
     epochs = _epochs(work, plan, place, waiting)
     train_round(
         work,
@@ -89,8 +89,13 @@ def _round(
         until=math.inf if last else until,
         mixed=last,
     )
-    scores = {key: one.accuracy if last else _by_loss(one) for key, one in _done(work, place).items()}
-    return promoted(running, [scores.get(key_of(one.arch)) for one in running])
+
+
+def _ranked(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted]) -> list[Scouted]:
+    """Those of a round that could be trained, best first."""
+    last, done = place == len(plan.rungs) - 1, _done(work, place)
+    scores = {key: one.accuracy if last else _by_loss(one) for key, one in done.items()}
+    return promoted(field, [scores.get(key_of(one.arch)) for one in field])
 
 
 def _by_loss(one: Raced) -> float | None:

@@ -101,7 +101,7 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
             near = using_limit(found, limit_ms)
             bar.update(min(len(near), work.networks), work.networks)
             hopeless = not near and turn == _HOPELESS
-            before, leaders = leaders, firsts(near, 2 * len(near))
+            before, leaders = leaders, firsts(near)
             settled = not fresh or (turn >= _LEAST_ROUNDS and leaders == before)
             enough = len(near) >= work.networks and settled
             if enough or hopeless or time.monotonic() - began > work.seconds:

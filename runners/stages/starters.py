@@ -16,8 +16,8 @@ from search_spaces.space import Arch, Rows, SearchSpace
 T = TypeVar("T")
 
 
-def firsts(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
-    """The first of each family, for half of n places at most; where there is one family, its first.
+def firsts(candidates: Sequence[Scouted]) -> list[Scouted]:
+    """The first of each family; where there is no family, the first of all.
 
     More multiply-accumulates at equal latency is the best that is known before training, within a family.
     Between families it says less (depthwise networks do more with less arithmetic), so the first of each
@@ -28,7 +28,7 @@ def firsts(candidates: Sequence[Scouted], n: int) -> list[Scouted]:
         kind = family(one.arch)
         if kind is not None:
             found.setdefault(kind, one)
-    return list(found.values())[: -(-n // 2)] or list(candidates[:1])
+    return list(found.values()) or list(candidates[:1])
 
 
 def more(candidates: Sequence[Scouted], tried: Sequence[Scouted], n: int) -> list[Scouted]:

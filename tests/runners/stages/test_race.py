@@ -167,6 +167,17 @@ def test_a_full_disk_fails_trainings_that_another_process_does(field: Field) -> 
     assert field.run() == [5]
 
 
+def test_a_network_that_fails_is_not_tried_again_by_the_same_process(field: Field) -> None:
+    def failing(width: int, epochs: int) -> float:
+        if width == 0:
+            raise RuntimeError("no kernel")
+        return width / 100
+
+    field.score = failing
+    assert field.run() == [5]
+    assert field.trained.count((0, 1)) == 1  # though it is among those that begin, and more follow
+
+
 def test_a_score_that_is_not_a_number_costs_its_network(field: Field) -> None:
     field.score = lambda width, epochs: float("nan") if width == 5 else width / 100
     assert field.run() == [4]
