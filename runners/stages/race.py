@@ -155,17 +155,17 @@ def _epochs(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted]) 
     one whose epochs take twice as long gets half of them. One for which there is time for less than half an
     epoch is left out of a round before the last: the others would wait for what it cannot show.
     """
-    rung, threads, first = plan.rungs[place], plan.threads[place], work.candidates[0]
     if work.clock is None:
-        return {key_of(one.arch): rung.epochs for one in field}
+        return {key_of(one.arch): plan.rungs[place].epochs for one in field}
     if place < len(plan.rungs) - 1:
-        paces = _paces(work, [first, *field], threads)
-        seconds = rung.epochs * paces[key_of(first.arch)]
+        first = work.candidates[0]
+        paces = _paces(work, plan, place, [first, *field])
+        seconds = plan.rungs[place].epochs * paces[key_of(first.arch)]
         shares = {key_of(one.arch): seconds / paces[key_of(one.arch)] for one in field}
         if slow := sum(share < _LEAST_SHARE for share in shares.values()):
             work.console.say(f"{slow} of them left out: an epoch would take over twice the time of each")
         return {key: max(1, round(share)) for key, share in shares.items() if share >= _LEAST_SHARE}
-    paces = _paces(work, field, threads)
+    paces = _paces(work, plan, place, field)
     for line in _lines(work):  # a few steps are easily held up by other programs
         key = key_of(line.arch)
         if key in paces and line.rung < place and line.seconds and not line.error:
@@ -174,14 +174,20 @@ def _epochs(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted]) 
     return {key_of(one.arch): max(1, math.floor(seconds / paces[key_of(one.arch)])) for one in field}
 
 
-def _paces(work: Racing, field: Sequence[Scouted], threads: int) -> dict[str, float]:
-    """Seconds of an epoch of each network, by the key of its arch; those once measured are read."""
-    file = work.folder / PACES
+def _paces(work: Racing, plan: RacePlan, place: int, field: Sequence[Scouted]) -> dict[str, float]:
+    """Seconds of an epoch of each network in a round, by the key of its arch; those once measured are read.
+
+    One that fails has the plan's: its training fails likewise, and costs it alone.
+    """
+    file, threads = work.folder / PACES, plan.threads[place]
     known: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
     found = known.setdefault(str(threads), {})
     for one in field:
         if key_of(one.arch) not in found:
-            found[key_of(one.arch)] = round(pace_of(work, one, threads), 4)
+            try:
+                found[key_of(one.arch)] = round(pace_of(work, one, threads), 4)
+            except Exception:  # whatever a user's network raises; a training tells it
+                found[key_of(one.arch)] = plan.seconds_per_epoch
     write_json(file, known)
     return found
 

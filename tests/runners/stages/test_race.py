@@ -135,6 +135,24 @@ def test_with_minutes_all_have_equal_time(field: Field, monkeypatch: pytest.Monk
     assert timed == []
 
 
+def test_a_network_that_fails_while_it_is_timed_costs_itself(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first among them too, by whose pace the others have their time."""
+
+    def failing(width: int) -> float:
+        if width in (0, 5):
+            raise DivergedError("step 3: the loss is nan")
+        return 1.0
+
+    field.work.clock = SimpleNamespace(training_s=100.0, left_s=110.0)
+    field.score = lambda width, epochs: failing(width) * width / 100
+    monkeypatch.setattr(stage, "pace_of", lambda _work, one, _threads: failing(one.arch["width"]))
+    monkeypatch.setattr(stage, "_first_pace", lambda *_: 2.0)
+    assert field.run() == [4]
+    assert {one.arch["width"] for one in field.lines() if one.error} == {0, 5}
+
+
 def test_with_time_for_no_choice_what_was_trained_to_plan_by_is_trained_to_the_end(
     field: Field, monkeypatch: pytest.MonkeyPatch
 ) -> None:
