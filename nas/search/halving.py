@@ -3,7 +3,7 @@
 "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (Jamieson and Talwalkar, AISTATS
 2016), section 3; the rungs are those of "A System for Massively Parallel Hyperparameter Tuning" (Li et al.,
 MLSys 2020), each as costly as the one before. Networks of a rung are trained at once and the next begins when
-all are done: with a few workers that idles less than promoting early loses (docs/alone.md).
+all are done: promoting early, as theirs do, would gain little with a few workers (docs/alone.md).
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 Networks start in a random order, their order after a short training agrees with the last one by a Kendall's
 tau of about a half, and an epoch of the slowest takes twice that of the fastest. The table has the time that
-choosing takes, the share of it in which workers wait, and how often the best network of all is among the two
-that are chosen. "A System for Massively Parallel Hyperparameter Tuning" (Li et al., MLSys 2020), algorithm 2.
+choosing takes, the share of it in which workers wait, and how often the best network of all is among those
+that are chosen, as many as a recipe has finalists. "A System for Massively Parallel Hyperparameter Tuning"
+(Li et al., MLSys 2020), algorithm 2.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.search.halving import Rung, rungs
+from runners.recipe.ranking import Race
 
 Floats = NDArray[np.float64]
-KEEP, FIRST_EPOCHS, LAST = 3, 2, 2
+KEEP, FIRST_EPOCHS, LAST = Race().keep, Race().epochs, Race().finalists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def synchronous(given: Field, plan: tuple[Rung, ...], workers: int) -> Trial:
 
 
 def asynchronous(given: Field, plan: tuple[Rung, ...], workers: int) -> Trial:
-    """A free worker promotes who is among the best third of those done in a round, the highest round first.
+    """A free worker promotes who leads in what a round has done, one in ``KEEP``, the highest round first.
 
     Where nobody is, it begins another network; where there is none left either, it waits for the others to
     end.
@@ -126,7 +128,7 @@ def main() -> None:
         "ASHA": asynchronous,
     }
     print("| networks | workers | way | time, epochs | waiting | best is chosen |\n|---|---|---|---|---|---|")
-    for networks, workers in ((12, 2), (24, 2), (24, 8)):
+    for networks, workers in ((18, 2), (24, 2), (24, 8)):
         plan = rungs(networks=networks, first_epochs=FIRST_EPOCHS, keep=KEEP, last=LAST)
         for name, way in ways.items():
             rng = np.random.default_rng(0)
