@@ -32,8 +32,7 @@ from runners.scoring.networks import Networks
 from runners.stages.clock import Clock
 from runners.stages.teachers import Teachers
 from runners.stages.train import train_settings, training_data
-from runners.training.finetuning import Taught, digest, finetune
-from runners.training.pace import seconds_per_epoch
+from runners.training.finetuning import Taught, digest, finetune, finetuning_pace
 from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
 from runners.training.watch import Watch
@@ -300,7 +299,8 @@ def _finetuning(
         network, training = network.to(work.device), training_data(data, work.recipe.train, work.device)
         settings = finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs)
         if work.clock is not None:
-            settings = _in_time(settings, seconds_per_epoch(network, training, settings), work.clock)
+            pace_s = finetuning_pace(network, training, settings, taught=taught(), seed=seed)
+            settings = _in_time(settings, pace_s, work.clock)
         tuned = finetune(
             network,
             training,

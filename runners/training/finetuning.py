@@ -14,6 +14,7 @@ from nas.rules.moment import Moment, Pass
 from runners.training.batches import TrainingData, channels_last
 from runners.training.checkpoint import course_of
 from runners.training.loop import DivergedError, train
+from runners.training.pace import seconds_per_epoch
 from runners.training.relabelling import Relabelled
 from runners.training.settings import TrainSettings
 from runners.training.trainable import OneNetwork
@@ -99,6 +100,21 @@ def finetune(
     except DivergedError as error:
         raise DivergedError(f"fine-tuning: {error}") from error
     return network.eval()
+
+
+def finetuning_pace(
+    network: nn.Module, data: TrainingData, settings: TrainSettings, *, taught: Taught, seed: int
+) -> float:
+    """Seconds of an epoch of ``finetune``, teachers included; see ``seconds_per_epoch``.
+
+    Raises:
+        DivergedError: a loss or the gradient is not finite.
+        ValueError: as ``finetune``.
+    """
+    data = _with_what_was_kept(data, taught.teachers)
+    teaching = taught.teaching(network, data, seed)
+    rule = _rule(teaching, taught.teacher_weight)
+    return seconds_per_epoch(network, data, settings, rule=rule, teaching=teaching)
 
 
 def _with_what_was_kept(data: TrainingData, teachers: Sequence[Teacher]) -> TrainingData:

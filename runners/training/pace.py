@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from compress.plain import faithful_copy
+from nas.distillation import Teaching
 from nas.rules.moment import Rule, Size
 from nas.supernet.supernet import Supernet
 from runners.training.batches import TrainingData, batches_per_epoch
@@ -36,6 +37,7 @@ def seconds_per_epoch(
     *,
     rule: Rule = alone,
     size: Size | None = None,
+    teaching: Teaching | None = None,
     steps: int = 12,
     budget_s: float = 5.0,
 ) -> float:
@@ -50,6 +52,7 @@ def seconds_per_epoch(
         settings: how it would be trained; the number of epochs does not matter.
         rule: training rule; the default trains the one network on labels.
         size: size of archs, for rules that draw by it.
+        teaching: what a network's teachers tell it; its projections are trained.
         steps: steps to time, after two that are not.
         budget_s: seconds after which fewer steps are enough, three at least.
 
@@ -62,7 +65,7 @@ def seconds_per_epoch(
     trainable = (
         SharedWeights(copy.deepcopy(model), size)
         if isinstance(model, Supernet)
-        else OneNetwork(faithful_copy(model))
+        else OneNetwork(faithful_copy(model), teaching)
     )
     ends: list[float] = []
 

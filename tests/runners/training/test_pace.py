@@ -13,6 +13,7 @@ from nas.rules import rule
 from nas.supernet.supernet import Supernet
 from runners.training import pace
 from runners.training.batches import TrainingData
+from runners.training.finetuning import Taught, finetuning_pace
 from runners.training.pace import seconds_per_epoch
 from tests.runners.training.test_loop import SETTINGS, data, prepare, tiny_space
 
@@ -50,6 +51,17 @@ def test_an_epoch_is_its_steps(clock: Clock, shared: bool) -> None:
     model = Supernet(tiny_space().only(tiny_space().smallest())) if shared else small_network()
     assert seconds_per_epoch(model, clock.data(), SETTINGS, steps=4) == pytest.approx(6 * 0.5)
     assert clock.batches == 2 + 4
+
+
+@pytest.mark.parametrize("clock", [[0.5]], indirect=True)
+def test_the_time_of_teachers_counts(clock: Clock) -> None:
+    def slow(images: Tensor) -> Tensor:
+        clock.now += 2.0
+        return torch.zeros(len(images), 10)
+
+    taught = Taught(teachers=(slow,))
+    found = finetuning_pace(small_network(), clock.data(), SETTINGS, taught=taught, seed=0)
+    assert found == pytest.approx(6 * (0.5 + 2.0))
 
 
 @pytest.mark.parametrize("clock", [[30.0, 4.0, 0.5, 3.0, 0.5]], indirect=True)
