@@ -40,19 +40,22 @@ def _anchor_teachers(values: dict[str, Any], folder: Path) -> None:
     teachers = recovery.get("teachers") if isinstance(recovery, dict) else None
     if not isinstance(recovery, dict) or not isinstance(teachers, list):
         return
-    recovery["teachers"] = [
-        {key: _network(text, folder) if isinstance(text, str) else text for key, text in one.items()}
-        if isinstance(one, dict)
-        else _network(one, folder)
-        if isinstance(one, str)
-        else one
-        for one in teachers
-    ]
+    recovery["teachers"] = [_teacher(one, folder) for one in teachers]
 
 
-def _network(text: str, folder: Path) -> str:
-    """A function of a file, or a file, absolute where it is there."""
-    return _function(text, folder) if ":" in text else found(text, folder)
+def _teacher(given: Any, folder: Path) -> Any:
+    """A teacher with the functions and files that it names absolute; its other settings are left alone."""
+    if isinstance(given, str):
+        if ":" in given:
+            return _function(given, folder)
+        return found(given, folder) if given.endswith(".onnx") else given
+    if not isinstance(given, dict):
+        return given
+    anchors = {"kind": _teacher, "make": _function, "weights": found, "file": found}
+    return {
+        key: anchors[key](value, folder) if key in anchors and isinstance(value, str) else value
+        for key, value in given.items()
+    }
 
 
 def _replace(values: dict[str, Any], section: str, key: str, anchor: Any) -> None:

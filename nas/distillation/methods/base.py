@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from nas.distillation.method import Heard
 from nas.distillation.taps import Pair
 
 
 class Comparing(nn.Module):
-    """A method without features; those with them set ``pairs``.
+    """A method without features, whose ``forward`` gives the loss; those with features set ``pairs``.
 
     Args:
         weight: Factor of its loss.
@@ -21,10 +20,6 @@ class Comparing(nn.Module):
         super().__init__()
         self.weight = weight
         self.pairs: tuple[Pair, ...] = ()
-
-    def forward(self, heard: Heard) -> Tensor:
-        """The loss, a scalar."""
-        raise NotImplementedError
 
     def alone(self, progress: float) -> bool:
         """Never: it counts beside others."""

@@ -11,6 +11,7 @@ from runners.data.sources import SOURCES
 from runners.reading.load import load_recipe, recipe_names, revise, validate
 from runners.recipe.keys import MOVED
 from runners.recipe.part import part
+from runners.recipe.paths import anchored
 from runners.targets.profile import SHIPPED
 
 ROOT = Path(__file__).parents[3]
@@ -451,6 +452,27 @@ def test_paths_in_a_file_are_seen_from_its_folder(tmp_path: Path, monkeypatch: p
     assert recipe.measure.profile == str(place / "mine.toml")
     (tmp_path / "here.py").touch()
     assert load_recipe("experiment/my.toml", ["parts=['here.py']"]).parts == (str(tmp_path / "here.py"),)
+
+
+def test_what_teachers_name_is_seen_from_the_folder_and_nothing_else(tmp_path: Path) -> None:
+    """A folder that has the name of a teacher, or of another setting, is neither."""
+    for name in ("my.py", "w.safetensors", "other.onnx"):
+        (tmp_path / name).touch()
+    for name in ("largest", "fast"):
+        (tmp_path / name).mkdir()
+    named = [
+        "largest",
+        "other.onnx",
+        {"kind": "my.py:make", "weights": "w.safetensors"},
+        {"kind": "mine", "way": "fast"},
+    ]
+    found = anchored({"compress": {"recovery": {"teachers": named}}}, tmp_path)
+    assert found["compress"]["recovery"]["teachers"] == [
+        "largest",
+        str(tmp_path / "other.onnx"),
+        {"kind": f"{tmp_path / 'my.py'}:make", "weights": str(tmp_path / "w.safetensors")},
+        {"kind": "mine", "way": "fast"},
+    ]
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
