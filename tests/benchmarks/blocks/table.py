@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from results.report.chart import PERCENT, PLAIN, axis
 from results.statistics import mean_interval
 from tests.benchmarks.blocks.parts import BASE, CHANNEL_MIXER, GATE, MIXER, SCALES, Part, nearest, widths
-from tests.benchmarks.drawing import Chart, axis, plain, plain_percent
+from tests.benchmarks.drawing import Chart
 
 Lines = Sequence[Mapping[str, Any]]
 
 APART = 1.25  # latency over the budget, or under it, up to which networks are compared
 NAMED = 14  # points of the picture that have their name beside them
 COLOURS = {MIXER: "#1d4ed8", CHANNEL_MIXER: "#b45309", GATE: "#047857"}
-_STYLE = (
-    "svg{font:12px sans-serif;background:#fff}text{fill:#374151}.note{font-size:10px}path{fill:none}"
-    ".grid{stroke:#e5e7eb}.axis{stroke:#6b7280}.whisker{stroke-width:1.2}"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,31 +140,19 @@ def picture(lines: Lines, found: Sequence[Part]) -> str:
     size = "-".join(map(str, widths(SCALES[1])))
     chart = Chart(
         "Accuracy at equal latency against latency at equal width, each part in the same backbone",
-        axis(f"latency at widths {size}, ms", [_middle(row) for row in shown], plain, log=True),
-        axis(f"accuracy at {budget(lines):.3f} ms", [_mean(row) for row in shown], plain_percent, most=1.0),
+        axis(f"latency at widths {size}, ms", [_middle(row) for row in shown], PLAIN, log=True),
+        axis(f"accuracy at {budget(lines):.3f} ms", [_mean(row) for row in shown], PERCENT, most=1.0),
+        COLOURS,
         width=760,
         height=440,
     )
     best = sorted(shown, key=_mean, reverse=True)[:NAMED]
     for row in shown:
-        series = row.part.kind.replace(" ", "-")
+        x, y, kind = _middle(row), _mean(row), row.part.kind
         if len(row.accuracies) > 1:
             mean = mean_interval(row.accuracies)
-            ends = max(mean.low, chart.y.low), min(mean.high, chart.y.high)
-            chart.whisker(_middle(row), *ends, series)
-        tip = f"{row.part.name}: {_mean(row):.1%}, {_middle(row):.3f} ms"
-        chart.point(_middle(row), _mean(row), series, tip=tip, radius=4)
+            chart.whisker(x, mean.low, mean.high, kind)
+        chart.point(x, y, kind, tip=f"{row.part.name}: {y:.1%}, {x:.3f} ms")
         if row in best:
-            chart.note(_middle(row), _mean(row), row.part.name)
-    style = _STYLE + "".join(
-        f".whisker.{kind.replace(' ', '-')}{{stroke:{colour}}}.fill.{kind.replace(' ', '-')}{{fill:{colour}}}"
-        for kind, colour in COLOURS.items()
-    )
-    legend = "".join(
-        f'<text x="738" y="{28 + 16 * at}" text-anchor="end" '
-        f'style="fill:{colour};font-weight:bold">{kind}</text>'
-        for at, (kind, colour) in enumerate(COLOURS.items())
-    )
-    drawn = str(chart.draw()).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    opening, rest = drawn.split(">", 1)
-    return f"{opening}><style>{style}</style>{rest.removesuffix('</svg>')}{legend}</svg>\n"
+            chart.note(x, y, row.part.name)
+    return chart.draw(legend_y=28)

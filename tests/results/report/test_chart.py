@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.report.chart import PERCENT, PLAIN, Axis, Chart, axis
+from results.report.markup import tag
 
 numbers = st.floats(1e-6, 1e6)
 X = Axis(label="x", low=0, high=10, ticks=PLAIN)
@@ -62,3 +63,9 @@ def test_the_figure_survives_the_page_and_nan_is_refused() -> None:
     chart.point(math.nan, 1, "c0")
     with pytest.raises(ValueError, match="JSON"):
         chart.draw()
+
+
+def test_text_is_escaped_and_attributes_are_quoted() -> None:
+    assert str(tag("p", "<b>", tag("i", "a & b"), class_='"x"')) == (
+        '<p class="&quot;x&quot;">&lt;b&gt;<i>a &amp; b</i></p>'
+    )
