@@ -221,5 +221,4 @@ def _markers(series: str, radius: float, symbol: str, found: dict[str, list[Node
 
 def _colour(series: str) -> str:
     """The colour of a series: its last word, as the style calls it."""
-    name = series.rpartition(" ")[2]
-    return {"axis-line": "@soft", "near": "@c0"}.get(name, f"@{name}")
+    return f"@{series.rpartition(' ')[2]}"

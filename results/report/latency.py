@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from results.numbers import milliseconds, percent
 from results.records import LatencyCheck, TargetRecord
 from results.report.chart import PLAIN, Chart, axis
@@ -65,7 +67,7 @@ def _check(check: LatencyCheck) -> Html:
         legend(
             [
                 ("dot", "c0", "a network the model has not seen, with its prediction interval"),
-                ("band", "near", "within 5 % and 10 %"),
+                ("band", "c0", "within 5 % and 10 %"),
             ]
         ),
     )
@@ -83,23 +85,17 @@ def _chart(check: LatencyCheck) -> Chart:
         height=380,
     )
     low, high = chart.x.low, chart.x.high
-    for share in (0.10, 0.05):
-        _band(chart, low, high, share)
-    chart.line([low, high], [low, high], "axis-line")
+    steps = (np.geomspace if log else np.linspace)(low, high, 41).tolist()
+    for share in (0.10, 0.05):  # what is predicted within a share of what was measured, cut at the frame
+        below, above = ([min(max(x * (1 + way * share), low), high) for x in steps] for way in (-1, 1))
+        chart.band(steps, below, above, "c0")
+    chart.line([low, high], [low, high], "soft")
     for x, bottom, top in zip(measured, lows, highs, strict=True):
         chart.whisker(x, max(bottom, low), min(top, high), "c0")
     for x, y in zip(measured, predicted, strict=True):
         tip = f"predicted {milliseconds(y)}, measured {milliseconds(x)}: {100 * (y / x - 1):+.1f} %"
         chart.point(x, y, "c0", tip=tip, radius=4)
     return chart
-
-
-def _band(chart: Chart, low: float, high: float, share: float) -> None:
-    """The networks predicted within a share of what was measured, cut at the frame."""
-    steps = [low * (high / low) ** (i / 40) for i in range(41)]
-    bottom = [min(max(x * (1 - share), low), high) for x in steps]
-    top = [min(max(x * (1 + share), low), high) for x in steps]
-    chart.band(steps, bottom, top, "near")
 
 
 def _facts(check: LatencyCheck) -> Html:

@@ -388,3 +388,10 @@ def test_latencies_from_constants_are_called_computed(run):
     assert "were computed. The slowest layer" in text
     for words in ("measured front", "were measured", "measured on the exported file", "its measured time"):
         assert words not in text
+
+
+def test_latencies_whose_intervals_reach_zero_are_drawn_all_the_same(run):
+    file = run / "measure" / "check.json"
+    check = read_json(file)
+    write_json(file, check | {"low_ms": [0.0, *check["low_ms"][1:]]})
+    assert "cannot be shown" not in read(write_report(run))[1]
