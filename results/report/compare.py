@@ -9,7 +9,7 @@ from results.files import write_atomic
 from results.numbers import count, duration, milliseconds, percent, size
 from results.report.chart import PERCENT, PLAIN, Chart, axis
 from results.report.markup import Html, absent, join, legend, paragraph, table, tag
-from results.report.origin import JOULES_OF_A_KWH
+from results.report.origin import spent
 from results.report.page import document
 from results.report.series import COLOURS
 from results.report.sources import Sources, read_run
@@ -59,14 +59,7 @@ def costs_of(run: Sources) -> list[str]:
     sessions = [one for session in run.manifest.sessions for one in session.stages] if run.manifest else []
     if not sessions:
         return [run.name, duration(sum(run.stages.values())), "not known", "not known", "not known"]
-    joules = [one.joules for one in sessions if one.joules is not None]
-    return [
-        run.name,
-        duration(sum(one.seconds for one in sessions)),
-        duration(sum(one.cpu_seconds or 0.0 for one in sessions)),
-        duration(sum(one.gpu_seconds for one in sessions)),
-        f"{sum(joules) / JOULES_OF_A_KWH:.2g}\u00a0kWh" if joules else "not counted",
-    ]
+    return [run.name, *spent(sessions)]
 
 
 def differences(runs: Sequence[Sources]) -> list[list[str]]:

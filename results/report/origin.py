@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from results.numbers import duration, significant
 from results.records import Provenance, StageSession
 from results.report.markup import Html, Piece, absent, facts, join, paragraph, table, tag
 from results.report.sources import Sources
 
-JOULES_OF_A_KWH = 3.6e6
+_JOULES_OF_A_KWH = 3.6e6
 
 
 def origin(run: Sources) -> Html:
@@ -61,17 +61,21 @@ def _costs(run: Sources) -> Iterator[Html]:
 
 
 def _cost(name: str, sessions: list[StageSession]) -> list[Piece]:
+    seeds = ", ".join(dict.fromkeys(str(one.seed) for one in sessions))
+    return [name, str(len(sessions)), *spent(sessions), seeds]
+
+
+def spent(sessions: Iterable[StageSession]) -> tuple[str, str, str, str]:
+    """What sessions took together: time, processor time, GPU time, energy."""
+    sessions = list(sessions)
     joules = [one.joules for one in sessions if one.joules is not None]
     gpu = sum(one.gpu_seconds for one in sessions)
-    return [
-        name,
-        str(len(sessions)),
+    return (
         duration(sum(one.seconds for one in sessions)),
         duration(sum(one.cpu_seconds or 0.0 for one in sessions)),
         duration(gpu) if gpu else "none",
-        f"{significant(sum(joules) / JOULES_OF_A_KWH, 2)}\u00a0kWh" if joules else "not counted",
-        ", ".join(dict.fromkeys(str(one.seed) for one in sessions)),
-    ]
+        f"{significant(sum(joules) / _JOULES_OF_A_KWH, 2)}\u00a0kWh" if joules else "not counted",
+    )
 
 
 def _machine(made: Provenance) -> Iterator[Html]:
