@@ -10,9 +10,11 @@ from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.text import Text
 
+from results.files import read_json
 from results.numbers import duration, percent, significant
 from results.records import StageSession
 from results.report.sources import Sources, read_run
+from runners.run.directory import works
 from runners.run.stages import WHOLE_RUN, without
 
 _LINES = 6  # last ones of the log
@@ -22,10 +24,12 @@ def watch(folder: Path, *, every_s: float, once: bool = False) -> None:
     """Shows a run until it is finished, or once.
 
     Raises:
-        ValueError: there is no run.
+        ValueError: there is no run, or it is no job of stages.
     """
     if not (folder / "recipe.json").exists():
         raise ValueError(f"there is no run in {folder}; start one with: quarry run RECIPE --out {folder}")
+    if "model" in read_json(folder / "recipe.json"):  # what a job of quarry compress-model writes down
+        raise ValueError(f"{folder} holds a compressed model, not a run of stages; see its log.txt")
     console = RichConsole(highlight=False, emoji=False)
     words, finished = view(folder)
     if once or not console.is_terminal:
@@ -43,12 +47,11 @@ def view(folder: Path) -> tuple[str, bool]:
     run = read_run(folder)
     ranking = run.recipe.settings.get("search", {}).get("ranking", "shared") if run.recipe else "shared"
     stages = [name for name in WHOLE_RUN if name not in without(ranking)]
-    at_work = _at_work(run)
+    last = _last(run)
     lines = [f"{run.name}: {run.recipe.name if run.recipe else ''}"]
     for name in stages:
-        if at_work is not None and at_work.stage == name:
-            spent = datetime.now(UTC).timestamp() - datetime.fromisoformat(at_work.began).timestamp()
-            lines.append(f"  {name:<9} at work for {duration(max(0.0, spent))}")
+        if last is not None and last.stage == name and not (last.finished or last.put_aside):
+            lines.append(f"  {name:<9} {_begun(last, folder)}")
         elif name in run.stages:
             lines.append(f"  {name:<9} done in {duration(run.stages[name])}")
         else:
@@ -57,11 +60,18 @@ def view(folder: Path) -> tuple[str, bool]:
     return "\n".join([*lines, "", *_last_words(folder)]), all(name in run.stages for name in stages)
 
 
-def _at_work(run: Sources) -> StageSession | None:
-    """The stage that was begun last and has no end; that of a process that was killed, too."""
+def _last(run: Sources) -> StageSession | None:
+    """The work on a stage that was begun last."""
     sessions = run.manifest.sessions if run.manifest else ()
-    last = sessions[-1].stages[-1] if sessions and sessions[-1].stages else None
-    return last if last is not None and not last.finished and not last.seconds else None
+    return sessions[-1].stages[-1] if sessions and sessions[-1].stages else None
+
+
+def _begun(last: StageSession, folder: Path) -> str:
+    """How it is with a stage that has no end; a process that was killed leaves it as one at work does."""
+    if last.seconds or not works(folder):
+        return "stopped before its end"
+    spent = datetime.now(UTC).timestamp() - datetime.fromisoformat(last.began).timestamp()
+    return f"at work for {duration(max(0.0, spent))}"
 
 
 def _how_far(run: Sources) -> list[str]:

@@ -270,6 +270,21 @@ def lock(path: Path) -> int:
     return handle
 
 
+def works(path: Path) -> bool:
+    """Whether a process works in a folder now; a folder that may only be read can be asked, too."""
+    try:
+        handle = os.open(path / ".lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _with(recipe: Recipe, other: Recipe, keys: Collection[str]) -> Recipe:
     """The recipe with these dotted keys as another one has them."""
     sections: dict[str, dict[str, Any]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ from results.files import read_json, write_json
 from results.report.compare import costs_of, differences, doubts, read_runs, results_of, write_comparison
 from runners.cli import app as cli
 from runners.cli.watching import view
+from runners.run.directory import lock
 from tests.results.report.finished_run import write_finished_run
 
 Say = Callable[..., tuple[int, str, str]]
@@ -106,6 +108,13 @@ def test_what_is_no_run_is_said(say: Say, pair: list[Path], words: tuple[str, ..
     assert told in err
 
 
+def test_a_compressed_model_has_no_stages_to_watch(say: Say, tmp_path: Path) -> None:
+    write_json(tmp_path / "job" / "recipe.json", {"name": "job", "model": "an identity"})
+    code, _, err = say("watch", "job")
+    assert code == 1
+    assert "see its log.txt" in err
+
+
 def test_a_run_at_work_is_seen_with_its_stages_and_last_words(say: Say, pair: list[Path]) -> None:
     run = pair[1]
     made = read_json(run / "run.json")
@@ -114,11 +123,15 @@ def test_a_run_at_work_is_seen_with_its_stages_and_last_words(say: Say, pair: li
     stages = read_json(run / "stages.json")
     write_json(run / "stages.json", {name: stages[name] for name in ("measure", "train", "search")})
     (run / "log.txt").write_text("".join(f"2026-11-21T10:00:00+00:00 line {i}\n" for i in range(50)))
+    assert re.search("compress +stopped before its end", view(run)[0])  # as a killed process leaves it
+    handle = lock(run)
     words, finished = view(run)
+    os.close(handle)
     assert not finished
     assert re.search(r"train +done in 1\u00a0min 21\u00a0s", words)
     assert re.search("compress +at work for", words)
     assert re.search("export +to come", words)
     assert "epoch 24: loss" in words
     assert words.endswith("line 48\nline 49")
-    assert say("watch", str(run), "--once")[1].strip() == words.strip()
+    said = say("watch", str(run), "--once")[1]
+    assert said.strip() == view(run)[0].strip()
