@@ -30,7 +30,7 @@ class WrongImage(Record):
         label: place of the right class.
         predicted: place of the class that was said.
         confidence: softmax of the class that was said.
-        png: the picture as the network saw it, before normalisation: PNG in base64.
+        png: the picture as the network saw it, before normalisation; PNG in base64, of 192 pixels at most.
     """
 
     label: int

@@ -14,6 +14,7 @@ from PIL import Image
 from results.records import Confused, Mistakes, WrongImage
 
 _PICTURES = 12
+_SIDE = 192  # pixels: twice those that the report shows
 _PAIRS = 1000  # of classes that are confused; a thousand classes have a million
 
 
@@ -32,36 +33,37 @@ def mistakes_of(
     if outputs.ndim != 2 or outputs.shape[1] != n or labels.ndim != 1 or labels.dtype.kind not in "iu":
         return None
     predicted = outputs.argmax(axis=1)
-    pairs = np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
-    apart = pairs * (1 - np.eye(n, dtype=pairs.dtype))
-    order = np.argsort(-apart, axis=None, kind="stable")[: min(_PAIRS, np.count_nonzero(apart))]
-    raised = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
-    confidence = raised.max(axis=1) / raised.sum(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:_PICTURES]
+    pairs, often = np.unique(labels[wrong] * n + predicted[wrong], return_counts=True)
+    order = np.argsort(-often, kind="stable")[:_PAIRS]
+    raised = np.exp(outputs[wrong].astype(np.float64) - outputs[wrong].max(axis=1, keepdims=True))
+    confidence = raised.max(axis=1) / raised.sum(axis=1)
+    worst = np.argsort(-confidence, kind="stable")[:_PICTURES]
     shown = images.shape[1] in (1, 3) and images.shape[2] > 1
     return Mistakes(
         classes=tuple(classes),
-        images=tuple(map(int, pairs.sum(axis=1))),
-        right=tuple(map(int, pairs.diagonal())),
+        images=tuple(map(int, np.bincount(labels, minlength=n))),
+        right=tuple(map(int, np.bincount(labels[predicted == labels], minlength=n))),
         confused=tuple(
-            Confused(label=int(one // n), predicted=int(one % n), images=int(apart.flat[one]))
+            Confused(label=int(pairs[one] // n), predicted=int(pairs[one] % n), images=int(often[one]))
             for one in order
         ),
         wrong=tuple(
             WrongImage(
-                label=int(labels[place]),
-                predicted=int(predicted[place]),
-                confidence=round(float(confidence[place]), 4),
-                png=_png(images[place]),
+                label=int(labels[wrong[one]]),
+                predicted=int(predicted[wrong[one]]),
+                confidence=round(float(confidence[one]), 4),
+                png=_png(images[wrong[one]]),
             )
-            for place in (worst if shown else ())
+            for one in (worst if shown else ())
         ),
     )
 
 
 def _png(image: NDArray[np.uint8]) -> str:
-    """A picture uint8 (C, H, W), grey or RGB."""
+    """A picture uint8 (C, H, W), grey or RGB; a large one is made smaller."""
     content = io.BytesIO()
-    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(content, "PNG")
+    picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+    picture.thumbnail((_SIDE, _SIDE))
+    picture.save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,17 @@ OUTPUTS = np.eye(3, dtype=np.float32)[SAID] * SURE[:, None].astype(np.float32)
 IMAGES = np.random.default_rng(0).integers(0, 255, (6, 3, 5, 4), dtype=np.uint8)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, which tests copy."""
+    return write_finished_run(tmp_path_factory.mktemp("made") / "run")
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
 def test_classes_pairs_and_pictures_are_those_counted_by_hand() -> None:
     found = mistakes_of(OUTPUTS, LABELS, IMAGES, CLASSES)
     assert found is not None
@@ -32,6 +44,18 @@ def test_classes_pairs_and_pictures_are_those_counted_by_hand() -> None:
     assert found.wrong[0].confidence == pytest.approx(np.exp(4.0) / (np.exp(4.0) + 2), abs=1e-4)
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.wrong[0].png))))
     assert (picture == IMAGES[3].transpose(1, 2, 0)).all()
+
+
+def test_large_pictures_are_kept_small_and_many_classes_need_no_table_of_all_pairs() -> None:
+    names = [str(i) for i in range(50_000)]  # all pairs of them would be 20 GB
+    outputs = np.zeros((2, len(names)), dtype=np.float32)
+    outputs[:, 7] = 1
+    images = np.zeros((2, 3, 300, 600), dtype=np.uint8)
+    found = mistakes_of(outputs, np.array([49_999, 7]), images, names)
+    assert found is not None
+    assert (sum(found.images), found.right[7]) == (2, 1)
+    assert [(one.label, one.predicted) for one in found.confused] == [(49_999, 7)]
+    assert Image.open(io.BytesIO(base64.b64decode(found.wrong[0].png))).size == (192, 96)
 
 
 def test_a_perfect_file_and_pictures_that_are_none() -> None:
@@ -58,12 +82,11 @@ def test_what_says_no_class_of_each_image_has_none(outputs: np.ndarray, labels: 
 
 
 @pytest.mark.parametrize("classes", [3, 40])
-def test_the_report_shows_them(tmp_path: Path, classes: int) -> None:
+def test_the_report_shows_them(run: Path, classes: int) -> None:
     names = (*CLASSES, *(f"class{i}" for i in range(3, classes)))
     outputs = np.pad(OUTPUTS, ((0, 0), (0, classes - 3)))
     found = mistakes_of(outputs, LABELS, IMAGES, names)
     assert found is not None
-    run = write_finished_run(tmp_path)
     write_json(run / "artifacts" / "n5-mistakes.json", found.to_json())
     page = write_report(run).read_text()
     assert "&lt;cat&gt; (2)" in page
@@ -72,9 +95,8 @@ def test_the_report_shows_them(tmp_path: Path, classes: int) -> None:
     assert "cannot be shown" not in page
 
 
-def test_of_another_file_than_the_chosen_one_the_report_shows_none(tmp_path: Path) -> None:
+def test_of_another_file_than_the_chosen_one_the_report_shows_none(run: Path) -> None:
     found = mistakes_of(OUTPUTS, LABELS, IMAGES, CLASSES)
     assert found is not None
-    run = write_finished_run(tmp_path)
     write_json(run / "artifacts" / "n3-mistakes.json", found.to_json())
     assert "was not written down" in write_report(run).read_text()
