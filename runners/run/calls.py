@@ -95,7 +95,9 @@ def run(
     folder = Path("runs") / read.name if out is None else Path(out)
     if last not in BY_NAME or BY_NAME[last].alone:
         raise ValueError(unknown("stage", last, (name for name in BY_NAME if not BY_NAME[name].alone)))
-    run_recipe(read, folder, last=last, caller=_caller("run", folder, settings, progress))
+    given = recipe.model_dump(mode="json", exclude_unset=True) if isinstance(recipe, Recipe) else recipe
+    command = _written("run", given, out=folder, settings=settings, last=None if last == "report" else last)
+    run_recipe(read, folder, last=last, caller=Caller(command=command, listener=progress))
     return open_run(folder)
 
 
@@ -122,7 +124,8 @@ def stage(
     if name not in BY_NAME:
         raise ValueError(unknown("stage", name, BY_NAME))
     folder, overrides = Path(out), _overrides(settings)
-    caller = _caller(name, folder, settings, progress)
+    command = _written("stage", name, folder, settings=settings, seed=seed)
+    caller = Caller(command=command, listener=progress)
     if name == "report":
         write_report_of(folder, caller=caller)
     elif name == "audit":
@@ -132,9 +135,17 @@ def stage(
     return open_run(folder)
 
 
-def _caller(what: str, folder: Path, settings: Settings | None, progress: Listener | None) -> Caller:
-    given = f", settings={dict(settings)!r}" if settings else ""
-    return Caller(command=f"Python: quarry {what}, out={str(folder)!r}{given}", listener=progress)
+def _written(call: str, *given: Any, **named: Any) -> str:
+    """A call for the record, as Python takes it after ``import quarry``."""
+    words = [_word(value) for value in given]
+    words += [f"{name}={_word(value)}" for name, value in named.items() if value not in (None, {})]
+    return f"quarry.{call}({', '.join(words)})"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name!r}: {_word(one)}' for name, one in value.items())}}}"
+    return repr(str(value) if isinstance(value, Path) else value)
 
 
 def _overrides(settings: Settings | None) -> list[str]:

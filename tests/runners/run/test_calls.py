@@ -10,6 +10,7 @@ import pytest
 import quarry
 from results.report import write_report
 from runners.reading.load import recipe_of
+from runners.run import calls
 from tests.results.report.finished_run import write_finished_run
 
 PAGE = Path(__file__).parents[3] / "docs" / "python.md"
@@ -28,7 +29,8 @@ def test_the_page_of_python_runs_and_the_listener_is_told(
     assert "Measuring the target" in (tmp_path / "runs" / "mine" / "log.txt").read_text()
     result = quarry.open_run("runs/mine")
     assert result.records.manifest is not None
-    assert result.records.manifest.sessions[0].command == "Python: quarry run, out='runs/mine'"
+    command = result.records.manifest.sessions[0].command
+    assert eval(command, {"quarry": quarry}).folder == result.folder  # the record can be pasted
     with pytest.raises(ValueError, match="train needs the measure|search needs the train"):
         quarry.stage("search", "runs/mine", progress=lambda told: None)
     told: list[quarry.Told] = []
@@ -48,8 +50,6 @@ def test_a_finished_run_gives_its_front_and_its_files(tmp_path: Path) -> None:
 
 
 def test_settings_of_every_kind_reach_the_recipe() -> None:
-    from runners.run.calls import _overrides
-
     settings = {
         "train.epochs": 3,
         "data.flip": True,
@@ -58,10 +58,26 @@ def test_settings_of_every_kind_reach_the_recipe() -> None:
         "measure.profile": Path("cpu-torch"),
         "name": 'a-"b"'.replace('"', ""),
     }
-    recipe = recipe_of("digits", _overrides(settings))
+    recipe = recipe_of("digits", calls._overrides(settings))
     assert (recipe.train.epochs, recipe.data.flip, recipe.measure.profile) == (3, True, "cpu-torch")
     assert [one.kind for one in recipe.search.searchers] == ["nsga2", "guided"]
     assert recipe.space.options == {"depthwise": {"kernel": [3, 5]}}
+
+
+def test_calls_are_written_down_as_python_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(calls, "run_recipe", lambda *_, caller, **__: written.append(caller.command))
+    monkeypatch.setattr(calls, "work_on", lambda *_, caller: written.append(caller.command))
+    recipe = quarry.load_recipe("digits", ["search.speedup=3"])
+    quarry.run("digits", out=tmp_path, settings={"measure.profile": Path("cpu-torch")}, last="train")
+    quarry.run(recipe, out=tmp_path)
+    quarry.stage("search", tmp_path, settings={"search.speedup": 4}, seed=1)
+    assert written[0] == (
+        f"quarry.run('digits', out='{tmp_path}', settings={{'measure.profile': 'cpu-torch'}}, last='train')"
+    )
+    given = eval(written[1].removeprefix("quarry.run(").partition(", out=")[0])
+    assert recipe_of(given) == recipe
+    assert written[2] == (f"quarry.stage('search', '{tmp_path}', settings={{'search.speedup': 4}}, seed=1)")
 
 
 @pytest.mark.parametrize(
