@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from runners.stages.candidates import Candidates
+from runners.recipe.schema import Search
+from runners.stages.candidates import Candidates, latency_limit
+from runners.targets.hardware import Limits
+from search_spaces.spaces.presets import preset
 
 
 class Model:
@@ -43,3 +48,11 @@ def test_the_fastest_form_is_told_by_its_upper_bound() -> None:
     in_int8 = costs.in_form(ROWS, "int8")
     np.testing.assert_allclose(in_int8["latency_ms"], [0.95, 1.0, np.inf, np.inf])
     np.testing.assert_allclose(in_int8["size_bytes"], 100.0)
+
+
+def test_a_speed_up_over_a_network_that_cannot_run_is_refused() -> None:
+    space = preset("digits", classes=10, input_shape=(1, 8, 8))
+    model: Any = SimpleNamespace(latency_ms=lambda rows: np.full(len(rows), np.inf))
+    with pytest.raises(ValueError, match="speedup = 2 is over the largest network, which has layers that"):
+        latency_limit(space, model, Search(speedup=2), Limits())
+    assert latency_limit(space, model, Search(latency_ms=2), Limits()) == 2

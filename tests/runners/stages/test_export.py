@@ -1,4 +1,5 @@
-"""What is handed over: a network that fails costs itself, and the largest that fails costs the comparison."""
+"""What is handed over: a network that fails costs itself, the largest that fails costs the comparison; cards
+tell the weights that were kept."""
 
 from __future__ import annotations
 
@@ -161,3 +162,32 @@ def test_pictures_of_the_test_data_are_not_in_the_folder_that_is_given_away(
     assert not list((tmp_path / "artifacts" / "good").iterdir())
     found = Mistakes.from_json(read_json(tmp_path / "artifacts" / f"good{MISTAKES}"))
     assert (found.right, len(found.wrong)) == ((2, 0), 2)
+
+
+def test_the_weights_that_were_kept_last_are_told() -> None:
+    def step(name: str, kept: bool, after: float) -> Any:
+        return SimpleNamespace(step=name, kept=kept, accuracy_before=0.8, accuracy_after=after)
+
+    twice = [step("finetune", True, 0.84), step("prune", True, 0.83), step("finetune-2", True, 0.93)]
+    weights = stage._weights(twice)
+    assert weights is not None
+    assert (weights.finetuned, weights.kept) == (0.93, "finetuned")
+    other_order = stage._weights([step("retrain", True, 0.85), step("finetune", True, 0.9)])
+    assert other_order is not None
+    assert other_order.kept == "finetuned"
+
+
+def test_all_three_weights_are_told() -> None:
+    def step(name: str, kept: bool, before: float, after: float | None) -> Any:
+        return SimpleNamespace(step=name, kept=kept, accuracy_before=before, accuracy_after=after)
+
+    steps = (
+        step("finetune", True, 0.9, 0.93),
+        step("retrain", False, 0.93, 0.92),
+        step("prune", True, 0.93, 0.92),
+    )
+    weights = stage._weights(steps)
+    assert weights is not None
+    assert (weights.inherited, weights.finetuned, weights.retrained) == (0.9, 0.93, 0.92)
+    assert weights.kept == "finetuned"
+    assert "retrained 92.0%; kept: finetuned" in weights.sentence()

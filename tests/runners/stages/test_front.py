@@ -1,9 +1,8 @@
-"""What is returned meets the limit as measured: who is chosen, and what replaces what is too slow."""
+"""The front meets the limit as measured: what is measured, and what replaces what is too slow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,24 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compress.candidate import Context
-from compress.failure import UnusableError
-from compress.steps import Finetune, Prune, Retrain
 from nas.search import search
-from results.records import FrontEntry, SearchSummary
+from results.records import SearchSummary
 from results.timing import Timing, not_measured
 from runners.console import Console
-from runners.recipe.part import part
-from runners.recipe.schema import Search
-from runners.stages import compress, export
 from runners.stages import front as stage
-from runners.stages.candidates import latency_limit
-from runners.stages.compress import chosen_from_front, configured_steps, spare
+from runners.stages.compress import chosen_from_front
 from runners.stages.front import FrontLooker, luck, measured_front, tell_front
-from runners.targets.hardware import Limits
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
-from search_spaces.spaces.presets import preset
 
 SPACE = SearchSpace("front", [Choice("width", tuple(range(1, 31)))], build=lambda arch: None)  # type: ignore
 
@@ -261,156 +251,8 @@ def test_a_front_of_which_nothing_runs_says_why() -> None:
         front_on(Choosy(refused=range(30), failing=[]))
 
 
-def unusable(name: str, *_: Any, **__: Any) -> Any:
-    if name == "r-1":
-        raise UnusableError("r-1 cannot be compressed: no such operator")
-    return SimpleNamespace(file=Path(name)), ()
-
-
-def test_a_network_that_cannot_be_compressed_costs_itself(
-    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    summary = lucky[0]
-    monkeypatch.setattr(compress, "run_steps", unusable)
-    monkeypatch.setattr(compress, "context_of", lambda *_: Context.__new__(Context))
-    monkeypatch.setattr(compress, "replace", lambda context, **_: context)
-    work: Any = SimpleNamespace(
-        networks=SimpleNamespace(network=lambda arch: None),
-        recipe=SimpleNamespace(compress=SimpleNamespace(steps=())),
-        folder=tmp_path,
-        console=Console(tmp_path / "log.txt"),
-    )
-    found, reasons = compress.compressed_networks(work, summary.front[:2], None)
-    assert list(found) == ["r-2"]
-    assert reasons == ["r-1 cannot be compressed: no such operator"]
-    assert "r-1 is left out: r-1 cannot be compressed" in (tmp_path / "log.txt").read_text()
-
-
-def test_none_that_can_be_compressed_is_an_error_with_the_reason(
-    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(compress, "compressed_networks", lambda *_: ({}, ["no such operator"]))
-    work: Any = SimpleNamespace(
-        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1, goal="limit")),
-        target=None,
-        folder=tmp_path,
-        console=Console(),
-    )
-    with pytest.raises(ValueError, match="networks of the front could be compressed: no such operator"):
-        compress.compress_front(work, lucky[0])
-    assert not (tmp_path / "networks.json").exists()
-
-
 def test_the_luck_of_the_chosen_is_told_beside_the_largest() -> None:
     assert luck(front_on(Slow(1.0))) == (
         "the front is 2.0 points less accurate on average, the largest network, which nobody chose, "
         "2.0 points less accurate"
     )
-
-
-@pytest.fixture
-def lucky() -> tuple[SearchSummary, str]:
-    """A front of which the network that scored best was lucky, and that network's name."""
-    summary = front_on(Slow(1.0))
-    best = max(summary.front, key=lambda entry: entry.accuracy)
-    front = tuple(replace(e, held_back_accuracy=0.1) if e is best else e for e in summary.front)
-    return replace(summary, front=front), best.name
-
-
-def test_the_choice_looks_at_all_validation_images(lucky: tuple[SearchSummary, str]) -> None:
-    summary, name = lucky
-    (best,) = chosen_from_front(summary, 1)
-    assert best.name != name
-    faster = spare(summary, [best])
-    assert all(entry.measured_ms < best.measured_ms for entry in faster)
-    assert [entry.accuracy for entry in faster] == sorted((e.accuracy for e in faster), reverse=True)
-
-
-def test_a_limit_that_no_file_meets_is_told_with_what_would_help(
-    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> Any:
-        return {entry.name: SimpleNamespace(file=Path(entry.name)) for entry in entries}, []
-
-    monkeypatch.setattr(compress, "compressed_networks", compressed)
-    monkeypatch.setattr(compress, "measure_files", lambda _, files: [timing(25.0) for _ in files])
-    work: Any = SimpleNamespace(
-        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1, goal="limit")),
-        target=None,
-        folder=tmp_path,
-        console=Console(tmp_path / "log.txt"),
-    )
-    compress.compress_front(work, lucky[0])
-    assert "--set compress.tolerance=" in (tmp_path / "log.txt").read_text()
-
-
-def test_files_over_the_limit_are_followed_by_those_of_faster_networks(
-    lucky: tuple[SearchSummary, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def compressed(work: Any, entries: Sequence[FrontEntry], limit_ms: float | None) -> Any:
-        return {entry.name: SimpleNamespace(file=Path(entry.name)) for entry in entries}, []
-
-    measured: list[int] = []
-
-    def measure(target: Any, files: Sequence[Path]) -> list[Timing]:
-        measured.append(len(files))
-        return [timing(25.0) for _ in files[:-1]] + [timing(25.0 if len(files) < 3 else 12.0)]
-
-    monkeypatch.setattr(compress, "compressed_networks", compressed)
-    monkeypatch.setattr(compress, "measure_files", measure)
-    work: Any = SimpleNamespace(
-        recipe=SimpleNamespace(compress=SimpleNamespace(networks=1, goal="limit")),
-        target=None,
-        folder=tmp_path,
-        console=Console(),
-    )
-    compress.compress_front(work, lucky[0])
-    assert measured == [1, 2, 3]
-    chosen = compress.compressed_entries(tmp_path, lucky[0])
-    assert len(chosen) == 3
-    assert chosen[0].measured_ms > chosen[2].measured_ms
-    with pytest.raises(ValueError, match="the search did not find; compress again with: quarry"):
-        compress.compressed_entries(tmp_path, replace(lucky[0], front=lucky[0].front[:1]))
-
-
-def test_the_weights_that_were_kept_last_are_told() -> None:
-    def step(name: str, kept: bool, after: float) -> Any:
-        return SimpleNamespace(step=name, kept=kept, accuracy_before=0.8, accuracy_after=after)
-
-    twice = [step("finetune", True, 0.84), step("prune", True, 0.83), step("finetune-2", True, 0.93)]
-    weights = export._weights(twice)
-    assert weights is not None
-    assert (weights.finetuned, weights.kept) == (0.93, "finetuned")
-    other_order = export._weights([step("retrain", True, 0.85), step("finetune", True, 0.9)])
-    assert other_order is not None
-    assert other_order.kept == "finetuned"
-
-
-def test_all_three_weights_are_told() -> None:
-    def step(name: str, kept: bool, before: float, after: float | None) -> Any:
-        return SimpleNamespace(step=name, kept=kept, accuracy_before=before, accuracy_after=after)
-
-    steps = (
-        step("finetune", True, 0.9, 0.93),
-        step("retrain", False, 0.93, 0.92),
-        step("prune", True, 0.93, 0.92),
-    )
-    weights = export._weights(steps)
-    assert weights is not None
-    assert (weights.inherited, weights.finetuned, weights.retrained) == (0.9, 0.93, 0.92)
-    assert weights.kept == "finetuned"
-    assert "retrained 92.0%; kept: finetuned" in weights.sentence()
-
-
-def test_steps_have_the_settings_of_the_recipe() -> None:
-    asked = (part("finetune"), part("retrain", epochs=3), part("prune", keep=[0.75, 0.5]), part("prune"))
-    steps = configured_steps(asked)
-    assert steps == [Finetune(), Retrain(epochs=3), Prune(keep=(0.75, 0.5)), Prune()]
-
-
-def test_a_speed_up_over_a_network_that_cannot_run_is_refused() -> None:
-    space = preset("digits", classes=10, input_shape=(1, 8, 8))
-    model: Any = SimpleNamespace(latency_ms=lambda rows: np.full(len(rows), np.inf))
-    with pytest.raises(ValueError, match="speedup = 2 is over the largest network, which has layers that"):
-        latency_limit(space, model, Search(speedup=2), Limits())
-    assert latency_limit(space, model, Search(latency_ms=2), Limits()) == 2

@@ -1,9 +1,7 @@
-"""Who starts a race and goes on, what a race that was cut short does again, and how its time is divided."""
+"""Who goes on in a race, what a race that was cut short does again, and how its time is divided."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,42 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from nas.search.pool import Evaluate, SerialPool
 from results.files import read_lines
-from results.records import Raced, Scouted, SearchSummary
+from results.records import Raced, Scouted
 from runners.console import Console
 from runners.pools.known import key_of
 from runners.recipe.ranking import Race
-from runners.scoring import alone
-from runners.scoring.alone import AlonePlan, AloneTrainer
-from runners.stages import finalists, racing
 from runners.stages import race as stage
-from runners.stages.clock import Clock, check_minutes
-from runners.stages.compress import chosen_from_front
-from runners.stages.finalists import Finalists
+from runners.stages import racing
 from runners.stages.race import race
 from runners.stages.racing import RACE
 from runners.training.loop import DivergedError
-from runners.training.threads import computing_with
 from search_spaces.space import Arch
 from tests.runners.stages.test_starters import candidates
-from tests.runners.training.test_loop import SETTINGS, data, prepare, tiny_space
-
-
-def test_what_is_left_counts_finished_stages_and_this_process() -> None:
-    clock = Clock.of(10, {"measure": 60.0}, began=time.monotonic() - 30)
-    assert clock is not None
-    assert clock.left_s == pytest.approx(600 - 60 - 30, abs=1)
-    assert clock.training_s == pytest.approx(clock.left_s - 25, abs=1)  # of the whole
-    assert Clock.of(None, {}, began=0.0) is None
-
-
-def test_too_few_minutes_are_refused_with_those_that_would_do() -> None:
-    with pytest.raises(ValueError, match=r"takes 20\.0 s.* 2\.2 minutes would do"):
-        check_minutes(2, 20.0)
-    check_minutes(2.2, 20.0)
 
 
 class Field:
@@ -223,144 +199,3 @@ def test_a_device_that_is_no_processor_trains_in_this_process(
     )
     plan: Any = None
     assert (racing._pool(work, plan, 3) == "ray") == (device == "cpu")
-
-
-def test_the_seconds_of_a_training_that_was_killed_count(tmp_path: Path) -> None:
-    """Epochs are planned by them: a training of which only the end was seen would seem fast."""
-    space, whole = tiny_space(), data()
-    images = prepare(whole.images[:64], None)
-
-    def trainer(prepared: Any) -> AloneTrainer:
-        plan = AlonePlan(space=space, settings=SETTINGS, prepare=prepared, mix=None, seed=0, folder=tmp_path)
-        return AloneTrainer(
-            plan=plan,
-            images=whole.images,
-            labels=whole.labels,
-            calibration=images,
-            val_images=images,
-            val_labels=whole.labels[:64],
-        )
-
-    batches = [0] * 4
-
-    def cut_short(images: Tensor, generator: torch.Generator | None) -> Tensor:
-        batches.pop()
-        return prepare(images, generator)
-
-    arch, told = space.smallest(), trainer(prepare).plan.progress(space.smallest())
-    with pytest.raises(IndexError):
-        trainer(cut_short)(arch)
-    told.write_text('{"done": 4, "total": 18, "seconds": 40.0}')
-    assert trainer(prepare)(arch)["earlier_s"] == 40.0
-    told.write_text('{"done": 4, "total": 18, "seconds": 40.0}')
-    again = trainer(prepare)(arch)
-    assert math.isfinite(again["train_loss"])
-    assert again["earlier_s"] == 0.0  # without a checkpoint it begins anew
-
-
-def test_a_training_that_was_killed_after_its_last_epoch_has_its_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, space = data(), tiny_space()
-    images = prepare(whole.images[:64], None)
-    plan = AlonePlan(space=space, settings=SETTINGS, prepare=prepare, mix=None, seed=0, folder=tmp_path)
-    trainer = AloneTrainer(
-        plan=plan,
-        images=whole.images,
-        labels=whole.labels,
-        calibration=images,
-        val_images=images,
-        val_labels=whole.labels[:64],
-    )
-    monkeypatch.setattr(alone, "score", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        trainer(space.smallest())
-    monkeypatch.undo()
-    assert plan.checkpoint(space.smallest()).exists()
-    assert 0 < trainer(space.smallest())["train_loss"] < math.log(10)
-
-
-def test_threads_of_a_training_are_not_those_of_what_comes_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A later training in the same process would give other bits than alone."""
-    whole, space, used = data(), tiny_space(), []
-    plan = AlonePlan(
-        space=space, settings=SETTINGS, prepare=prepare, mix=None, seed=0, folder=tmp_path, threads=2
-    )
-    images = prepare(whole.images[:64], None)
-    trainer = AloneTrainer(
-        plan=plan,
-        images=whole.images,
-        labels=whole.labels,
-        calibration=images,
-        val_images=images,
-        val_labels=whole.labels[:64],
-    )
-    monkeypatch.setattr(alone, "score", lambda *_: used.append(torch.get_num_threads()) or 0.5)
-    with computing_with(1):
-        trainer(space.smallest())
-        assert (used, torch.get_num_threads()) == ([2], 1)
-
-
-class Busy:
-    """A device on which files take so many ms, measuring by measuring."""
-
-    def __init__(self, *ms: float) -> None:
-        self.ms, self.facts = list(ms), SimpleNamespace(format="onnx")
-
-    def export(self, *_: Any, **__: Any) -> None: ...
-
-    def measure(self, files: Sequence[Path], **_: float) -> list[Any]:
-        ms = self.ms.pop(0)
-        return [SimpleNamespace(status="measured", median_ms=ms, low_ms=ms, high_ms=ms) for _ in files]
-
-
-def test_a_finalist_that_cannot_be_exported_any_more_costs_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Choosy(Busy):
-        def export(self, _network: Any, _shape: Any, file: Path, **_: Any) -> None:
-            if file.stem in self.refused:
-                raise KeyError("no such operator")
-
-    monkeypatch.setattr(
-        finalists, "trained", lambda *_: SimpleNamespace(extract=lambda arch: torch.nn.ReLU())
-    )
-    space: Any = SimpleNamespace(slots=(), input_shape=lambda arch: (3, 8, 8))
-    console = Console(tmp_path / "log.txt")
-    device: Any = Choosy(0.9, 0.9)
-    device.refused = ["0"]
-    work = Finalists(space=space, target=device, limit_ms=1.0, run=tmp_path, console=console)
-    (entry,) = work.entries("run", candidates(2), [0.9, 0.8])
-    assert entry.accuracy == 0.8
-    assert (
-        "is left out, as its file does not run any more: failed: 'no such"
-        in (tmp_path / "log.txt").read_text()
-    )
-    device.refused = ["0", "1"]
-    with pytest.raises(
-        ValueError, match="no finalist runs on the target any more: failed: 'no such operator'"
-    ):
-        work.entries("run", candidates(2), [0.9, 0.8])
-
-
-@pytest.mark.parametrize(("ms", "met"), [((1.2, 0.9), True), ((1.2, 1.1, 1.3, 0.9), False)])
-def test_finalists_on_a_busy_device_are_measured_again_and_then_taken(
-    ms: tuple[float, ...], met: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        finalists, "trained", lambda *_: SimpleNamespace(extract=lambda arch: torch.nn.ReLU())
-    )
-    space: Any = SimpleNamespace(slots=(), input_shape=lambda arch: (3, 8, 8))
-    console = Console(tmp_path / "log.txt")
-    device: Any = Busy(*ms)
-    work = Finalists(space=space, target=device, limit_ms=1.0, run=tmp_path, console=console)
-    (entry,) = work.entries("run", candidates(1), [0.9])
-    assert entry.meets_limit == met
-    summary = SearchSummary(
-        limit_ms=1.0, confidence=0.95, reference=(0.0, 1.0), front=(entry,), largest=None, scored_images=1
-    )
-    assert chosen_from_front(summary, 2) == [entry]
-    log = tmp_path / "log.txt"
-    assert met or "the device may be busy" in log.read_text()
