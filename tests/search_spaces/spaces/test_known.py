@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.supernet.prefix import check_prefix_rule
 from search_spaces.choice import Choice
+from search_spaces.mixers.static.large_kernel import LargeKernel
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.known import KNOWN
@@ -22,17 +23,25 @@ def macs_by_torch(network: nn.Module, side: int) -> float:
     return counter.get_total_flops() / 2
 
 
+FARTHER = {"moat-0": 0.022}
+"""Those that are not within 1.6 %."""
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_its_base_network_has_the_published_size(name: str) -> None:
-    """Within 3 %: figures are rounded, and norms, gates and stems differ as the files say."""
+    """Figures are rounded, and norms, gates and stems differ as the files say; branches are folded."""
     known = KNOWN[name]
     space = preset(name, classes=1000, input_shape=(3, known.side, known.side))
     with torch.device("meta"):
         network = space.build(known.base)
+        for path, module in list(network.named_modules()):
+            if isinstance(module, LargeKernel):
+                network.set_submodule(path, module.folded())
         macs = macs_by_torch(network, known.side)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    assert parameters == pytest.approx(known.parameters, rel=0.03)
-    assert macs == pytest.approx(known.macs, rel=0.03)
+    near = FARTHER.get(name, 0.016)
+    assert parameters == pytest.approx(known.parameters, rel=near)
+    assert macs == pytest.approx(known.macs, rel=near)
 
 
 def test_a_network_of_once_for_all_gives_each_block_its_own_kernel_and_expansion() -> None:
