@@ -19,10 +19,11 @@ class SelectiveScan(nn.Module):
     "Mamba: Linear-Time Sequence Modeling with Selective State Spaces" (Gu and Dao, 2023), section 3.2, with
     one decay r a head, as "Transformers are SSMs" (Dao and Gu, ICML 2024) has it, and in the form that paper
     finds to be the same (section 3.3): y_t = sum_u (c_t b_u) e^(-|D_t - D_u|) d_u x_u, where D is the sum of
-    the steps so far. Its time grows with the square of the positions, as attention's does, and no runtime
-    needs a loop; so it is for maps, not for long sequences, where ``state_space`` is. Positions before and
-    after are summed alike: a scan each way, over rows one after another, on the same weights. A depthwise
-    convolution before the scan and a gate after it are the papers'; norms follow the convolutions.
+    r d so far. Its time grows with the square of the positions, as attention's does, and no runtime
+    needs a loop; so it is for maps, not for long sequences, where ``state_space`` is. Positions, rows one
+    after another, are summed before and after alike, on the same weights: how much is left between two is the
+    same both ways, where a scan of the reversed sequence would count each step one position earlier. A
+    depthwise convolution before the scan and a gate after it are the papers'; norms follow the convolutions.
 
     Args:
         channels: C, a multiple of ``head_channels``.

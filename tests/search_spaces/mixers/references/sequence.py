@@ -75,7 +75,8 @@ def ckconv(x: Tensor, weights: Weights, values: Mapping[str, Value]) -> Tensor:
 
 
 def selective_scan(x: Tensor, weights: Weights, values: Mapping[str, Value]) -> Tensor:
-    """Two recursions, forth and back, head by head; a position is in the first alone."""
+    """Two recursions, forth and back, by the same decay between two positions; a position is in the first
+    alone."""
 
     def silu(y: Tensor) -> Tensor:
         return y / (1 + torch.exp(-y))
