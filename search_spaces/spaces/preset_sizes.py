@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search_spaces.space import SearchSpace
+
 TRAINING = 3
 """Multiply-accumulates of training on an image over those of a forward pass: forward, and backward by inputs
 and by weights."""
@@ -81,22 +83,32 @@ def preset_for(height: int, width: int) -> str:
     return "fast-128"
 
 
-def counted(name: str) -> PresetSize:
-    """The size of a preset, counted again for the images that it is written down for; takes seconds.
+def space_of(name: str) -> SearchSpace:
+    """The space of a preset, for the images that it is written down for.
 
     Raises:
         ValueError: there is no such preset.
     """
-    # Imported here: they bring PyTorch, for which a list of presets should not wait.
-    from search_spaces.reference.macs import count_macs
-    from search_spaces.spaces.presets import preset
+    from search_spaces.spaces.presets import preset  # brings PyTorch, for which a list should not wait
 
     written = SIZES.get(name, _of(224, 224, 0, 0))
     channels = 1 if written.height == 1 else 3
-    space = preset(name, classes=CLASSES, input_shape=(channels, written.height, written.width))
+    return preset(name, classes=CLASSES, input_shape=(channels, written.height, written.width))
+
+
+def counted(name: str) -> PresetSize:
+    """The size of a preset, counted again; takes seconds.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    from search_spaces.reference.macs import count_macs  # likewise
+
+    space = space_of(name)
     largest = space.largest()
-    macs = count_macs(space.build(largest), space.input_shape(largest))
-    return _of(written.height, written.width, float(f"{space.size:.1e}"), macs)
+    shape = space.input_shape(largest)
+    macs = count_macs(space.build(largest), shape)
+    return _of(shape[1], shape[2], float(f"{space.size:.1e}"), macs)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from runners.data.look import look_at
 from runners.reading.draft import draft, input_size, warnings
 from runners.reading.load import load_recipe
 from runners.recipe.shipped import recipe_names
-from search_spaces.spaces.preset_sizes import SIZES, counted, preset_for
+from search_spaces.spaces.preset_sizes import SIZES, counted, preset_for, space_of
 from search_spaces.spaces.presets import PRESETS
 
 Say = Callable[..., tuple[int, str, str]]
@@ -94,6 +94,8 @@ def test_an_epoch_costs_three_forward_passes_an_image(say: Say) -> None:
 
 def test_every_preset_has_its_size() -> None:
     assert set(SIZES) == set(PRESETS), "run python -m search_spaces.spaces.preset_sizes"
+    networks = {name: f"{space_of(name).size:.1e}" for name in SIZES}
+    assert networks == {name: f"{size.networks:.1e}" for name, size in SIZES.items()}
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar-small", "mobile", "fast-8", "mobilenetv2"])
