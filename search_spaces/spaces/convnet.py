@@ -20,8 +20,9 @@ from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.operations.operation import Options
 from search_spaces.operations.options import chosen, refuse
-from search_spaces.parts import ACTIVATIONS, ConvNorm
+from search_spaces.parts import ACTIVATIONS
 from search_spaces.space import Arch, SearchSpace, Shape
+from search_spaces.spaces.entering import entering
 from search_spaces.spaces.head import HeadSizes
 from search_spaces.spaces.maps import Maps, Size
 from search_spaces.spaces.pick import Pick, part_choices
@@ -278,14 +279,6 @@ def _stage_choices(here: _Place) -> list[Choice]:
     return choices
 
 
-def _changing(name: str, one: StageEntry, before: Shape, after: Shape, sizes: dict[str, Value]) -> Layer:
-    """A layer that changes the shape: an entry, or the 3x3 convolution, whatever place it stands at."""
-    whole = {"inputs": before[0], "outputs": after[0], **sizes}
-    if one.name == STRIDED:
-        return Layer.of(name, "entry", ConvNorm, before, after, {**whole, "kernel": 3})
-    return Layer.of(f"{name}_{one.name}", one.name, one, before, after, {**whole, **one.fixed})
-
-
 def _stem_slot(first: _Place, images: Maps, net: ConvNet, activation: str) -> Slot:
     """What stands on the image, as wide as the first stage unless the space says how wide."""
     width = f"{first.name}.width"
@@ -296,7 +289,7 @@ def _stem_slot(first: _Place, images: Maps, net: ConvNet, activation: str) -> Sl
         given = (images.image[0], *images.at(arch))
         after = (first.inputs(arch), *first.before.at(arch))
         sizes: dict[str, Value] = {"stride": arch[STEM_STRIDE], "activation": activation, **own}
-        return _changing("stem", one, given, after, sizes)
+        return entering("stem", one, given, after, sizes)
 
     return Slot(name="stem", choices=(*first.before.choices, width), layer=layer)
 
@@ -316,7 +309,7 @@ def _entry_slot(here: _Place) -> Slot:
         one = entries[pick.name(arch)]
         own = one.values_at(pick.own(arch), shapes[0])
         sizes: dict[str, Value] = {"stride": here.stage.stride, "activation": here.activation, **own}
-        return _changing(f"{here.name}_entry", one, *shapes, sizes)
+        return entering(f"{here.name}_entry", one, *shapes, sizes)
 
     names = (*here.before.choices, here.previous, width, kind, *(pick.choices if entered else ()))
     return Slot(name=f"{here.name}.entry", choices=_once(names), layer=layer)

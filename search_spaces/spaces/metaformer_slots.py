@@ -9,16 +9,15 @@ from typing import TypeVar
 from search_spaces.channel_mixers import ChannelMixer
 from search_spaces.choice import Choice, Value
 from search_spaces.entries import StageEntry
-from search_spaces.entries.registry import STRIDED
 from search_spaces.layer import Layer, Slot
 from search_spaces.mixers.registry import Mixer
 from search_spaces.norms import Norm
 from search_spaces.norms.registry import norm
 from search_spaces.operations.operation import Operation
-from search_spaces.parts import ConvNorm
 from search_spaces.residuals import ResidualForm
 from search_spaces.residuals.branch import Branch
 from search_spaces.space import Arch
+from search_spaces.spaces.entering import entering
 from search_spaces.spaces.head import HeadSizes
 from search_spaces.spaces.maps import Maps
 from search_spaces.spaces.pick import Pick
@@ -90,20 +89,10 @@ def entry_slot(here: StagePlace, previous: str, channels: int) -> Slot:
         inputs, outputs = int(arch[previous]) if previous else channels, int(arch[width])
         shapes = (inputs, *here.before.at(arch)), (outputs, *maps.at(arch))
         stride = int(arch[chosen.name]) if chosen else here.stage.strides[0]
-        sizes: dict[str, Value] = {
-            "inputs": inputs,
-            "outputs": outputs,
-            "stride": stride,
-            "activation": here.activation,
-        }
         one = here.entries[pick.name(arch)]
-        apart = f"_{stride}" if chosen else ""
-        if one.name == STRIDED:
-            return Layer.of(f"{here.name}_entry{apart}", "entry", ConvNorm, *shapes, {**sizes, "kernel": 3})
         own = one.values_at(pick.own(arch), shapes[0])
-        return Layer.of(
-            f"{here.name}_entry_{one.name}{apart}", one.name, one, *shapes, {**sizes, **one.fixed, **own}
-        )
+        sizes: dict[str, Value] = {"stride": stride, "activation": here.activation, **own}
+        return entering(f"{here.name}_entry", one, *shapes, sizes, apart=f"_{stride}" if chosen else "")
 
     names = (*maps.choices, *((previous,) if previous else ()), width)
     return Slot(name=f"{here.name}.entry", choices=(*names, *pick.choices), layer=layer)
