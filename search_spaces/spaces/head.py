@@ -15,15 +15,15 @@ class HeadSizes:
 
     Attributes:
         classes: outputs.
-        last: channels of a 1x1 convolution before the pooling; 0 for none.
         hidden: features of a linear layer between pooling and classifier; 0 for none.
-        activation: name of the activation after both.
+        activation: name of the activation of both.
+        last: channels of a 1x1 convolution before the pooling; 0 for none.
     """
 
     classes: int
-    last: int
     hidden: int
     activation: str
+    last: int = 0
 
     def layer(self, shape: tuple[int, int, int]) -> Layer:
         """The head on maps of that shape (C, H, W)."""

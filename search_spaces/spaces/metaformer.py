@@ -37,13 +37,11 @@ class MetaFormer:
         stages: first to last.
         resolutions: shorter sides of the images within the networks, in pixels, ascending; empty for images
             as they are.
-        last_width: channels of a 1x1 convolution before the pooling of the head; 0 for none.
         hidden_width: features of a linear layer between pooling and classifier; 0 for none.
     """
 
     stages: tuple[Stage, ...]
     resolutions: tuple[int, ...] = ()
-    last_width: int = 0
     hidden_width: int = 0
 
     def refuse_small(self, images: Maps) -> None:
@@ -100,9 +98,7 @@ def metaformer(
         for block in range(max(stage.depths)):
             slots += [*mixer_slots(here, block), *channel_mixer_slots(here, block)]
         previous, maps = f"{here.name}.width", here.maps
-    head = HeadSizes(
-        classes=classes, last=net.last_width, hidden=net.hidden_width, activation=here.activation
-    )
+    head = HeadSizes(classes=classes, hidden=net.hidden_width, activation=here.activation)
     slots.append(head_slot(previous, maps, head))
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
 
