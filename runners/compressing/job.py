@@ -23,6 +23,7 @@ from runners.data.splits import Prepare
 from runners.recipe.schema import Recipe
 from runners.run.directory import lock
 from runners.run.provenance import provenance
+from runners.targets.hardware import HardwareProfile
 from runners.training.trainable import OneNetwork
 
 _FEWEST = 32
@@ -58,8 +59,12 @@ def opened(out: Path, console: Console | None) -> Iterator[Console]:
         os.close(handle)
 
 
-def begin(out: Path, goal: Goal, options: Options, data: str, network: nn.Module) -> None:
+def begin(
+    out: Path, goal: Goal, options: Options, profile: HardwareProfile, data: str, network: nn.Module
+) -> None:
     """Writes down what is done, or refuses to go on with something else.
+
+    What was measured before is gone on with, so a profile counts as what its file says and not by its name.
 
     Raises:
         ValueError: the folder holds another job.
@@ -71,20 +76,24 @@ def begin(out: Path, goal: Goal, options: Options, data: str, network: nn.Module
         "data": data,
         "goal": asdict(goal),
         "options": asdict(options),
+        "profile": profile.model_dump(mode="json"),
     }
     if file.exists():
         before = read_json(file)
         if not isinstance(before, dict) or "model" not in before:
             raise ValueError(f"{out} holds another run, not a compressed model; choose another folder")
-        then = {**before, "goal": before["goal"] | {}}
         same = _plain(now)
-        changed = [key for key in ("model", "data", "options") if then[key] != same[key]]
-        if Goal(**then["goal"]).by_size != goal.by_size:
-            changed.append("goal (its files were chosen by latency, and not by size, or the reverse)")
+        changed = [f"another {key}" for key in ("model", "data", "profile") if before.get(key) != same[key]]
+        changed += [
+            f"{name} {before['options'].get(name)} where it is {value} now"
+            for name, value in same["options"].items()
+            if before["options"].get(name) != value
+        ]
+        if Goal(**before["goal"]).by_size != goal.by_size:
+            changed.append("another goal (its files were chosen by latency, and not by size, or the reverse)")
         if changed:
             raise ValueError(
-                f"{out} was begun with another {' and another '.join(changed)}; choose another folder, or "
-                "delete it"
+                f"{out} was begun with {' and with '.join(changed)}; choose another folder, or delete it"
             )
     else:
         command = shlex.join(["quarry", *sys.argv[1:]])

@@ -90,7 +90,7 @@ def compress_model(
     with opened(out, console) as speaking:
         prepared = data_of(recipe, options, out, speaking)
         given = checked(network, prepared)
-        begin(out, goal, options, data, given)
+        begin(out, goal, options, profile, data, given)
         work = Compressing(
             networks=_Given(given),
             data=prepared,

@@ -202,8 +202,17 @@ def test_another_model_in_the_same_folder_is_refused(done: Compressed, folder: P
     nn.init.zeros_(other[4].bias)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="was begun with another model"):
         compress_model(other, "digits", Goal(speedup=2), options(folder), out=done.folder)
-    with pytest.raises(ValueError, match="was begun with another options"):
+    with pytest.raises(ValueError, match="was begun with seed 0 where it is 1 now; choose another folder"):
         compress_model(make(), "digits", Goal(speedup=2), options(folder, seed=1), out=done.folder)
+
+
+def test_an_edited_profile_does_not_go_on_with_what_was_measured_before(
+    done: Compressed, folder: Path
+) -> None:
+    same = options(folder)
+    Path(same.profile).write_text(PROFILE.replace("240e6", "120e6"))
+    with pytest.raises(ValueError, match="was begun with another profile; choose another folder"):
+        compress_model(make(), "digits", Goal(speedup=2), same, out=done.folder)
 
 
 def test_a_goal_out_of_reach_is_refused_before_any_training_with_the_nearest(folder: Path) -> None:
