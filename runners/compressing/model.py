@@ -179,7 +179,8 @@ class _Making:
             tried: dict[float, bool] = {}
             while (share := next_share(self.scanned, limits, tried, options.networks)) is not None:
                 found = self._cut(share)
-                tried[share] = limits.accuracy is None or any(
+                # Undone, as no cut is here for its accuracy, it was no faster: what may be is a smaller one.
+                tried[share] = not found or limits.accuracy is None or any(
                     one.accuracy >= limits.accuracy - 1e-9 for one in found
                 )
                 made += found

@@ -167,13 +167,9 @@ def _cut(
         except Exception as error:  # whatever a strange network or library raises
             problem = problem or reason(error)
         else:
-            return counts, [(_share_of(one), one) for one in found], ""
+            named = {f"keep_{share:g}": share for share in shares}  # as the step calls its files
+            return counts, [(named[one.file.stem], one) for one in found], ""
     return COUNTS[0], [], problem
-
-
-def _share_of(pruned: Candidate) -> float:
-    """The share that was asked for, which the name of the file says."""
-    return float(pruned.file.stem.removeprefix("keep_"))
 
 
 def _propose(step: Step, start: Candidate, context: Context, folder: Path) -> list[Candidate]:
@@ -220,7 +216,7 @@ def next_share(scanned: Scan, limits: GoalLimits, tried: Mapping[float, bool], m
     Args:
         scanned: what is known without training.
         limits: limits on the file.
-        tried: whether the accuracy of shares that were trained was within the limits.
+        tried: whether the accuracy of shares that were trained leaves room for smaller ones.
         most: how many are trained, at most.
     """
     shares = sorted({one.share for one in scanned.files if one.share < 1})

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,16 @@ def test_the_snippet_of_the_page_is_a_call(monkeypatch: pytest.MonkeyPatch, done
     )
     exec(compile(snippet, "compression.md", "exec"), {"network": make()})
     assert called[0].arguments["goal"] == Goal(speedup=1.5)
+
+
+def test_a_cut_that_is_no_faster_says_nothing_against_smaller_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+    monkeypatch.setattr(module._Making, "_cut", lambda _, share: tried.append(share) or [])
+    given = replace(options(folder), networks=3)
+    compress_model(make(), "digits", Goal(accuracy_drop=1), given, out=folder / "slow")
+    assert tried == [0.5, 0.25]
 
 
 @pytest.mark.parametrize(
