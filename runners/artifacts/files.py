@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from results.artifacts.loaded import CARD, LABELS, MODEL, PREDICT, PREPARATION, 
 from results.artifacts.predict_text import FLOAT_FILE, predict_code
 from results.files import write_atomic
 from results.records import Card, Preprocessing, Record, readme
-from results.records.checksums import CHECKSUMS, checksums
+from results.records.checksums import CHECKSUMS, checksums, summed
 from runners.artifacts.bill import BILL, bill
 from runners.data.images import to_pixels
 from runners.data.prepared import RunData
@@ -106,12 +106,20 @@ def write_artifact(folder: Path, card: Card, candidate: Candidate, data: RunData
     found.add("README.md", readme(card, found.told, found.missing), "this page")
     found.contents[CARD] = (json.dumps(card.to_json(), indent=1, allow_nan=False) + "\n").encode()
     found.contents[CHECKSUMS] = checksums(found.contents).encode()
-    for name in (
-        *(name for name in found.contents if name != CARD),
-        CARD,
-    ):  # where there is a card, all is there
+    _remove_earlier(folder, found.contents)
+    for name in sorted(found.contents, key=lambda name: name == CARD):  # where there is a card, all is there
         write_atomic(folder / name, found.contents[name])
     return tuple(found.missing)
+
+
+def _remove_earlier(folder: Path, contents: Collection[str]) -> None:
+    """Removes what an earlier writing left and this one has not, such as source of another network."""
+    try:
+        earlier = summed(folder)
+    except ValueError:  # damaged: nothing says what was written, apart from what is optional
+        earlier = dict.fromkeys((MODEL, WEIGHTS, FLOAT_FILE, IMAGE_FILE, PREDICT), "")
+    for name in earlier.keys() - set(contents):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _source(found: _Folder, card: Card, candidate: Candidate, data: RunData) -> None:

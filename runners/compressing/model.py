@@ -180,8 +180,10 @@ class _Making:
             while (share := next_share(self.scanned, limits, tried, options.networks)) is not None:
                 found = self._cut(share)
                 # Undone, as no cut is here for its accuracy, it was no faster: what may be is a smaller one.
-                tried[share] = not found or limits.accuracy is None or any(
-                    one.accuracy >= limits.accuracy - 1e-9 for one in found
+                tried[share] = (
+                    not found
+                    or limits.accuracy is None
+                    or any(one.accuracy >= limits.accuracy - 1e-9 for one in found)
                 )
                 made += found
             for share in sorted(self._cut_before() - set(tried)):

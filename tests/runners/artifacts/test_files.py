@@ -162,10 +162,14 @@ def test_the_bill_of_materials_names_versions_seed_and_data(run: Path, data: Run
     assert told["quarry:seed"] == "0"
 
 
+@pytest.mark.parametrize("sums", ["as written", "damaged"])
 def test_without_source_the_rest_is_there_and_the_reason_told(
-    tmp_path: Path, data: RunData, network: nn.Module, monkeypatch: pytest.MonkeyPatch
+    run: Path, tmp_path: Path, data: RunData, network: nn.Module, monkeypatch: pytest.MonkeyPatch, sums: str
 ) -> None:
-    """And the file of another runtime has a float file of ONNX beside it, which predict.py uses."""
+    """And the file of another runtime has a float file of ONNX beside it, which predict.py uses.
+
+    Nothing is left of what was written there before, and what others put there is.
+    """
 
     def refuse(*_: object, **__: object) -> None:
         raise CannotBeWritten("the forward of the network cannot be traced")
@@ -175,12 +179,18 @@ def test_without_source_the_rest_is_there_and_the_reason_told(
     file.write_bytes(b"another format")
     card = some_card(file.read_bytes(), data, file="model.pte")
     folder = tmp_path / "artifacts" / "some"
+    shutil.copytree(run / "artifacts" / "some", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "notes.txt").write_text("mine")
+    if sums == "damaged":
+        (folder / "checksums.sha256").write_text("abc")
+        (folder / "model.onnx").unlink()
     (left_out,) = write_artifact(folder, card, Candidate(network=network, file=file), data)
     assert left_out.startswith(
         "model.py and weights.safetensors: the forward of the network cannot be traced"
     )
     assert {file.name for file in folder.iterdir()} == (
-        FILES - {"model.py", "weights.safetensors", "model.onnx"} | {"model.pte", "model-fp32.onnx"}
+        FILES - {"model.py", "weights.safetensors", "model.onnx"}
+        | {"model.pte", "model-fp32.onnx", "notes.txt"}
     )
     assert "without model.py and weights.safetensors: " in (folder / "README.md").read_text()
     assert '"model-fp32.onnx"' in (folder / "predict.py").read_text()
