@@ -93,7 +93,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalLimits:
-    """GoalLimits on a file; None where there is none.
+    """Limits on a file; None where there is none.
 
     Attributes:
         latency_ms: most of a call's latency.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,31 +11,18 @@ import numpy as np
 
 from compress.candidate import Candidate
 from compress.failure import reason
-from compress.onnx.export import INPUT_NAME
 from compress.onnx.verify import Verification, verify
-from nas.costs.counts.analytic import Counts, count
+from nas.costs.counts.analytic import count
 from results.files import write_json
 from results.front import non_dominated
-from results.records import (
-    Agreement,
-    Card,
-    CardAccuracy,
-    CardInput,
-    CardLatency,
-    CardProvenance,
-    CompressedModel,
-    GivenFile,
-    LeftAlone,
-    LimitMet,
-    Reference,
-)
+from results.records import CardProvenance, CompressedModel, GivenFile, LeftAlone, Reference
 from results.records.given import GIVEN
 from results.records.handed_over import ARTIFACTS, NAMED
+from runners.artifacts.card import card_of
 from runners.artifacts.files import write_artifact
 from runners.artifacts.verify import MAX_DIFFERENCE
-from runners.compressing.goal import Figures, Goal, GoalLimits
+from runners.compressing.goal import Figures, Goal
 from runners.stages.compress import Compressing, measure_files
-from runners.stages.export import broken_limits
 from runners.targets.hardware import HardwareProfile
 
 
@@ -107,38 +93,60 @@ def hand_over(handing: Handing, made: Sequence[Made]) -> CompressedModel:
         for one, timing in zip(made, timings, strict=True)
     ]
     limits = handing.goal.limits(figures[0])
-    points = np.array([(one.latency_ms, one.size_bytes, -one.accuracy) for one in figures])
-    front = {one.name for one, best in zip(made, non_dominated(points), strict=True) if best} | {made[0].name}
-    files, checks = [], {}
-    for one, timing, known in zip(made, timings, figures, strict=True):
-        counts = count(one.candidate.network, work.data.input_shape)
-        if one.name in front and (checked := _checked(work, one)) is not None:
-            checks[one.name] = checked
-        files.append(
-            GivenFile(
-                name=one.name,
-                precision=one.candidate.precision,
-                share=one.share,
-                accuracy=one.accuracy,
-                latency_ms=timing.median_ms,
-                low_ms=timing.low_ms,
-                high_ms=timing.high_ms,
-                size_bytes=known.size_bytes,
-                macs=counts.macs,
-                params=counts.params,
-                missed=limits.missed(known),
-                handed_over=one.name in checks,
-            )
-        )
+    checks = _verified(work, made, figures)
     if made[0].name not in checks:
         raise ValueError(f"the file of {made[0].name} is not the model that was given")
+    counts = [count(one.candidate.network, work.data.input_shape) for one in made]
+    files = [
+        GivenFile(
+            name=one.name,
+            precision=one.candidate.precision,
+            share=one.share,
+            accuracy=one.accuracy,
+            latency_ms=timing.median_ms,
+            low_ms=timing.low_ms,
+            high_ms=timing.high_ms,
+            size_bytes=known.size_bytes,
+            macs=counted.macs,
+            params=counted.params,
+            missed=limits.missed(known),
+            handed_over=one.name in checks,
+        )
+        for one, timing, known, counted in zip(made, timings, figures, counts, strict=True)
+    ]
     original = files[0]
     for stale in (handing.run / ARTIFACTS).glob("*"):  # of another goal
         if stale.is_dir() and stale.name not in checks:
             shutil.rmtree(stale)
-    for one, file in zip(made, files, strict=True):
-        if file.handed_over:
-            _write(handing, one, file, limits, checks[one.name], (original, checks[original.name]))
+    reference = Reference(
+        name=original.name,
+        latency_ms=original.latency_ms,
+        exported_test=checks[original.name].accuracy_file,
+        size_bytes=original.size_bytes,
+        speedup=1.0,
+    )
+    for one, timing, known, counted in zip(made, timings, figures, counts, strict=True):
+        if one.name not in checks:
+            continue
+        card = card_of(
+            one.name,
+            one.candidate,
+            arch={"channels": one.share},
+            data=work.data,
+            target=work.target,
+            profile=handing.profile,
+            counts=counted,
+            checked=checks[one.name],
+            timing=timing,
+            validation=one.accuracy,
+            steps=one.steps,
+            limit_ms=limits.latency_ms,
+            broken=replace(limits, latency_ms=None).missed(known),
+            reference=reference,
+            origin=handing.origin,
+        )
+        for words in write_artifact(handing.run / ARTIFACTS / one.name, card, one.candidate, work.data):
+            work.console.warn(f"{one.name} is handed over without {words}")
     write_json(handing.run / ARTIFACTS / NAMED, [one.name for one in files if one.handed_over])
     answer = limits.answer(
         {one.name: known for one, known in zip(made, figures, strict=True) if one.name in checks}
@@ -153,6 +161,25 @@ def hand_over(handing: Handing, made: Sequence[Made]) -> CompressedModel:
     )
     write_json(handing.run / GIVEN, found.to_json())
     return found
+
+
+def _verified(work: Compressing, made: Sequence[Made], figures: Sequence[Figures]) -> dict[str, Verification]:
+    """How the files on the front, and the model as it is, compare with their networks.
+
+    What is not its network leaves the front, where others may take its place.
+    """
+    points = np.array([(one.latency_ms, one.size_bytes, -one.accuracy) for one in figures])
+    standing, checks = list(range(len(made))), dict[str, Verification]()
+    while True:
+        best = zip(standing, non_dominated(points[standing]), strict=True)
+        new = [at for at, on_front in best if (on_front or at == 0) and made[at].name not in checks]
+        if not new:
+            return checks
+        for at in new:
+            if checked := _checked(work, made[at]):
+                checks[made[at].name] = checked
+            else:
+                standing.remove(at)
 
 
 def _checked(work: Compressing, one: Made) -> Verification | None:
@@ -173,77 +200,3 @@ def _checked(work: Compressing, one: Made) -> Verification | None:
     except Exception as error:  # whatever a user's network or a runtime raises
         work.console.warn(f"{one.name} is not handed over: {reason(error)}")
         return None
-
-
-def _write(
-    handing: Handing,
-    one: Made,
-    file: GivenFile,
-    limits: GoalLimits,
-    checked: Verification,
-    original: tuple[GivenFile, Verification],
-) -> None:
-    work, profile = handing.work, handing.profile
-    content, facts, data = one.candidate.file.read_bytes(), work.target.facts, work.data
-    counts = count(one.candidate.network, data.input_shape)
-    broken = (*_others(limits, file), *_of_profile(profile, counts, one.candidate))
-    first, first_checked = original
-    card = Card(
-        name=one.name,
-        file=f"model{one.candidate.file.suffix}",
-        sha256=hashlib.sha256(content).hexdigest(),
-        arch={"channels": one.share},
-        input=CardInput(
-            name=INPUT_NAME, shape=(profile.batch, *data.input_shape), dtype=np.dtype(np.float32).name
-        ),
-        classes=data.classes,
-        preprocessing=data.splits.preprocessing,
-        accuracy=CardAccuracy(
-            validation=one.accuracy,
-            float_test=checked.accuracy_network,
-            exported_test=checked.accuracy_file,
-            test_images=checked.images,
-        ),
-        agreement=Agreement(
-            max_difference=checked.max_difference, same_predictions=checked.equal_predictions
-        ),
-        latency=CardLatency(
-            predicted_ms=None,
-            upper_ms=None,
-            measured_ms=file.latency_ms,
-            low_ms=file.low_ms,
-            high_ms=file.high_ms,
-            profile=facts.profile,
-            runtime=f"{facts.runtime} {facts.runtime_version}",
-            threads=facts.threads,
-            batch=facts.batch,
-            computed=facts.computed,
-        ),
-        size_bytes=file.size_bytes,
-        macs=file.macs,
-        params=file.params,
-        precision=file.precision,
-        steps_kept=one.steps,
-        limit=LimitMet(latency_ms=limits.latency_ms, met=not file.missed and not broken, broken=broken),
-        reference=Reference(
-            name=first.name,
-            latency_ms=first.latency_ms,
-            exported_test=first_checked.accuracy_file,
-            size_bytes=first.size_bytes,
-            speedup=first.latency_ms / file.latency_ms,
-        ),
-        provenance=handing.origin,
-    )
-    for words in write_artifact(handing.run / ARTIFACTS / one.name, card, one.candidate, data):
-        work.console.warn(f"{one.name} is handed over without {words}")
-
-
-def _others(limits: GoalLimits, file: GivenFile) -> tuple[str, ...]:
-    """What a file misses of the goal beside the latency, which a card holds as a number."""
-    known = Figures(latency_ms=file.latency_ms, size_bytes=file.size_bytes, accuracy=file.accuracy)
-    return replace(limits, latency_ms=None).missed(known)
-
-
-def _of_profile(profile: HardwareProfile, counts: Counts, candidate: Candidate) -> tuple[str, ...]:
-    size_bytes = candidate.file.stat().st_size
-    return broken_limits(profile, counts, size_bytes, candidate.precision)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,23 @@ from torch import nn
 
 from compress.candidate import Candidate
 from compress.failure import reason
-from compress.onnx.export import INPUT_NAME
 from compress.onnx.verify import Verification, verify
 from compress.saved import last_kept
 from compress.target import Target
-from nas.costs.counts.analytic import Counts, count
+from nas.costs.counts.analytic import count
 from results.files import read_lines, write_json
 from results.records import (
-    Agreement,
     Card,
-    CardAccuracy,
-    CardInput,
-    CardLatency,
     CardProvenance,
     CardWeights,
     FrontEntry,
-    LimitMet,
     Reference,
     SearchSummary,
     StepRecord,
 )
 from results.records.handed_over import ARTIFACTS, MISTAKES, NAMED
 from results.timing import Timing
+from runners.artifacts.card import card_of
 from runners.artifacts.files import write_artifact
 from runners.artifacts.verify import MAX_DIFFERENCE
 from runners.console import Console
@@ -252,80 +246,29 @@ def _card(
     checked: Verification,
     reference: Reference | None,
 ) -> Card:
-    data, profile = work.data, work.profile
-    content = candidate.file.read_bytes()
-    limit_ms, steps = work.summary.limit_ms, _steps(work, entry.name)
-    counts = count(candidate.network, data.input_shape)
-    facts = work.target.facts
-    broken = broken_limits(profile, counts, len(content), candidate.precision)
-    for words in broken:
-        work.console.say(f"warning: {entry.name} does not fit profile {profile.name}: {words}")
-    return Card(
-        name=entry.name,
-        file=f"model{candidate.file.suffix}",
-        sha256=hashlib.sha256(content).hexdigest(),
+    steps = _steps(work, entry.name)
+    card = card_of(
+        entry.name,
+        candidate,
         arch=entry.arch,
-        input=CardInput(
-            name=INPUT_NAME,
-            shape=(profile.batch, *data.input_shape),
-            dtype=np.dtype(np.float32).name,
-        ),
-        classes=data.classes,
-        preprocessing=data.splits.preprocessing,
-        accuracy=CardAccuracy(
-            validation=_validated(work, candidate),
-            float_test=checked.accuracy_network,
-            exported_test=checked.accuracy_file,
-            test_images=checked.images,
-        ),
-        agreement=Agreement(
-            max_difference=checked.max_difference, same_predictions=checked.equal_predictions
-        ),
-        latency=CardLatency(
-            predicted_ms=entry.predicted_ms,
-            upper_ms=entry.upper_ms,
-            measured_ms=timing.median_ms,
-            low_ms=timing.low_ms,
-            high_ms=timing.high_ms,
-            profile=facts.profile,
-            runtime=f"{facts.runtime} {facts.runtime_version}",
-            threads=facts.threads,
-            batch=facts.batch,
-            computed=facts.computed,
-        ),
-        size_bytes=len(content),
-        macs=counts.macs,
-        params=counts.params,
-        precision=candidate.precision,
-        steps_kept=tuple(step.step for step in steps if step.kept),
-        limit=LimitMet(latency_ms=limit_ms, met=timing.median_ms <= limit_ms and not broken, broken=broken),
-        reference=reference and replace(reference, speedup=reference.latency_ms / timing.median_ms),
-        provenance=work.origin,
+        data=work.data,
+        target=work.target,
+        profile=work.profile,
+        counts=count(candidate.network, work.data.input_shape),
+        checked=checked,
+        timing=timing,
+        validation=_validated(work, candidate),
+        steps=[step.step for step in steps if step.kept],
+        limit_ms=work.summary.limit_ms,
+        reference=reference,
+        origin=work.origin,
+        predicted_ms=entry.predicted_ms,
+        upper_ms=entry.upper_ms,
         weights=_weights(steps),
     )
-
-
-def broken_limits(
-    profile: HardwareProfile, counts: Counts, size_bytes: int, precision: str
-) -> tuple[str, ...]:
-    """What the device cannot hold or run of a file, in words."""
-    limits = profile.limits
-    found = {
-        "size_bytes": size_bytes,
-        "peak_memory_bytes": counts.peak_memory_bytes // (4 if precision == "int8" else 1),
-        "params": counts.params,
-    }
-    broken = [
-        f"{name} {value:,} over the limit of {getattr(limits, name):,.0f}"
-        for name, value in found.items()
-        if getattr(limits, name) is not None and value > getattr(limits, name)
-    ]
-    if precision not in profile.precisions:
-        broken.append(
-            f"it runs {' and '.join(profile.precisions)} and this is {precision}; a larger "
-            "compress.tolerance lets quantization be kept"
-        )
-    return tuple(broken)
+    for words in card.limit.broken:
+        work.console.warn(f"{entry.name} does not fit profile {work.profile.name}: {words}")
+    return card
 
 
 def _validated(work: Exporting, candidate: Candidate) -> float:
