@@ -1,7 +1,8 @@
 """A network as one flat ``forward``, for those whose modules cannot be traced one by one.
 
 ``torch.export`` follows conditions on sizes, arguments of any kind and hooks, and gives the operators of the
-whole network in a row. Dropouts and BatchNorms ask ``self.training`` again, so that it can be trained on.
+whole network in a row. Dropouts and BatchNorms ask ``self.training`` again, so that it can be trained on; what
+is done in training alone, such as dropout inside of attention, is not there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ BUFFERS = {{
 
 
 class Program(nn.Module):
-    """All operators in a row, as exported; weights have the names that they had."""
+    """All operators in a row, as exported in eval mode; weights have the names that they had."""
 
 {forward}
 
@@ -67,7 +68,7 @@ class Flat:
 
     Attributes:
         source: Source of its class and of ``build``.
-        weights: Parameters and buffers by name.
+        weights: Parameters and buffers by name, those with several by the first.
     """
 
     source: str
@@ -96,12 +97,14 @@ def program_of(network: nn.Module, example: Tensor) -> Flat:
     if [one.kind for one in outputs] != [OutputKind.USER_OUTPUT]:
         raise CannotBeWritten("the network changes buffers in eval mode, or gives more than one tensor")
     graph, names, weights = exported.graph, {}, {}
+    first: dict[int, str] = {}  # what is tied is there once
     for spec in exported.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
             continue
         target = str(spec.target)
-        held = exported.state_dict if target in exported.state_dict else exported.constants
-        names[spec.arg.name], weights[target] = target, held[target]
+        held = (exported.state_dict if target in exported.state_dict else exported.constants)[target]
+        names[spec.arg.name] = first.setdefault(id(held), target)
+        weights[names[spec.arg.name]] = held
     inside = {name for name, one in weights.items() if isinstance(one, nn.Parameter)}
     _asks_training(graph)
     source = _forward(graph, lambda name: _read(names[name], inside), names)

@@ -185,6 +185,21 @@ def test_what_cannot_be_traced_is_written_as_its_operators_in_a_row() -> None:
     torch.testing.assert_close(other.norm.running_mean, network.norm.running_mean)
 
 
+def test_tied_weights_of_operators_in_a_row_are_there_once() -> None:
+    network, x = OfSizes(), torch.randn(3, 3, 5, 5)
+    network.lines.append(nn.Linear(4, 4))
+    network.lines[2].weight = network.lines[1].weight
+    network.lines[2].register_forward_hook(lambda _module, _given, found: found * 2.0)
+    network.drop = network.lines[2]  # type: ignore[assignment]
+    other = built(write(network, x, name="some"))
+    assert len(list(other.parameters())) == len(list(network.parameters()))
+    expected = gradients(network, x)
+    found = gradients(other, x)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+
+
 def test_what_cannot_be_written_is_named() -> None:
     words = r"of 1 \(OfValues\) cannot be traced: symbolically .*; the network cannot be exported either: "
     with pytest.raises(CannotBeWritten, match=words):
