@@ -112,18 +112,8 @@ def refuse_damaged(folder: Path) -> None:
         )
 
 
-def prepared(folder: Path) -> Callable[[Any], Any]:
-    """What makes an image the input (1, C, H, W) float32 of an artifact's network, as NumPy's array.
-
-    Raises:
-        FileNotFoundError: the folder has no such code.
-    """
-    found: Callable[[Any], Any] = load_module(str(folder / PREDICT)).prepare
-    return found
-
-
 def _transform(folder: Path) -> Callable[[Any], Tensor]:
-    prepare = prepared(folder)
+    prepare = load_module(str(folder / PREDICT)).prepare  # to (1, C, H, W) float32, as NumPy's array
 
     def transform(image: Any) -> Tensor:
         import torch

@@ -12,8 +12,8 @@ import onnx
 from torch import nn
 
 from compress.target import OperatorTime, TakesOnnx
-from results.loading import load_object
 from results.timing import Timing
+from runners.given import load_network
 from runners.targets.hardware import HardwareProfile
 from runners.targets.target import open_target
 
@@ -43,11 +43,11 @@ def load_model(spec: str) -> Path | nn.Module:
     """An ONNX file by path, or a network by ``module:function``.
 
     Args:
-        spec: ``path.onnx``, or ``package.module:function`` of a function that returns an ``nn.Module``.
+        spec: ``path.onnx``, or what ``load_network`` takes.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such module or function, a function that fails or gives no module.
+        ValueError: as ``load_network``; neither of both.
     """
     if spec.endswith(".onnx"):
         if not Path(spec).is_file():
@@ -57,14 +57,7 @@ def load_model(spec: str) -> Path | nn.Module:
         raise ValueError(f"{spec!r} is neither a path that ends in .onnx nor module:function")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -c` does: modules of the folder one stands in are found
-    make = load_object(spec)
-    try:
-        network = make()
-    except Exception as error:  # a user's function fails in whatever way it likes
-        raise ValueError(f"{spec} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"{spec} gave a {type(network).__name__}; it has to return an nn.Module")
-    return network
+    return load_network(spec)
 
 
 def analyse(

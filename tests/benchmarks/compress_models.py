@@ -93,7 +93,6 @@ def compressed(name: str, folder: Path, seconds: float) -> Row:
     """One network, start to end; what fails is a row too."""
     shape = (3, CLASSIFIERS[name][2], CLASSIFIERS[name][2])
     example = example_of(shape)
-    row = Row(name=name)
     try:
         network = taken_up(classifier(name), example).eval()
         pruned = half_of(network, example)
@@ -128,7 +127,7 @@ def compressed(name: str, folder: Path, seconds: float) -> Row:
             why=why,
         )
     except Exception as error:  # whatever a strange network or library raises
-        return Row(name=row.name, why=reason(error))
+        return Row(name=name, why=reason(error))
 
 
 def _context(example: torch.Tensor, shape: tuple[int, int, int]) -> Context:

@@ -61,7 +61,7 @@ def test_weights_that_lie_in_another_file_are_found_or_named(tmp_path: Path) -> 
         ("torch.nn:ReLU", "", "--input"),
         ("torch.nn:ReLU", "3y3", "written like 3x224x224"),
         ("torch.nn:Rellu", "3x3", "torch.nn has no 'Rellu'"),
-        ("torch:get_num_threads", "3x3", "has to return an nn.Module"),
+        ("torch:get_num_threads", "3x3", "it has to give an nn.Module"),
         ("torch.nn:Linear", "4", "torch.nn:Linear fails: TypeError"),
         ("torch.nn:ReLU", "0x3", "written like 3x224x224"),
     ],
