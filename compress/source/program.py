@@ -1,8 +1,8 @@
 """A network as one flat ``forward``, for those whose modules cannot be traced one by one.
 
 ``torch.export`` follows conditions on sizes, arguments of any kind and hooks, and gives the operators of the
-whole network in a row. Dropouts and BatchNorms ask ``self.training`` again, so that it can be trained on; what
-is done in training alone, such as dropout inside of attention, is not there.
+whole network in a row. Dropouts and BatchNorms ask ``self.training`` again, so that it can be trained on;
+what is done in training alone, such as dropout inside of attention, is not there.
 """
 
 from __future__ import annotations
