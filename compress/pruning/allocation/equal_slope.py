@@ -14,7 +14,7 @@ from compress.pruning.allocation.allocating import ALLOCATIONS, Allocating
 from compress.pruning.importance import IMAGES
 from compress.pruning.members import makers, readers
 
-_ROUNDS, _LEAST, _MOST = 60, 1e-12, 1e12
+_ROUNDS, _LEAST, _MOST = 60, 1e-12, 1e12  # of the slope at which all is lost for all that is saved
 
 
 @ALLOCATIONS.register("equal_slope", needs={IMAGES})
@@ -70,11 +70,13 @@ def at_equal_slope(
         costs: Cost of each amount.
         fits: Whether amounts, one of each group, cost little enough.
     """
+    most = max((cost[0] - min(cost) for cost in costs), default=0.0) or 1.0
+    unit = (max(map(max, curves), default=0.0) or 1.0) / most  # outputs and costs come in any size
 
     def at(slope: float) -> list[int]:
         found = []
         for counts, curve, cost in zip(amounts, curves, costs, strict=True):
-            lines = [bend - slope * (cost[0] - each) for bend, each in zip(curve, cost, strict=True)]
+            lines = [bend - slope * unit * (cost[0] - each) for bend, each in zip(curve, cost, strict=True)]
             found.append(counts[min(range(len(lines)), key=lambda place: (lines[place], place))])
         return found
 

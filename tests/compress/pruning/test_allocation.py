@@ -158,6 +158,11 @@ def test_equal_slopes_are_the_best_there_is_on_convex_curves():
         )
         assert sum(found) <= budget
         assert lost == pytest.approx(best)
+        for size in (1e-18, 1e18):  # outputs of another size, and milliseconds or multiply-accumulates
+            scaled = [[size * one for one in curve] for curve in curves]
+            assert found == at_equal_slope(
+                amounts, scaled, costs, lambda kept, most=budget: sum(kept) <= most
+            )
 
 
 def test_zeroth_order_keeps_more_where_the_loss_listens():
