@@ -94,6 +94,23 @@ class Context:
         precision = self.target.facts.float_precision
         self.target.export(network, tuple(self.example.shape[1:]), file, precision=precision)
 
+    def finetune_in_place(self, network: nn.Module, *, epochs: int | None, changed: str) -> None:
+        """Trains a network further whose modules were exchanged for the training.
+
+        Args:
+            network: Network, trained in place.
+            epochs: Epochs to train; None means as many as is usual.
+            changed: What was done to it, for the error.
+
+        Raises:
+            ValueError: the training function trains another network than the one it is given.
+        """
+        if self.finetune(network, seed=self.seed, epochs=epochs) is not network:
+            raise ValueError(
+                f"{changed} in the network that is given to the training function, which has to train it in "
+                "place and to return it"
+            )
+
     def accuracy(self, file: Path) -> float:
         """Accuracy in [0, 1] of a file, run on the target over the validation images.
 

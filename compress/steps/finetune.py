@@ -68,11 +68,7 @@ class Finetune:
         if self.norms == "trained":
             return context.finetune(begun, seed=context.seed, epochs=self.epochs)
         with frozen_norms(begun):
-            if context.finetune(begun, seed=context.seed, epochs=self.epochs) is not begun:
-                raise ValueError(
-                    "norms are frozen in the network that is given to the training function, which has to "
-                    "train it in place and to return it"
-                )
+            context.finetune_in_place(begun, epochs=self.epochs, changed="norms are frozen")
         return begun.eval()
 
 

@@ -58,7 +58,8 @@ class LowRank:
         """A candidate for each energy.
 
         Raises:
-            ValueError: no layer can be written as two, or none is faster that way.
+            ValueError: no layer can be written as two, or none is faster that way; or ranks are to be trained
+                and the training is not in place.
         """
         network = plain_copy(current.network).eval()
         layers = self._layers(network, context.example)
@@ -125,7 +126,7 @@ class LowRank:
 
     def _ordered(self, network: nn.Module, names: list[str], context: Context) -> Ordered:
         ordered = with_ordered_ranks(network, names, lasso=self.lasso)
-        context.finetune(ordered.network, seed=context.seed, epochs=self.epochs)
+        context.finetune_in_place(ordered.network, epochs=self.epochs, changed="ranks are trained in order")
         return ordered
 
     def _rank(

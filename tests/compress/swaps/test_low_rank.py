@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -155,6 +158,9 @@ def test_what_is_trained_beside_the_ranks_is_kept(tmp_path):
     torch.testing.assert_close(
         first[1].weight @ first[0].weight, 16 * network[0].weight, rtol=1e-3, atol=1e-2
     )
+    copying = replace(asked, finetune=lambda module, **_: copy.deepcopy(module))
+    with pytest.raises(ValueError, match="ranks are trained in order in the network that is given to the tr"):
+        LowRank(trained=True).propose(start, copying, tmp_path)
 
 
 def test_ranks_are_drawn_by_the_generator_that_a_training_seeds():
