@@ -152,7 +152,7 @@ def dependency_graph(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, ZeroDivisionError):
             reason = "it makes out no channels at one of the reshapes"
-        who = "torch-pruning cannot trace it" if _runs(network, given) else "it cannot be traced"
+        who = "torch-pruning cannot trace it" if runs(network, given) else "it cannot be traced"
         raise ValueError(
             f"{kind} cannot be pruned: {who} on an input of {tuple(example.shape)} ({reason})"
         ) from error
@@ -172,7 +172,8 @@ def one_input(network: nn.Module, example: Tensor) -> Tensor:
     return given.to(first.device, first.dtype) if given.is_floating_point() else given.to(first.device)
 
 
-def _runs(network: nn.Module, given: Tensor) -> bool:
+def runs(network: nn.Module, given: Tensor) -> bool:
+    """Whether a network takes an input."""
     try:
         with torch.no_grad():
             network(given)

@@ -25,10 +25,11 @@ from compress.pruning.channels import (
     dependency_graph,
     group_of,
     pruning_group,
+    runs,
 )
 from compress.pruning.masks import Part, mask, unmaskable
 
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 """Difference of outputs that is none, of the largest: rounding is far below it, a wrong channel far above."""
 _LONGEST_RUN = 256
 OUTPUTS = "they are the network's outputs"
@@ -132,27 +133,14 @@ def provable(
 
 
 class _Experiment:
-    """A copy of a network, its weights random, on which cuts are compared with masks.
-
-    In float64, or in float32 where its ``forward`` asks for that.
-    """
+    """A copy of a network, its weights random, on which cuts are compared with masks."""
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
         dependency_graph(plain_copy(network), example)  # a wrong example is reported in its own shape
         self._frozen = _frozen(plain_copy(network))
-        failure: Exception | None = None
-        for dtype in TOLERANCE:
-            try:
-                self._network = randomised(network, dtype).eval()
-                self._images = random_inputs(example, dtype)
-                self._graph = dependency_graph(self._network, self._images)
-                self._names = {module: name for name, module in self._network.named_modules()}
-                self._tolerance = TOLERANCE[dtype]
-                return
-            except ValueError as error:
-                failure = failure or error
-        assert failure is not None
-        raise failure
+        self._network, self._images, self._tolerance = random_copy(network, example)
+        self._graph = dependency_graph(self._network, self._images)
+        self._names = {module: name for name, module in self._network.named_modules()}
 
     def groups(self, ignore: Collection[str]) -> tuple[list[ChannelGroup], list[Refused]]:
         """All groups of channels, for the time being in runs of one, and those that cannot be followed."""
@@ -301,7 +289,19 @@ def _frozen(network: nn.Module) -> set[str]:
     }
 
 
-def randomised(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def random_copy(network: nn.Module, example: Tensor) -> tuple[nn.Module, Tensor, float]:
+    """A copy in eval mode with random weights, inputs for it, and the difference of outputs that is none.
+
+    In float64, or in float32 where its ``forward`` asks for that.
+    """
+    for dtype in _TOLERANCE:
+        copy, images = _randomised(network, dtype).eval(), _random_inputs(example, dtype)
+        if runs(copy, images):
+            break
+    return copy, images, _TOLERANCE[dtype]
+
+
+def _randomised(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy with random weights and statistics: a wrong cut cannot hide behind zeros and ones."""
     copy = plain_copy(network).cpu().to(dtype)
     generator = torch.Generator().manual_seed(0)
@@ -316,7 +316,7 @@ def randomised(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copy
 
 
-def random_inputs(example: Tensor, dtype: torch.dtype) -> Tensor:
+def _random_inputs(example: Tensor, dtype: torch.dtype) -> Tensor:
     """Two inputs: normal numbers, or integers of the example's in another order."""
     generator, shape = torch.Generator().manual_seed(1), (2, *example.shape[1:])
     if example.is_floating_point():

@@ -13,11 +13,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as trees
 
 from compress.pruning.channels import one_input
-from compress.pruning.groups import equal, random_inputs, randomised
+from compress.pruning.groups import equal, random_copy
 from compress.swaps.factors import LEFT_OUT
 from compress.swaps.swap import Swap, swapped
-
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,7 @@ def blocks_of(network: nn.Module, example: Tensor, *, ignore: Collection[str] = 
 
     A block is a module of several layers, a convolution or linear one among them, that is called once, on one
     tensor, and gives one of the same shape. Of blocks in a row each counts, and not the row. Each is left out
-    of a copy with random weights in float64, which has to give what the network gives where the block is gone
+    of a copy with random weights, which has to give what the network gives where the block is gone
     around.
 
     Args:
@@ -52,12 +50,11 @@ def blocks_of(network: nn.Module, example: Tensor, *, ignore: Collection[str] = 
         for name in _outermost(network, "", shapes)
         if not any(name == one or name.startswith(f"{one}.") for one in ignore)
     ]
-    copy = randomised(network, torch.float64).eval()
-    images = random_inputs(example, torch.float64)
+    copy, images, tolerance = random_copy(network, example)
     return [
         Skippable(name=name, alike=_alike(network.get_submodule(name), shapes[name]))
         for name in found
-        if _is_gone_around(copy, images, name)
+        if _is_gone_around(copy, images, tolerance, name)
     ]
 
 
@@ -85,7 +82,7 @@ def gone_around(network: nn.Module, names: Collection[str]) -> Iterator[None]:
             hook.remove()
 
 
-def _is_gone_around(network: nn.Module, images: Tensor, name: str) -> bool:
+def _is_gone_around(network: nn.Module, images: Tensor, tolerance: float, name: str) -> bool:
     """Whether the network without a block computes what it does when the block is gone around."""
     try:
         with torch.no_grad():
@@ -95,7 +92,7 @@ def _is_gone_around(network: nn.Module, images: Tensor, name: str) -> bool:
     except Exception:  # whatever a forward raises that reads something of the block
         return False
     return len(got) == len(masked) and all(
-        one.shape == other.shape and equal(one, other, _TOLERANCE)
+        one.shape == other.shape and equal(one, other, tolerance)
         for one, other in zip(got, masked, strict=True)
     )
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from compress.pruning.channels import channels_taken, dependency_graph, group_of
-from compress.pruning.groups import TOLERANCE, Refused, in_words, random_inputs, randomised
+from compress.pruning.groups import Refused, in_words, random_copy
 from compress.pruning.masks import unmaskable
 from nas.from_network.cutting import Place
 
@@ -62,8 +62,6 @@ class Flow:
 class Traced:
     """A copy of a network, its weights random, with torch-pruning's graph of it.
 
-    In float64, or in float32 where its ``forward`` asks for that.
-
     Args:
         network: network of one input, its attention opened (``taken_up``); left untouched.
         example: an input (B, ...).
@@ -73,19 +71,11 @@ class Traced:
     """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
-        failure: ValueError | None = None
-        for dtype, tolerance in TOLERANCE.items():
-            try:
-                self.network = randomised(network, dtype).eval()
-                self.images, self.tolerance = random_inputs(example, dtype), tolerance
-                self.graph = _graph(self.network, self.images)
-            except ValueError as error:
-                failure = failure or error
-            else:
-                break
-        else:
-            assert failure is not None
-            raise ValueError(str(failure).replace("cannot be pruned", "cannot be taken apart"))
+        self.network, self.images, self.tolerance = random_copy(network, example)
+        try:
+            self.graph = _graph(self.network, self.images)
+        except ValueError as error:
+            raise ValueError(str(error).replace("cannot be pruned", "cannot be taken apart")) from error
         self.names = {module: name for name, module in self.network.named_modules()}
         self._order = {name: at for at, name in enumerate(self.names.values())}
 

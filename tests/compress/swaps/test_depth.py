@@ -61,6 +61,16 @@ def test_blocks_are_those_that_the_network_runs_without(network):
     assert first.alike == second.alike != third.alike
 
 
+class InFloat32(Deep):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
+def test_blocks_are_found_where_the_forward_asks_for_float32():
+    found = blocks_of(InFloat32().eval(), EXAMPLE)
+    assert [block.name for block in found] == ["rows.0", "rows.1", "rows.2"]
+
+
 def test_the_network_without_a_block_is_the_one_that_goes_around_it(network):
     shorter = without_blocks(network, ["rows.1"])
     with torch.no_grad(), gone_around(network, ["rows.1"]):
