@@ -215,6 +215,11 @@ def _scored(
     """The groups that got scores, with one a unit, (units,), of mean 1 in each; and those that got none."""
     asked.refuse_without(loss, images)
     scored = plain_copy(network).cpu().eval()
+    if not any(parameter.requires_grad for parameter in scored.parameters()):
+        for (
+            parameter
+        ) in scored.parameters():  # of a network that is only run, nothing is frozen in particular
+            parameter.requires_grad_(parameter.is_floating_point())
     if loss is not None and (GRADIENTS in asked.needs or asked.of_ones_own):
         scored.zero_grad()
         loss(scored).backward()

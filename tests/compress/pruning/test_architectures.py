@@ -211,8 +211,21 @@ def test_frozen_layers_stay_and_are_named():
         )
         flags = {name: parameter.requires_grad for name, parameter in pruned.network.named_parameters()}
         assert [name for name, trained in flags.items() if not trained] == ["trunk.0.weight"]
-    network.requires_grad_(False)  # of a network that is only run, nothing is frozen in particular
-    assert {cut.root for cut in prune(network, example, keep=0.5, counts=4).cuts} == {"trunk.0", "trunk.3"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"importance": "taylor"}, {"importance": "hessian"}, {"allocation": "equal_slope"}],
+    ids=str,
+)
+def test_of_a_network_that_is_only_run_nothing_is_frozen_in_particular(asked):
+    network, example = made("Siamese")
+    material = {"loss": lambda one: one(example).square().mean(), "images": example}
+    trained = prune(network, example, keep=0.5, counts=4, **material, **asked)
+    pruned = prune(network.requires_grad_(False), example, keep=0.5, counts=4, **material, **asked)
+    assert pruned.cuts == trained.cuts
+    assert {cut.root for cut in pruned.cuts} == {"trunk.0", "trunk.3"}
+    assert not any(parameter.requires_grad for parameter in pruned.network.parameters())
 
 
 @pytest.mark.parametrize(
