@@ -94,6 +94,40 @@ class Context:
         precision = self.target.facts.float_precision
         self.target.export(network, tuple(self.example.shape[1:]), file, precision=precision)
 
+    def exported(
+        self,
+        current: Candidate,
+        network: nn.Module,
+        file: Path,
+        *,
+        cuts: tuple[Cut, ...] = (),
+        swaps: tuple[Swap, ...] = (),
+        label: str = "",
+    ) -> Candidate:
+        """A candidate with the float file of a network that was made from the current one's.
+
+        Args:
+            current: Candidate that the step began with.
+            network: Plain float module.
+            file: File to write.
+            cuts: Cuts that were made in the current network.
+            swaps: Exchanges that were made in it.
+            label: Words that tell the candidates of one step apart.
+
+        Raises:
+            ValueError: it cannot be exported.
+            OSError: the file cannot be written.
+        """
+        self.export(network, file)
+        return Candidate(
+            network=network,
+            file=file,
+            cuts=(*current.cuts, *cuts),
+            swaps=(*current.swaps, *swaps),
+            precision=self.target.facts.float_precision,
+            label=label,
+        )
+
     def finetune_in_place(self, network: nn.Module, *, epochs: int | None, changed: str) -> None:
         """Trains a network further whose modules were exchanged for the training.
 
@@ -128,7 +162,7 @@ class Candidate:
         network: Plain float module.
         file: File exported from it, perhaps quantized.
         cuts: Cuts that made the network's shapes out of those of the network that compression began with.
-        swaps: Exchanges of modules after the cuts; a step that gives none leaves those that there are.
+        swaps: Exchanges of modules after the cuts.
         precision: Number format of the file: ``int8``, the target's float one, or that of its weights alone
             (``fp16``).
         label: Words that tell the candidates of one step apart.

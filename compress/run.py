@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -204,8 +204,7 @@ def _compare(
     try:
         if problem := unmet_needs(step, context.target.facts) or _fast_enough(step, current, context):
             return [], [], [], problem
-        found = step.propose(current, context, folder)
-        proposed = [one if one.swaps else replace(one, swaps=current.swaps) for one in found]
+        proposed = step.propose(current, context, folder)
         before, *others = _measure(context, [current.file, *(candidate.file for candidate in proposed)])
         _refuse_unmeasured(current.file, before, context)
         candidates, comparisons, macs = [], [], []

@@ -76,17 +76,8 @@ class Shorten:
             shorter = without_blocks(network, names)
             shorter = context.finetune(shorter, seed=context.seed, epochs=self.epochs)
             file = context.file(folder, f"speedup_{goal:g}")
-            context.export(shorter, file)
             label = f"without {', '.join(names)}"
-            swaps = (*current.swaps, *left_outs(names))
-            return Candidate(
-                network=shorter,
-                file=file,
-                cuts=current.cuts,
-                swaps=swaps,
-                precision=context.target.facts.float_precision,
-                label=label,
-            )
+            return context.exported(current, shorter, file, swaps=left_outs(names), label=label)
 
         return each({f"{goal:.4g} times as fast": partial(of, goal) for goal in goals})
 

@@ -81,16 +81,8 @@ class Exchange:
             network.get_submodule(name).load_state_dict(students[name].state_dict())
         network = context.finetune(network, seed=context.seed)
         file = context.file(folder, _words(operator).replace(" ", "_"))
-        context.export(network, file)
         label = f"{len(kept)} of {len(students)} operators by {_words(operator)}"
-        return Candidate(
-            network=network,
-            file=file,
-            cuts=current.cuts,
-            swaps=(*current.swaps, *swaps),
-            precision=context.target.facts.float_precision,
-            label=label,
-        )
+        return context.exported(current, network, file, swaps=swaps, label=label)
 
 
 def _named(operator: Kind) -> tuple[str, dict[str, Any]]:

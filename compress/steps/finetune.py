@@ -50,17 +50,8 @@ class Finetune:
                 share = _by_entropy(current.network, trained, context)
             network = trained if share == 1.0 else mean_of_weights(current.network, trained, share)
             file = context.file(folder, f"finetuned_{at}")
-            context.export(network, file)
             label = "" if share == 1.0 else f"{share:.0%} of the trained weights, the rest of those before"
-            found.append(
-                Candidate(
-                    network=network,
-                    file=file,
-                    cuts=current.cuts,
-                    precision=context.target.facts.float_precision,
-                    label=label,
-                )
-            )
+            found.append(context.exported(current, network, file, label=label))
         return found
 
     def _trained(self, network: nn.Module, context: Context) -> nn.Module:

@@ -92,17 +92,8 @@ class LowRank:
                     thin.set_submodule(factor.module, layer.cut(factor.settings["rank"]))
             thin = context.finetune(thin, seed=context.seed, epochs=self.epochs)
             file = context.file(folder, f"energy_{share:g}")
-            context.export(thin, file)
             label = f"{len(factors)} of {len(layers)} layers as two, {share:.0%} of their energy"
-            swaps = (*current.swaps, *factors)
-            return Candidate(
-                network=thin,
-                file=file,
-                cuts=current.cuts,
-                swaps=swaps,
-                precision=context.target.facts.float_precision,
-                label=label,
-            )
+            return context.exported(current, thin, file, swaps=factors, label=label)
 
         candidates = each({f"{share:.0%} of the energy": partial(of, share) for share in shares})
         if not candidates:

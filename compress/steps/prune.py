@@ -75,7 +75,8 @@ class Prune:
         first = self._prepared(current.network, context, times)
 
         def of(goal: float, name: str, words: str) -> Candidate | None:
-            network, cuts, prepared = current.network, current.cuts, first
+            network, prepared = current.network, first
+            cuts: tuple[Cut, ...] = ()
             for number in range(1, self.rounds + 1):
                 if number > 1:
                     prepared = self._prepared(network, context, times)
@@ -87,18 +88,11 @@ class Prune:
                 if number == self.rounds and cuts in made:
                     return None  # before it is trained
                 network = context.finetune(found.network, seed=context.seed, epochs=self.epochs)
-            if cuts == current.cuts or cuts in made:
+            if not cuts or cuts in made:
                 return None
-            file = context.file(folder, name)
-            context.export(network, file)
+            candidate = context.exported(current, network, context.file(folder, name), cuts=cuts, label=words)
             made.append(cuts)
-            return Candidate(
-                network=network,
-                file=file,
-                cuts=cuts,
-                precision=context.target.facts.float_precision,
-                label=words,
-            )
+            return candidate
 
         goals = list(self._goals())
         candidates = each({words: partial(of, goal, name, words) for goal, name, words in goals})

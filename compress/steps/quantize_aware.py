@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -77,12 +77,8 @@ class QuantizeAware:
                 known_integers=integers,
             )
             refuse_dead(context, exported, file)
-            return Candidate(
-                network=aware.network,
-                file=file,
-                cuts=current.cuts,
-                precision="int8",
-                label=f"int8 for {label}",
+            return replace(
+                current, network=aware.network, file=file, precision="int8", label=f"int8 for {label}"
             )
 
         return each({label: partial(of, label) for label in self.operators})

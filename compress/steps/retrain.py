@@ -40,6 +40,4 @@ class Retrain:
                 "exchanged; put retrain before prune and exchange"
             )
         network = context.retrain(seed=context.seed, epochs=self.epochs, taught=self.taught)
-        file = context.file(folder, "retrained")
-        context.export(network, file)
-        return [Candidate(network=network, file=file, precision=context.target.facts.float_precision)]
+        return [context.exported(current, network, context.file(folder, "retrained"))]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from compress.candidate import Candidate
 from compress.onnx.fuse import fuse
 from compress.saved import restore, save
-from compress.steps import STEPS, Exchange, Prune, Retrain
+from compress.steps import STEPS, Exchange, Finetune, Prune, Retrain
 from compress.swaps import SWAPS, ChannelNorm, Swap, by_batch, narrow, separable, swapped
 from compress.swaps.kinds import ScaleShift
 from compress.swaps.learn import learn
@@ -184,6 +184,19 @@ def test_a_batch_norm_folds_into_the_linear_layers_behind_it(network: nn.Module)
     assert isinstance(fused.first, nn.Identity)
     assert isinstance(fused.second, ScaleShift)  # what reads it is no linear layer
     torch.testing.assert_close(fused(images(4)), made(images(4)), rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_exchanged_stands_in_the_record_of_the_steps_after_it(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    swaps = (Swap(module="first", kind="batch_norm"),)
+    asked = context(example=torch.zeros(1, 1, 8, 8), calibration=images().numpy())
+    current = Candidate(network=swapped(network, swaps).eval(), file=tmp_path / "f", swaps=swaps)
+    for step in (Finetune(), Exchange(operators=("batch_norm",), passes=0, largest_error=9.0)):
+        (found,) = step.propose(current, asked, tmp_path)
+        assert found.swaps[:1] == swaps
+        save(found, tmp_path / "saved")
+        restore(network, torch.zeros(1, 1, 8, 8), tmp_path / "saved")
 
 
 def test_what_does_not_go_together_is_told(network: nn.Module, tmp_path: Path) -> None:
