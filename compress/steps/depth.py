@@ -34,7 +34,8 @@ class Shorten:
     it. Which of them go is an exact choice under the time to be saved.
 
     Attributes:
-        speedup: Speed-up to reach, above 1, or several, each of which is tried at the price of a fine-tuning.
+        speedup: Speed-up to reach, above 1, or several, each of which is tried at the price of a fine-tuning;
+            a candidate that is not quite as fast says so.
         choice: Way to choose: by the ``measured`` loss without each block alone, or ``learned`` masks,
             trained together with the weights.
         steps: Optimizer steps of learned masks.
@@ -69,7 +70,7 @@ class Shorten:
         made: list[tuple[str, ...]] = []
 
         def of(goal: float) -> Candidate | None:
-            names = self._chosen(network, blocks, whole_ms, saved, goal, context, folder)
+            names, reached = self._chosen(network, blocks, whole_ms, saved, goal, context, folder)
             if names in made:
                 return None
             made.append(names)
@@ -77,6 +78,8 @@ class Shorten:
             shorter = context.finetune(shorter, seed=context.seed, epochs=self.epochs)
             file = context.file(folder, f"speedup_{goal:g}")
             label = f"without {', '.join(names)}"
+            if reached < goal:
+                label += f", {reached:.3g} times as fast of the {goal:.4g} times asked for"
             return context.exported(current, shorter, file, swaps=left_outs(names), label=label)
 
         return each({f"{goal:.4g} times as fast": partial(of, goal) for goal in goals})
@@ -90,8 +93,11 @@ class Shorten:
         goal: float,
         context: Context,
         folder: Path,
-    ) -> tuple[str, ...]:
-        """Names of the blocks that go; more where the file without them is not as fast as the sums said."""
+    ) -> tuple[tuple[str, ...], float]:
+        """Names of the blocks that go, and how many times as fast the file without them is.
+
+        More go where it is not as fast as the sums said, for a few tries.
+        """
         names = [block.name for block in blocks]
         needed = whole_ms * (1 - 1 / goal)
         chosen: Callable[[float], tuple[str, ...]] | None = None
@@ -107,10 +113,10 @@ class Shorten:
             file = context.file(folder, "shorter")
             context.export(without_blocks(network, gone), file)
             whole, shorter = _measured(context, [context.file(folder, "whole"), file])
-            if whole / shorter >= goal:
+            if (reached := whole / shorter) >= goal:
                 break
             needed *= 1 + max(0.02, (shorter * goal - whole) / whole)
-        return gone
+        return gone, reached
 
     def _chooser(
         self, network: nn.Module, names: list[str], saved: Sequence[float], needed: float, context: Context

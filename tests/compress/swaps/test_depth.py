@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,16 @@ class _ByDepth(FakeTarget):
         return [around(file.read_bytes().count(b"Conv"), width_ms=0.01) for file in files]
 
 
+class _SlowTogether(_ByDepth):
+    """What is made of the choice is no faster than the whole."""
+
+    def measure(self, files: list[Path], *, budget_s: float, half_width: float = 0.01):  # type: ignore[override,no-untyped-def]
+        found = super().measure(files, budget_s=budget_s)
+        return [
+            found[0] if file.name == "shorter.onnx" else one for file, one in zip(files, found, strict=True)
+        ]
+
+
 @pytest.mark.parametrize("choice", ["measured", "learned"])
 def test_the_step_leaves_out_what_the_loss_does_not_miss_and_comes_back_from_the_disk(
     network, tmp_path, choice
@@ -146,6 +157,11 @@ def test_the_step_leaves_out_what_the_loss_does_not_miss_and_comes_back_from_the
     again = restore(network, EXAMPLE, tmp_path / "saved")
     assert again.swaps == candidate.swaps
     assert torch.equal(again.network(EXAMPLE), candidate.network(EXAMPLE))
+    slower = replace(asked, target=_SlowTogether())
+    (candidate,) = Shorten(speedup=1.15, choice=choice, steps=60, learning_rate=0.1).propose(
+        start, slower, tmp_path
+    )
+    assert candidate.label.endswith(", 1 times as fast of the 1.15 times asked for")
     with pytest.raises(ValueError, match="leaving out all 3 blocks that can go"):
         Shorten(speedup=99.0).propose(start, asked, tmp_path)
     plain = Candidate(network=nn.Sequential(nn.Conv2d(4, 3, 1)), file=tmp_path / "start.onnx")
