@@ -93,7 +93,8 @@ def run_steps(
             begin(step_name)
             began = time.perf_counter()
             tried = _try(step, current, context, place, accuracy=accuracy, best=best)
-            record = _record(name, step_name, current, tried, macs, seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            record = _record(name, step_name, current, tried, macs, accuracy, seconds=seconds)
             current = tried.result
             append_line(log, record.to_json())
             progress(record)
@@ -140,10 +141,8 @@ class _Tried:
         result: Candidate to go on with, saved where it is a new one.
         decision: Whether it was kept, and why.
         before: Latency of the file that was there.
-        accuracy: Accuracy of the file that was there, in [0, 1].
         after: Candidate the decision is about; None where there was none, as with the next two.
         comparison: Measurements of that candidate beside what it would replace.
-        size_bytes: Size of its file.
         macs: Multiply-accumulates of its network.
         why: Sentences on where its time goes, if it was undone.
     """
@@ -151,10 +150,8 @@ class _Tried:
     result: Candidate
     decision: Decision
     before: Timing
-    accuracy: float
     after: Candidate | None = None
     comparison: Comparison | None = None
-    size_bytes: int | None = None
     macs: int | None = None
     why: tuple[str, ...] = ()
 
@@ -180,16 +177,14 @@ def _try(
             (before,) = _measure(context, [current.file])
             _refuse_unmeasured(current.file, before, context)
             decision = Decision(kept=False, reason=problem)
-            return _Tried(result=current, decision=decision, before=before, accuracy=accuracy)
+            return _Tried(result=current, decision=decision, before=before)
         after, comparison, decision = candidates[chosen], comparisons[chosen], decisions[chosen]
         return _Tried(
             result=save(after, place) if decision.kept else current,
             decision=decision,
             before=comparison.before,
-            accuracy=accuracy,
             after=after,
             comparison=comparison,
-            size_bytes=after.file.stat().st_size,
             macs=macs[chosen],
             why=_why(current, after, context) if step.for_speed and not decision.kept else (),
         )
@@ -275,7 +270,14 @@ def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, .
 
 
 def _record(
-    name: str, step_name: str, current: Candidate, tried: _Tried, macs_before: int, *, seconds: float
+    name: str,
+    step_name: str,
+    current: Candidate,
+    tried: _Tried,
+    macs: int,
+    accuracy: float,
+    *,
+    seconds: float,
 ) -> StepRecord:
     after, comparison = tried.after, tried.comparison
     return StepRecord(
@@ -284,13 +286,13 @@ def _record(
         kept=tried.decision.kept,
         reason=tried.decision.reason,
         candidate=after.label if after else "",
-        accuracy_before=tried.accuracy,
+        accuracy_before=accuracy,
         accuracy_after=comparison.accuracy_after if comparison else None,
         latency_ms_before=tried.before.median_ms,
         latency_ms_after=comparison.after.median_ms if comparison else None,
         size_bytes_before=current.file.stat().st_size,
-        size_bytes_after=tried.size_bytes,
-        macs_before=macs_before,
+        size_bytes_after=comparison.size_after if comparison else None,
+        macs_before=macs,
         macs_after=tried.macs,
         params_before=_params(current.network),
         params_after=_params(after.network) if after else None,

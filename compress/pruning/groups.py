@@ -27,7 +27,7 @@ from compress.pruning.channels import (
     pruning_group,
     runs,
 )
-from compress.pruning.masks import Part, mask, unmaskable
+from compress.pruning.masks import Part, masked, unmaskable
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 """Difference of outputs that is none, of the largest: rounding is far below it, a wrong channel far above."""
@@ -205,12 +205,12 @@ class _Experiment:
         except Exception as error:  # whatever the user's forward raises when its shapes do not fit
             return f"the network does not run without them ({in_words(error)})"
         try:
-            masked = self._masked_outputs(cuts)
+            right = self._masked_outputs(cuts)
         except Exception as error:  # an index that a layer does not have, where the graph is wrong
             return f"the network without them cannot be compared with a masked one ({in_words(error)})"
-        if [one.shape for one in got] != [one.shape for one in masked]:
+        if [one.shape for one in got] != [one.shape for one in right]:
             return OUTPUTS
-        for one, other in zip(got, masked, strict=True):
+        for one, other in zip(got, right, strict=True):
             if not other.isfinite().all():
                 return "the network's outputs are not finite with random weights, so nothing can be compared"
             if not equal(one, other, self._tolerance):
@@ -226,14 +226,8 @@ class _Experiment:
         return f"the weights of {', '.join(held)} are frozen (requires_grad is False)" if held else ""
 
     def _masked_outputs(self, cuts: Sequence[Cut]) -> list[Tensor]:
-        whole = {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
-        hooks = mask(self._parts(cuts))
-        try:
+        with masked(self._parts(cuts)):
             return self._outputs(self._network)
-        finally:
-            for hook in hooks:
-                hook.remove()
-            self._network.load_state_dict(whole)
 
     def _outputs(self, network: nn.Module) -> list[Tensor]:
         with torch.no_grad():

@@ -7,7 +7,8 @@ ones over the channels that are left, made from the formula of the norm and not 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -42,6 +43,39 @@ def unmaskable(parts: Iterable[Part], names: dict[nn.Module, str]) -> str:
             "for which a cut cannot be compared with a mask"
         )
     return ""
+
+
+@contextmanager
+def masked(parts: Sequence[Part]) -> Iterator[None]:
+    """A network without those channels, for as long as it lasts."""
+    parameters = {one for dependency, _ in parts for one in _parameters(dependency.target.module)}
+    before = {parameter: parameter.detach().clone() for parameter in parameters}
+    hooks = mask(parts)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        with torch.no_grad():
+            for parameter, values in before.items():
+                parameter.copy_(values)
+
+
+def without(group: Any, channels: Collection[int]) -> AbstractContextManager[None]:
+    """A network without those channels of a torch-pruning group, for as long as it lasts.
+
+    What torch-pruning lost track of on the way is not masked; what makes the channels is.
+    """
+    gone = set(channels)
+    parts = ((one.dep, one.idxs, one.root_idxs) for one in group)
+    left_out = (
+        (dep, [i for i, root in zip(idxs, roots, strict=True) if root in gone]) for dep, idxs, roots in parts
+    )
+    return masked([part for part in left_out if part[1]])
+
+
+def _parameters(module: Any) -> list[nn.Parameter]:
+    return [module] if isinstance(module, nn.Parameter) else list(module.parameters(recurse=False))
 
 
 @torch.no_grad()

@@ -14,9 +14,10 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from compress.pruning.allocation.layers import Layers, LayerTimes
-from compress.pruning.criteria.effects import outputs_of, without
+from compress.pruning.criteria.effects import outputs_of
 from compress.pruning.groups import ChannelGroup
 from compress.pruning.importance import Material
+from compress.pruning.masks import without
 from results.registry import Registry
 
 Counts = int | Sequence[int]

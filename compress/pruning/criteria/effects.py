@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -15,7 +13,7 @@ from torch.utils import _pytree as trees
 
 from compress.pruning.groups import ChannelGroup
 from compress.pruning.importance import CRITERIA, IMAGES, Material
-from compress.pruning.masks import mask
+from compress.pruning.masks import without
 from compress.pruning.members import makers
 
 Images = Annotated[int, Field(ge=1)]
@@ -175,32 +173,3 @@ def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
     """The first output of a network, (B, ...)."""
     first: Tensor = next(one for one in trees.tree_leaves(network(images)) if isinstance(one, Tensor))
     return first
-
-
-@contextmanager
-def without(group: Any, channels: list[int]) -> Iterator[None]:
-    """The network without those channels of a torch-pruning group, for as long as it lasts."""
-    gone = set(channels)
-    parts = []
-    for item in group:
-        roots = item.root_idxs if item.root_idxs is not None else item.idxs
-        parts.append((item.dep, [i for i, root in zip(item.idxs, roots, strict=True) if root in gone]))
-    touched = {
-        one: one.detach().clone()
-        for dependency, indices in parts
-        if indices
-        for one in _parameters(dependency.target.module)
-    }
-    hooks = mask([part for part in parts if part[1]])
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        with torch.no_grad():
-            for parameter, value in touched.items():
-                parameter.copy_(value)
-
-
-def _parameters(module: Any) -> list[nn.Parameter]:
-    return [module] if isinstance(module, nn.Parameter) else list(module.parameters(recurse=False))

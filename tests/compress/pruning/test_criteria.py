@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from compress.pruning.channels import dependency_graph, group_of
-from compress.pruning.criteria.effects import without
 from compress.pruning.groups import ChannelGroup
 from compress.pruning.importance import CRITERIA, Material, criterion
+from compress.pruning.masks import without
 from compress.pruning.prune import prune
 
 EXAMPLE = torch.rand(1, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
