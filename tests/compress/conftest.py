@@ -1,7 +1,8 @@
-"""One exported network for the whole session: what most tests of files read."""
+"""Networks exported once for the whole session: what most tests of files read, and what runs begin with."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from torch import nn
 
 from compress.onnx.export import export_onnx
 from compress.pruning.importance import CRITERIA
+from compress.run import run_steps
 from compress.steps import STEPS
 from tests.compress.networks import EXAMPLE, digits_network
+from tests.compress.scripted import scripted
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -34,6 +37,22 @@ def float_file(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     export_onnx(network, EXAMPLE, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def _begun_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
+    folder = tmp_path_factory.mktemp("begun")
+    network = nn.Conv2d(1, 2, 1)
+    run_steps("net", network, [], scripted(), folder=folder, log=folder / "steps.jsonl")
+    return folder, network
+
+
+@pytest.fixture
+def begun(_begun_once: tuple[Path, nn.Module], tmp_path: Path) -> tuple[Path, nn.Module, Path]:
+    """A folder where the network compression begins with is exported already; the network; the log."""
+    folder, network = _begun_once
+    shutil.copytree(folder / "0_start", tmp_path / "net" / "0_start")
+    return tmp_path / "net", network, tmp_path / "steps.jsonl"
 
 
 @pytest.fixture(autouse=True)
