@@ -32,6 +32,12 @@ KEYS = {
     ),
     # The range of deep images is stated or refused.
     "height=64, width=256, channels=1)": "height=64, width=256, channels=1, white=4095)",
+    # A step runs the files that it makes.
+    "SimpleNamespace(calibration=np.asarray(x))": (
+        "SimpleNamespace(calibration=np.asarray(x), seed=0, "
+        'target=__import__("runners.targets.target", fromlist=["_"]).open_target('
+        '__import__("runners.targets.profile", fromlist=["_"]).load_profile("cpu-ort")))'
+    ),
 }
 """What is said otherwise now."""
 ARGUMENTS = {"own_space_runs": ("fuse", "gru", "aux", "tied")}

@@ -34,7 +34,14 @@ from results.records.run import (
     StageSession,
     StageTimes,
 )
-from results.records.search import FrontEntry, LayerRecord, ScoreRecord, SearchSummary, Trial
+from results.records.search import (
+    FrontEntry,
+    LayerRecord,
+    PredictorQuality,
+    ScoreRecord,
+    SearchSummary,
+    Trial,
+)
 from results.records.training import EpochRecord, SpaceRecord
 
 __all__ = [
@@ -63,6 +70,7 @@ __all__ = [
     "Machine",
     "Manifest",
     "Mistakes",
+    "PredictorQuality",
     "Preprocessing",
     "Provenance",
     "RacePlan",

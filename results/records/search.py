@@ -121,6 +121,33 @@ class FrontEntry(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorQuality(Record):
+    """How well a searcher's predictor of accuracy did on scored networks that it had not seen, at its end.
+
+    Attributes:
+        searcher: name of the searcher.
+        networks: number of networks, each left out of the fit that predicted it.
+        tau: Kendall's rank correlation of predicted and scored, in [-1, 1].
+        mean_error: mean of |predicted - scored|, as a fraction.
+        interval: half width of the interval that holds nine of ten errors, as a fraction.
+    """
+
+    searcher: str
+    networks: int
+    tau: float
+    mean_error: float
+    interval: float
+
+    def summary(self) -> str:
+        """The figures in one sentence."""
+        return (
+            f"{self.searcher} predicted the accuracy of {self.networks} networks that were left out: "
+            f"{100 * self.mean_error:.1f} points off on average, nine of ten within "
+            f"{100 * self.interval:.1f}, rank correlation (tau) {self.tau:.2f}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSummary(Record):
     """The result of a search; search/front.json.
 
@@ -135,6 +162,7 @@ class SearchSummary(Record):
         held_back_images: validation images that no searcher saw.
         known_first: number of trials, of every searcher but the control, that were the best known from
             earlier searches of the same supernet.
+        predictors: quality of the predictors of accuracy, of searchers that have one.
         schema: form of this record.
     """
 
@@ -146,6 +174,7 @@ class SearchSummary(Record):
     scored_images: int = 0
     held_back_images: int = 0
     known_first: int = 0
+    predictors: tuple[PredictorQuality, ...] = ()
     schema: int = 1
 
     @property

@@ -1,19 +1,19 @@
-"""The target, and the latency model on networks it has not seen: predicted against measured."""
+"""The target, and the models of latency and accuracy on networks they have not seen."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from results.numbers import milliseconds, percent
-from results.records import LatencyCheck, TargetRecord
+from results.records import LatencyCheck, SearchSummary, TargetRecord
 from results.report.chart import PLAIN, Chart, axis
-from results.report.markup import Html, absent, facts, join, legend, paragraph, tag
+from results.report.markup import Html, Piece, absent, facts, join, legend, paragraph, table, tag
 from results.report.sources import Sources
 
 
 def latency(run: Sources) -> Html:
-    """The target, and the check of the latency table on whole networks."""
-    return join([_target(run.target), _checks(run)])
+    """The target, the check of the latency table on whole networks, and how well accuracy was predicted."""
+    return join([_target(run.target), _checks(run), _accuracy(run.summary)])
 
 
 def _target(target: TargetRecord | None) -> Html:
@@ -117,6 +117,30 @@ def _facts(check: LatencyCheck) -> Html:
             (f"under the {confidence} upper bound", share(check.upper_coverage)),
         ]
     )
+
+
+def _accuracy(summary: SearchSummary | None) -> Html:
+    """The predictors of accuracy that searchers went by, on networks left out of their fit."""
+    if summary is None or not summary.predictors:
+        return join([])
+    rows: list[list[Piece]] = [
+        [
+            one.searcher,
+            str(one.networks),
+            f"{100 * one.mean_error:.1f} points",
+            f"{100 * one.interval:.1f} points",
+            f"{one.tau:.2f}",
+        ]
+        for one in summary.predictors
+    ]
+    words = paragraph(
+        "Some searchers predict the accuracy of networks from those that they have scored, and score what "
+        "promises most. Each network here was left out of the fit that predicted it. A mean error as large "
+        "as the differences on the front says that the predictor does not tell neighbours apart.",
+        kind="note",
+    )
+    head = ["accuracy predicted by", "networks", "mean error", "nine of ten within", "rank correlation (tau)"]
+    return join([tag("h3", "Accuracy"), table(head, rows), words])
 
 
 def _explanation(check: LatencyCheck) -> Html:

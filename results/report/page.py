@@ -27,7 +27,7 @@ SECTIONS: tuple[Section, ...] = (
     ("result", "Result", headline),
     ("front", "Accuracy against latency", tradeoff),
     ("search", "Search", searching),
-    ("latency", "Latency model", latency),
+    ("latency", "Latency and accuracy models", latency),
     ("mistakes", "Mistakes", mistakes),
     ("compression", "Compression", compression),
     ("networks", "Networks", networks),

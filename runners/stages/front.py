@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from nas.search import SearchResult
 from nas.supernet import Supernet
 from results.front import non_dominated
 from results.numbers import compared
-from results.records import FrontEntry, LayerRecord, SearchSummary
+from results.records import FrontEntry, LayerRecord, PredictorQuality, SearchSummary
 from runners.console import Console
 from runners.scoring.subnets import SubnetEvaluator
 from runners.stages.candidates import Candidates
@@ -136,6 +136,22 @@ def measured_front(
         scored_images=len(look.seen.labels),
         held_back_images=0 if look.unseen is None else len(look.unseen.labels),
         known_first=known_first,
+        predictors=predictors_of(results),
+    )
+
+
+def predictors_of(results: Mapping[str, SearchResult]) -> tuple[PredictorQuality, ...]:
+    """How well the predictors of the searchers that have one did, when they were fitted last."""
+    return tuple(
+        PredictorQuality(
+            searcher=name,
+            networks=result.rounds[-1].archs,
+            tau=result.rounds[-1].tau,
+            mean_error=result.rounds[-1].mean_error,
+            interval=result.rounds[-1].interval,
+        )
+        for name, result in results.items()
+        if result.rounds
     )
 
 

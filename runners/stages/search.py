@@ -35,7 +35,7 @@ from runners.recipe.schema import Search
 from runners.scoring.subnets import SubnetEvaluator, evaluator_of, worker_evaluator
 from runners.stages.audit import audit_warning
 from runners.stages.candidates import Candidates
-from runners.stages.front import FrontLooker, measured_front, tell_front
+from runners.stages.front import FrontLooker, measured_front, predictors_of, tell_front
 from runners.targets.hardware import HardwareProfile, Limits
 from search_spaces.space import Arch, SearchSpace
 from search_spaces.spaces.narrowed import lifting
@@ -355,3 +355,5 @@ def _compare(results: dict[str, SearchResult], console: Console) -> None:
             )
             + (f"; {failed} of {trials} evaluations failed" if failed else "")
         )
+    for quality in predictors_of(results):
+        console.say(quality.summary())

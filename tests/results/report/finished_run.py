@@ -20,6 +20,7 @@ from results.records import (
     LimitMet,
     Machine,
     Manifest,
+    PredictorQuality,
     Preprocessing,
     Provenance,
     RecipeRecord,
@@ -190,6 +191,9 @@ def _search(folder: Path, rng: np.random.Generator) -> SearchSummary:
         reference=(0.5, LIMIT_MS),
         front=front,
         largest=_entry("largest", 0.412, 0.984, depth=3, width=48),
+        predictors=(
+            PredictorQuality(searcher="guided", networks=140, tau=0.71, mean_error=0.004, interval=0.009),
+        ),
     )
 
 

@@ -275,6 +275,11 @@ def test_every_form_that_was_measured_has_its_check(run):
     assert text.index("Networks in fp32") < text.index("Networks in int8")
 
 
+def test_how_well_accuracy_was_predicted_stands_beside_latency(run):
+    _, text = read(write_report(run))
+    assert "guided1400.4 points0.9 points0.71" in text
+
+
 def test_what_the_limit_left_of_the_space_is_told(run):
     record = {
         "profile": "board",
@@ -295,7 +300,7 @@ def test_number_that_makes_no_sense_costs_its_section_alone(run):
     check = path.read_text()
     path.write_text(re.sub('"measured_ms": .*?]', '"measured_ms": [NaN, NaN, 1e999]', check, flags=re.S))
     _, text = read(write_report(run))
-    assert "Latency model cannot be shown" in text
+    assert "Latency and accuracy models cannot be shown" in text
     assert "n5 classifies" in text
 
 

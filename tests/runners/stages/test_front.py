@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas.predictors.predictor import PredictorReport
 from nas.search import search
 from results.records import SearchSummary
 from results.timing import Timing, not_measured
 from runners.console import Console
 from runners.stages import front as stage
 from runners.stages.compress import chosen_from_front
-from runners.stages.front import FrontLooker, luck, measured_front, tell_front
+from runners.stages.front import FrontLooker, luck, measured_front, predictors_of, tell_front
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
 
@@ -255,4 +256,15 @@ def test_the_luck_of_the_chosen_is_told_beside_the_largest() -> None:
     assert luck(front_on(Slow(1.0))) == (
         "the front is 2.0 points less accurate on average, the largest network, which nobody chose, "
         "2.0 points less accurate"
+    )
+
+
+def test_the_quality_of_a_predictor_is_that_of_its_last_fit() -> None:
+    early = PredictorReport(name="accuracy", archs=20, mean_error=0.04, tau=0.3, interval=0.09)
+    late = PredictorReport(name="accuracy", archs=140, mean_error=0.012, tau=0.62, interval=0.031)
+    results: Any = {"random": SimpleNamespace(rounds=()), "guided": SimpleNamespace(rounds=(early, late))}
+    (found,) = predictors_of(results)
+    assert found.summary() == (
+        "guided predicted the accuracy of 140 networks that were left out: 1.2 points off on average, "
+        "nine of ten within 3.1, rank correlation (tau) 0.62"
     )
