@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
 from compress.onnx.layers import WeightedNode, weighted_nodes
 from compress.onnx.numbers.integers import weight_scale
@@ -41,13 +41,16 @@ def store_weights(path: Path, target: Path, storage: Storage, *, block: int = BL
         Names of the layers whose weights are smaller now.
 
     Raises:
-        ValueError: no such format, no float weights, or numbers that fp16 does not hold.
+        ValueError: no such format, no float weights, numbers that fp16 does not hold, or operators that have
+            no form in the version that int4 needs.
     """
     if storage not in STORAGES:
         raise ValueError(unknown("storage of weights", storage, STORAGES))
     if block < 16 or block & (block - 1):
         raise ValueError(f"a block is a power of two from 16 on, not {block}")
     model = onnx.load(str(path))
+    if storage == "int4":
+        model = _with_int4_operators(path, model)
     held = {entry.name: entry for entry in model.graph.initializer}
     done: dict[str, str] = {}
     nodes: list[NodeProto] = []
@@ -65,13 +68,20 @@ def store_weights(path: Path, target: Path, storage: Storage, *, block: int = BL
         raise ValueError(f"{path} has no float weights to store as {storage}")
     for place, node in enumerate(nodes):
         model.graph.node.insert(place, node)
-    if storage == "int4":
-        model.ir_version = max(model.ir_version, _IR)
-        for entry in model.opset_import:
-            if entry.domain in ("", "ai.onnx"):
-                entry.version = max(entry.version, _OPSET)
     write_atomic(target, model.SerializeToString())
     return tuple(done.values())
+
+
+def _with_int4_operators(path: Path, model: ModelProto) -> ModelProto:
+    """The same with operators of a version that has int4: those of an older one may mean other things."""
+    version = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    if version < _OPSET:
+        try:
+            model = version_converter.convert_version(model, _OPSET)
+        except Exception as error:  # onnx has no exception class of its own for what it refuses
+            raise ValueError(f"{path} cannot be brought to opset {_OPSET} for int4: {error}") from error
+    model.ir_version = max(model.ir_version, _IR)
+    return model
 
 
 def _half(model: ModelProto, layer: WeightedNode, weight: NDArray[Any], storage: Storage) -> NodeProto:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from torch import nn
 
 from compress.candidate import Candidate
@@ -75,6 +76,27 @@ def test_the_file_is_smaller_and_computes_with_the_rounded_weights(stored, tmp_p
         with torch.no_grad():
             exact = rounded(torch.from_numpy(images(8)).double()).numpy()
         assert np.abs(got - exact).max() < 5e-3 * np.abs(exact).max()  # the runtime rounds inputs to 8 bits
+
+
+def test_an_older_file_is_brought_to_the_operators_of_int4(tmp_path):
+    """Before opset 18 the axes of a mean are an attribute, which opset 21 does not know."""
+    weight = np.random.default_rng(0).normal(size=(32, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"], "m"),
+        helper.make_node("ReduceMean", ["y"], ["z"], "r", axes=[1], keepdims=0),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, 1, ["n", *sizes])
+        for name, sizes in (("x", (5, 32)), ("z", (64,)))
+    ]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(weight, "w")])
+    path, target = tmp_path / "old.onnx", tmp_path / "small.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    store_weights(path, target, "int4")
+    onnx.checker.check_model(onnx.load(target))
+    x = np.random.default_rng(1).normal(size=(2, 5, 32)).astype(np.float32)
+    right = OnnxFile(path)(x)
+    assert np.abs(OnnxFile(target)(x) - right).max() < 0.3 * np.abs(right).max()
 
 
 def test_bad_input_is_named(stored, tmp_path):
