@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 
+from compress.onnx.fuse import rescaled_linears
 from compress.onnx.layers import WEIGHTED, weighted_nodes
 from compress.onnx.numbers.ranges import Range
 from compress.onnx.numbers.simulated import settle, simulate
@@ -35,6 +36,9 @@ _LAYERS = ("Conv1d", "Conv2d", "Linear")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwareTraining:
     """A network that was trained with its rounding simulated.
+
+    Of linear layers that a norm before them is folded into when they are exported nothing is known: the file
+    has neither the inputs nor the weights that were trained, but these times a factor for each channel.
 
     Attributes:
         network: a plain float module again.
@@ -105,10 +109,20 @@ def train_aware(
         gradient_bits=gradient_bits,
     )
     _in_place(train, simulated)
-    ranges, integers = settle(layers)
+    return _learned(simulated, *settle(layers))
+
+
+def _learned(
+    network: nn.Module, ranges: dict[str, Range], integers: dict[str, NDArray[np.int32]]
+) -> AwareTraining:
     if not ranges:
         raise ValueError(_NO_IMAGES)
-    return AwareTraining(network=simulated, input_ranges=ranges, integers=integers)
+    rescaled = rescaled_linears(network)
+    return AwareTraining(
+        network=network,
+        input_ranges={name: ends for name, ends in ranges.items() if name not in rescaled},
+        integers={name: whole for name, whole in integers.items() if name not in rescaled},
+    )
 
 
 def refuse_bits(method: AwareMethod, weight_bits: int, input_bits: int, gradient_bits: int | None) -> None:
@@ -163,9 +177,7 @@ def _train_by_ranges(network: nn.Module, train: Callable[[nn.Module], nn.Module]
         for name, seen in targets.items()
         if name.startswith("_input_") and "tracked_min" in seen
     }
-    if not ranges:
-        raise ValueError(_NO_IMAGES)
-    return AwareTraining(network=simulated, input_ranges=ranges)
+    return _learned(simulated, ranges, {})
 
 
 def tensor_ranges(path: Path, network: nn.Module, input_ranges: dict[str, Range]) -> dict[str, Range]:

@@ -46,6 +46,12 @@ def fuse(network: nn.Module) -> nn.Module:
     return fused
 
 
+def rescaled_linears(network: nn.Module) -> set[str]:
+    """Names of the linear layers into which ``fuse`` folds a factor for each input channel."""
+    readers = scales_of_linears(_own_foldings(plain_copy(network).eval())).values()
+    return {name for names in readers for name in names}
+
+
 @torch.no_grad()
 def _fold_forward(scale: nn.Module, linear: nn.Linear) -> None:
     """W (f x + s) + b is (W f) x + (b + W s)."""

@@ -27,7 +27,7 @@ from compress.onnx.numbers.equalize import equalize as equalize_layers
 from compress.onnx.numbers.integers import put_integers
 from compress.onnx.numbers.ranges import PERCENTILE, RANGE_METHODS, Range, RangeMethod, activation_ranges
 from compress.onnx.numbers.rounding import Rounding, round_weights
-from compress.onnx.numbers.shared import own_constants
+from compress.onnx.numbers.shared import clipped, own_constants, own_inputs
 from compress.onnx.numbers.softmax import least_ends, widened
 from compress.onnx.taps import float_tensors
 from results.files import write_atomic
@@ -144,8 +144,9 @@ def quantize_static(
             left = _nodes_of(source, how.float_layers)
             if how.equalize:
                 equalize_layers(source)
+            known_ranges = known_ranges or {}
             ranges = activation_ranges(
-                source,
+                clipped(source, known_ranges),
                 images,
                 float_tensors(source),
                 how.ranges,
@@ -154,11 +155,12 @@ def quantize_static(
             )
             ends = least_ends(source, images, batch_size)
             ranges = widened(ranges, ends)
+            learned = own_inputs(source, widened(known_ranges, ends), ranges)
             made = _with_integers(
                 source,
                 how,
-                ranges,
-                _of_softmaxes(source, ranges) | widened(known_ranges or {}, ends),
+                ranges | learned,
+                _of_softmaxes(source, ranges) | learned,
                 [*left, *(_grouped_transposed(source) if how.per_channel else ())],
             )
             put_integers(source, made, known_integers or {}, most=63 if how.reduce_range else 127)

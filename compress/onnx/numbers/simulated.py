@@ -3,19 +3,20 @@
 "Learned Step Size Quantization" (LSQ; Esser et al., ICLR 2020), equations 1 to 5, with a scale for each
 output channel of a weight and, for inputs that go below zero, a zero point that stays as it was found.
 "DoReFa-Net: Training Low Bitwidth Convolutional Neural Networks with Low Bitwidth Gradients" (Zhou et al.,
-2016), equations 5 to 12. The first and the last layer have 8 bits by LSQ in both, as both papers leave them
-fine.
+2016), equations 5 to 12. The first and the last layer to run have 8 bits by LSQ in both, as both papers leave
+them fine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from compress.onnx.numbers.integers import weight_scale
@@ -219,16 +220,22 @@ class DoReFaInput(nn.Module):
         bits: bits of a number.
     """
 
-    range = (0.0, 1.0)
-
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.levels = 2**bits - 1
+        self.ran: Tensor
+        self.register_buffer("ran", torch.tensor(False))  # a checkpoint holds it
 
     def forward(self, x: Tensor) -> Tensor:
         """x of few bits."""
+        self.ran.fill_(True)
         rounded: Tensor = _Bounded.apply(x, self.levels)
         return rounded
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """(low, high) of what is told apart; None before the first batch."""
+        return (0.0, 1.0) if self.ran else None
 
 
 class _NoisyGradient(torch.autograd.Function):
@@ -273,10 +280,10 @@ def simulate(
         The layers by name.
     """
     layers = {name: part for name, part in network.named_modules() if type(part) in kinds}
-    names = list(layers)
+    ends = _ends(network, layers)
     for name, layer in layers.items():
-        learned = method == "lsq" or name in (names[0], names[-1])
-        bits = (8, 8) if name in (names[0], names[-1]) else (weight_bits, input_bits)
+        learned = method == "lsq" or name in ends
+        bits = (8, 8) if name in ends else (weight_bits, input_bits)
         weight: Tensor = layer.weight
         rounding = LearnedWeight(weight, bits[0]) if learned else DoReFaWeight(bits[0])
         seen = LearnedInput(bits[1]) if learned else DoReFaInput(bits[1])
@@ -286,6 +293,15 @@ def simulate(
         if gradient_bits is not None and not learned:
             layer.register_forward_hook(_noisy(gradient_bits))
     return layers
+
+
+def _ends(network: nn.Module, layers: Collection[str]) -> tuple[str, str]:
+    """The first and the last layer to run; of a ``forward`` that cannot be traced, those defined so."""
+    names = list(layers)
+    with contextlib.suppress(Exception):  # a user's forward fails on proxies in whatever way it likes
+        called = [str(node.target) for node in fx.Tracer().trace(network).nodes if node.op == "call_module"]
+        names = [name for name in called if name in layers] or names
+    return names[0], names[-1]
 
 
 def _round_input(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

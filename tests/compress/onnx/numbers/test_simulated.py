@@ -24,6 +24,7 @@ from compress.onnx.numbers.simulated import (
     simulate,
 )
 from compress.steps import QuantizeAware
+from compress.swaps.kinds import ChannelNorm
 from tests.compress.networks import EXAMPLE, images, randomise_norms
 from tests.compress.targets import context
 
@@ -171,6 +172,76 @@ def test_the_file_has_the_integers_that_were_trained_and_computes_what_the_netwo
     assert np.abs(OnnxFile(candidate.file)(images(16)) - right).max() < 0.15 * np.abs(right).max()
 
 
+class _Residual(nn.Module):
+    """What passes by the layers is far wider than the [0, 1] that DoReFa leaves of their inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inside = nn.Linear(64, 16), nn.Linear(16, 16)
+        self.behind, self.head = nn.Linear(16, 16), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = 20 * self.stem(x.flatten(1)).relu()
+        x = x + self.behind(20 * self.inside(x).relu())
+        return self.head(x)
+
+
+@pytest.mark.parametrize("operators", ["convolutions", "every operator"])
+def test_the_file_clips_what_goes_into_layers_and_not_what_passes_by(tmp_path, operators):
+    simulated = []
+
+    def finetune(module: nn.Module, **_: object) -> nn.Module:
+        simulated.append(module.train()(torch.from_numpy(images(32))).detach().numpy())
+        return module.eval()
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        start = Candidate(network=_Residual(), file=tmp_path / "unused.onnx")
+    asked = context(example=EXAMPLE, finetune=finetune, calibration=images(64))
+    step = QuantizeAware(operators=(operators,), method="dorefa", weight_bits=4)
+    (candidate,) = step.propose(start, asked, tmp_path)
+    (right,) = simulated
+    error = OnnxFile(candidate.file)(images(32)) - right
+    assert np.square(error).mean() < 1e-2 * right.var(axis=0).mean()
+
+
+def test_of_a_layer_that_a_norm_is_folded_into_nothing_is_taken_for_learned(tmp_path):
+    """The file has the layer's weights and inputs times a factor for each channel."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        norm = ChannelNorm(16)
+        layers = [nn.Flatten(), nn.Linear(64, 16), norm, nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10)]
+        with torch.no_grad():
+            norm.norm.weight.copy_(torch.logspace(-1, 1, 16))
+    asked = context(example=EXAMPLE, finetune=_finetune, calibration=images(64))
+    start = Candidate(network=nn.Sequential(*layers), file=tmp_path / "unused.onnx")
+    (candidate,) = QuantizeAware(operators=("convolutions",), method="lsq").propose(start, asked, tmp_path)
+    with torch.no_grad():
+        right = candidate.network(torch.from_numpy(images(32))).numpy()
+    error = OnnxFile(candidate.file)(images(32)) - right
+    assert np.square(error).mean() < 1e-2 * right.var(axis=0).mean()
+
+
+class _Unordered(nn.Module):
+    """Its head is defined first, and one layer never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.unused = nn.Linear(8, 10), nn.Linear(8, 8)
+        self.inside, self.stem = nn.Linear(8, 8), nn.Linear(64, 8)
+
+    def forward(self, x):
+        return self.head(self.inside(self.stem(x.flatten(1)).relu()).relu())
+
+
+@pytest.mark.parametrize("method", ["lsq", "dorefa"])
+def test_the_first_and_the_last_layer_are_those_that_run_so_and_what_never_runs_has_learned_nothing(method):
+    aware = train_aware(_Unordered(), lambda module: _finetune(module, seed=0), method=method, weight_bits=2)
+    most = {name: np.abs(whole).max() for name, whole in aware.integers.items()}
+    assert set(aware.input_ranges) == set(most) == {"stem", "inside", "head"}
+    assert most["inside"] <= 3 < min(most["stem"], most["head"])
+
+
 class _Tokens(nn.Module):
     """A network whose linear layers are MatMuls without a name in the file, inside a row of modules."""
 
@@ -238,5 +309,6 @@ def test_bits_that_a_method_does_not_take_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             train_aware(_small(), lambda module: module, **change)
-    with pytest.raises(ValueError, match="saw no images"):
-        train_aware(_small(), lambda module: module, method="lsq")
+    for method in ("lsq", "dorefa"):
+        with pytest.raises(ValueError, match="saw no images"):
+            train_aware(_small(), lambda module: module, method=method)
