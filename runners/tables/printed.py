@@ -30,6 +30,8 @@ _LITERT_RUNS = re.compile(
 _LITERT_THREADS = re.compile(r"(?:Num threads|#threads used for CPU inference): \[(\d+)\]")
 _EXECUTORCH_FILE = re.compile(r"Model file (\S+) is loaded")
 _EXECUTORCH_RUNS = re.compile(r"Model executed successfully (\d+) time\(s\) in ([\d.]+) ms")
+_EXECUTORCH_THREADS = re.compile(r"threadpool with num threads = (\d+)")
+_VERSION = {"ncnn": "as printed, in half precision where the processor has it"}  # benchncnn asks for that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +58,15 @@ def read_printed(text: str) -> Printed:
     Raises:
         ValueError: it is the output of none of the tools, of models that all failed, or has a latency of 0.
     """
-    readers: dict[str, Callable[[str], Iterator[tuple[str, Timing]]]] = {
-        "ncnn": _ncnn,
-        "litert": _litert,
-        "executorch": _executorch,
+    readers: dict[str, tuple[Callable[[str], Iterator[tuple[str, Timing]]], re.Pattern[str]]] = {
+        "ncnn": (_ncnn, _NCNN_THREADS),
+        "litert": (_litert, _LITERT_THREADS),
+        "executorch": (_executorch, _EXECUTORCH_THREADS),
     }
-    for runtime, read in readers.items():
+    for runtime, (read, told) in readers.items():
         timings = {PurePosixPath(name).stem: timing for name, timing in read(text)}
         if timings:
-            told = {"ncnn": _NCNN_THREADS, "litert": _LITERT_THREADS}.get(runtime)
-            threads = {int(found) for found in told.findall(text)} if told else set()
+            threads = {int(found) for found in told.findall(text)}
             if len(threads) > 1:
                 raise ValueError(
                     f"runs with {' and '.join(map(str, sorted(threads)))} threads are no one table"
@@ -90,11 +91,15 @@ def _ncnn(text: str) -> Iterator[tuple[str, Timing]]:
 
 
 def _litert(text: str) -> Iterator[tuple[str, Timing]]:
-    """The last line of runs of each graph is that of the measured ones; those before are warm-up."""
+    """Of the lines of runs the last before the summary is of the measured ones.
+
+    Those before it are of the warm-up, those behind it of the profiler, if that was asked for.
+    """
     _, *rest = _LITERT_GRAPH.split(text)
     for name, output in zip(rest[::2], rest[1::2], strict=True):
-        runs = _LITERT_RUNS.findall(output)
-        if runs and "nference" in output.partition("timings in us")[2]:
+        before, _, summary = output.partition("timings in us")
+        runs = _LITERT_RUNS.findall(before)
+        if runs and "nference" in summary:
             count, low, high, mean, deviation = runs[-1]
             error = _NORMAL_95 * float(deviation) / int(count) ** 0.5 if deviation else 0.0
             mean_ms, error_ms = float(mean) / 1e3, error / 1e3
@@ -126,7 +131,8 @@ def take_printed(kit: Path, printed: Path, machine: str) -> Printed:
 
     Raises:
         FileNotFoundError: no such kit or text.
-        ValueError: no machine, a text without latencies or of other models, other threads than the kit's.
+        ValueError: no machine, a text without latencies or of other models, other threads than the kit's, or
+            of single images where the kit has several in a call.
     """
     if not machine:
         raise ValueError(
@@ -148,14 +154,19 @@ def take_printed(kit: Path, printed: Path, machine: str) -> Printed:
             f"{printed} has a latency of {strange[0]!r}, which is no model of {kit}; they are called as in "
             f"models/, 0 to {len(job['models']) - 1}"
         )
-    if found.threads is not None and found.threads != job["threads"]:
+    if job["threads"] and found.threads not in (None, job["threads"]):  # 0 takes all, however many those are
         raise ValueError(
             f"{printed} is of {found.threads} threads and {kit} of {job['threads']}; run the tool with those"
+        )
+    if found.runtime == "ncnn" and job["batch"] > 1:
+        raise ValueError(
+            f"benchncnn runs one image at a time, and {kit} is for {job['batch']} in a call; make a kit of a "
+            "profile whose batch is 1"
         )
     lost = not_measured("failed", f"there is no latency of it in what the tool of {found.runtime} printed")
     header = {
         "runtime": found.runtime,
-        "runtime_version": "as printed",
+        "runtime_version": _VERSION.get(found.runtime, "as printed"),
         "threads": found.threads or job["threads"],
         "machine": machine,
     }

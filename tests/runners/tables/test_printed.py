@@ -16,7 +16,7 @@ import pytest
 from nas.costs.layers.probes import network_key, rows_of
 from nas.costs.model.fit import fit_table
 from nas.costs.table.table import load_table
-from results.files import read_json
+from results.files import read_json, write_json
 from runners.tables.commands import make_kit
 from runners.tables.kit import read_kit
 from runners.tables.printed import read_printed, take_printed
@@ -55,10 +55,22 @@ def test_benchmark_model_is_read_without_its_warm_up() -> None:
     assert list(read_printed(cut).timings) == ["mobilenet_v1_1.0_224"]
 
 
+def test_what_the_profiler_of_benchmark_model_counts_is_no_latency() -> None:
+    text = (TEXTS / "benchmark_model.txt").read_text()
+    profiler = "Timings (microseconds): count=9 first=5 curr=5 min=4 max=6 avg=5 std=1\n"
+    found = read_printed(text + profiler).timings["espcn_harmonic_2x_slim_w_cl"]
+    assert (found.median_ms, found.repeats) == (33.2094, 50)
+
+
 def test_executor_runner_is_read_and_a_model_that_failed_left_out() -> None:
     found = read_printed((TEXTS / "executor_runner.txt").read_text())
     assert (found.runtime, found.threads) == ("executorch", None)
     assert {name: one.median_ms for name, one in found.timings.items()} == {"model": 1.99125}
+
+
+def test_executor_runner_says_the_threads_that_it_took_by_itself() -> None:
+    said = "executor_runner.cpp:344] Resetting threadpool with num threads = 4\n"
+    assert read_printed(said + (TEXTS / "executor_runner.txt").read_text()).threads == 4
 
 
 @pytest.mark.parametrize("text", ["", "squeezenet took 8 ms", "Graph: [a.tflite]\nkilled"])
@@ -143,6 +155,21 @@ def test_texts_that_do_not_belong_to_a_kit_are_refused(
     with pytest.raises(ValueError, match=words):
         take_printed(own_kit, tmp_path / "out.txt", machine)
     assert not (own_kit / "measured.jsonl").exists()
+
+
+def test_a_kit_for_all_threads_takes_any_and_one_for_several_images_none_of_benchncnn(
+    own_kit: Path, tmp_path: Path
+) -> None:
+    job = read_json(own_kit / "kit.json")
+    (tmp_path / "out.txt").write_text(printed_of({0: 1.5}, threads=8))
+    write_json(own_kit / "kit.json", {**job, "threads": 0})
+    take_printed(own_kit, tmp_path / "out.txt", "a phone")
+    header = read_kit(own_kit).header
+    assert header.threads == 8
+    assert "half precision" in header.runtime_version
+    write_json(own_kit / "kit.json", {**job, "threads": 0, "batch": 4})
+    with pytest.raises(ValueError, match="benchncnn runs one image at a time, and .* is for 4 in a call"):
+        take_printed(own_kit, tmp_path / "out.txt", "a phone")
 
 
 def test_a_kit_of_few_networks_and_what_is_no_kit_are_refused(kit: Path, tmp_path: Path) -> None:
