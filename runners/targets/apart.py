@@ -20,7 +20,7 @@ from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import FREE
 from runners.targets.hardware import HardwareProfile
-from runners.targets.onnx_format import export_for, input_shape_of, run_onnx
+from runners.targets.onnx_format import export_for, input_shape_of, run_onnx, take_for
 
 _ROUNDING = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.1, "int8": 0.15}
 """Shares of the largest output that a file may be off by; another network is off by about all of it.
@@ -31,12 +31,12 @@ _AT_ONCE = 2048  # images that a process is given in a call
 
 
 class ApartTarget:
-    """All that a target does with its files, in processes of their own; what is left is to export.
+    """All that a target does, in processes of their own; its files are converted from ONNX ones.
 
     Args:
         profile: what is common to all runtimes.
-        calls: module with ``load``, ``run`` and ``operator_times``, as ``openvino_calls`` has them, and where
-            files are made from ONNX ones ``convert``, as ``mnn_calls`` has it.
+        calls: module with ``convert``, ``load``, ``run`` and ``operator_times``, as ``mnn_calls`` has them;
+            without the first where a target has its own way to write files.
         runtime: library that runs the files.
         version: its version.
         format: file format.
@@ -65,6 +65,22 @@ class ApartTarget:
             format=format,
             precisions=profile.precisions,
         )
+
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes a file, which is compared with the network."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            source = Path(folder) / "model.onnx"
+            export_for(self._profile, network, input_shape, source, "fp32")
+            self._convert(source, path, precision)
+
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as one for this target."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            taken = Path(folder) / "model.onnx"
+            take_for(self._profile, source, taken, "fp32")
+            self._convert(taken, path, precision)
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a file."""
@@ -107,31 +123,23 @@ class ApartTarget:
         ]
         return tuple(sorted(entries, key=lambda entry: -entry.latency_ms))
 
-    def _converted(
-        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, precision: str
-    ) -> None:
-        """Writes a network as a file that is made from an ONNX one."""
-        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-            source = Path(folder) / "model.onnx"
-            export_for(self._profile, network, input_shape, source, "fp32")
-            self._convert(source, path, precision)
-
     def _convert(self, source: Path, path: Path, precision: str) -> None:
-        """Writes a file that is made from an ONNX one, and is run beside it."""
-        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-            made = Path(folder) / f"model.{self.facts.format}"
-            self._calls.call("convert", source=str(source.resolve()), file=str(made), precision=precision)
-            self._refuse_another(made, source, _ROUNDING[precision])
-            write_atomic(path, made.read_bytes())
+        """Writes a file that is made, beside it, from an ONNX one, and is run as well."""
+        shape = (BATCHES[0], *input_shape_of(source.read_bytes()))
+        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        made = source.with_suffix(f".{self.facts.format}")
+        self._calls.call("convert", source=str(source), file=str(made), precision=precision)
+        self._refuse_another(made, source, images, _ROUNDING[precision])
+        write_atomic(path, made.read_bytes())
 
-    def _refuse_another(self, made: Path, source: Path, tolerance: float) -> None:
+    def _refuse_another(
+        self, made: Path, source: Path, images: NDArray[np.float32], tolerance: float
+    ) -> None:
         """Runs a file beside the float one that it was made from.
 
         Raises:
             ValueError: it does not run, or gives other outputs.
         """
-        shape = (BATCHES[0], *input_shape_of(source.read_bytes()))
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
         right = run_onnx(source, images)
         if not np.isfinite(right).all():  # as of a logarithm
             images = np.abs(images)

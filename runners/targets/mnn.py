@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from torch import nn
-
 from runners.targets.apart import ApartTarget
 from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_runtime import runtime_version
@@ -34,13 +30,3 @@ class MnnTarget(ApartTarget):
             version=runtime_version("MNN", "'quarry-nas[mnn]'", least="3.0"),
             format="mnn",
         )
-
-    def export(
-        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
-    ) -> None:
-        """Writes an MNN file, which is compared with the network."""
-        self._converted(network, input_shape, path, precision)
-
-    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
-        """Writes an ONNX file as one for this target."""
-        self._convert(source, path, precision)

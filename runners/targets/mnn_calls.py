@@ -15,6 +15,8 @@ from typing import Any
 import MNN
 import numpy as np
 
+from runners.targets.calls import in_calls
+
 _RUNS = 30  # of a file whose time is taken apart, after as many that warm up
 _SHRUNK = {"fp32": [], "fp16": ["--fp16"], "int8": ["--weightQuantBits", "8"]}
 
@@ -70,16 +72,14 @@ def run(file: str, images: str, outputs: str, threads: int, batch: int) -> None:
         threads: threads of the runtime.
         batch: images in a call; the last is filled up with zeros.
     """
-    given, found = np.load(images), []
     opened = _Opened(file, threads, batch)
-    for start in range(0, len(given), batch):
-        part = given[start : start + batch]
-        filled = np.zeros((batch, *given.shape[1:]), np.float32)
-        filled[: len(part)] = part
-        opened.give(filled)
+
+    def call(part: Any) -> Any:
+        opened.give(part)
         opened.run()
-        found.append(opened.outputs()[: len(part)])
-    np.save(outputs, np.concatenate(found))
+        return opened.outputs()
+
+    np.save(outputs, in_calls(call, np.load(images), batch))
 
 
 def operator_times(file: str, images: str, threads: int, batch: int) -> list[tuple[str, int, float]]:
@@ -115,7 +115,7 @@ def operator_times(file: str, images: str, threads: int, batch: int) -> list[tup
         if number == _RUNS:
             counts.clear()
             seconds.clear()
-        opened.give_again()
+        opened.copy_in()
         opened.interpreter.runSessionWithCallBackInfo(opened.session, before, after)
     return [(name, max(1, counts[name] // _RUNS), 1e3 * seconds[name] / _RUNS) for name in counts]
 
@@ -146,15 +146,14 @@ class _Opened:
         kind, layout = MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe
         self._kept = np.ascontiguousarray(images)  # the tensor is a view of it
         self._given = MNN.Tensor(self.shape, kind, self._kept, layout)
-        self.give_again()
 
-    def give_again(self) -> None:
-        """Copies the images in once more: a run may overwrite them."""
+    def copy_in(self) -> None:
+        """Copies the images in, before each run: one may overwrite them."""
         self._input.copyFrom(self._given)
 
     def run(self) -> None:
         """One call."""
-        self._input.copyFrom(self._given)
+        self.copy_in()
         self.interpreter.runSession(self.session)
 
     def outputs(self) -> Any:

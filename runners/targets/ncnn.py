@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from numpy.typing import NDArray
-from torch import nn
 
 from runners.targets.apart import ApartTarget
 from runners.targets.hardware import HardwareProfile, only_in
@@ -39,16 +38,6 @@ class NcnnTarget(ApartTarget):
             version=f"{runtime} (pnnx {converter})",
             format="zip",
         )
-
-    def export(
-        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
-    ) -> None:
-        """Writes a zip of ncnn's two files, which is compared with the network."""
-        self._converted(network, input_shape, path, precision)
-
-    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
-        """Writes an ONNX file as one for this target."""
-        self._convert(source, path, precision)
 
     def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> NoReturn:
         """Refuses: ncnn as it is handed out counts no layers.

@@ -116,7 +116,9 @@ class _Opened:
 
 def _input_shape(source: str) -> list[int]:
     """Shape of the one input of an ONNX file, for one image."""
-    (given,) = onnx.load(source, load_external_data=False).graph.input
+    graph = onnx.load(source, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    (given,) = (given for given in graph.input if given.name not in weights)
     return [axis.dim_value or 1 for axis in given.type.tensor_type.shape.dim]
 
 

@@ -45,14 +45,18 @@ def input_shape_of(content: bytes) -> tuple[int, ...]:
     """Shape of the one input of an ONNX file, without the batch.
 
     Raises:
-        ValueError: it has several inputs, or leaves sizes behind the batch open.
+        ValueError: it has several inputs, one of integers, or leaves sizes behind the batch open.
     """
     graph = onnx.load_from_string(content).graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [given for given in graph.input if given.name not in weights]
     if len(inputs) != 1:
         raise ValueError(f"the file takes {len(inputs)} inputs, and images are one")
-    sizes = [axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim[1:]]
+    given = inputs[0].type.tensor_type
+    if given.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(given.elem_type).lower()
+        raise ValueError(f"input {inputs[0].name!r} of the file is {kind}, and images are float")
+    sizes = [axis.dim_value for axis in given.shape.dim[1:]]
     if not all(sizes):
         raise ValueError(f"the file leaves sizes of input {inputs[0].name!r} open")
     return tuple(sizes)

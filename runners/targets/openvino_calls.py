@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import openvino
 
+from runners.targets.calls import in_calls
+
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16", "fp16": "f16"}
 _RUNS = 30  # of a file whose time is taken apart, after as many that warm up
 
@@ -34,19 +36,16 @@ def run(file: str, images: str, outputs: str, threads: int, batch: int, options:
         batch: images in a call where the file takes any number; the last is filled up with zeros.
         options: properties of OpenVINO.
     """
-    given = np.load(images)
     compiled = _compiled(file, threads, batch, options)
     if len(compiled.inputs) != 1:
         raise ValueError(f"it takes {len(compiled.inputs)} inputs, and images are one")
-    size = compiled.inputs[0].shape[0]
-    request, found = compiled.create_infer_request(), []
-    for start in range(0, len(given), size):
-        part = given[start : start + size]
-        filled = np.zeros((size, *given.shape[1:]), np.float32)
-        filled[: len(part)] = part
-        request.infer([filled])
-        found.append(np.array(request.get_output_tensor(0).data, dtype=np.float32)[: len(part)])
-    np.save(outputs, np.concatenate(found))
+    request = compiled.create_infer_request()
+
+    def call(part: Any) -> Any:
+        request.infer([part])
+        return np.array(request.get_output_tensor(0).data)  # a copy: the next call writes over it
+
+    np.save(outputs, in_calls(call, np.load(images), compiled.inputs[0].shape[0]))
 
 
 def operator_times(
