@@ -86,14 +86,18 @@ def analyse(
         if isinstance(model, nn.Module):
             if input_shape is None:
                 raise ValueError("a network needs its input shape, for instance --input 3x224x224")
-            target.export(model, input_shape, path)
-        elif facts.format != "onnx" and not isinstance(target, TakesOnnx):
+            target.export(model, input_shape, path, precision=facts.float_precision)
+        elif isinstance(target, TakesOnnx):
+            given = Path(folder) / "given.onnx"
+            given.write_bytes(with_shape(model, input_shape, profile.batch))
+            target.take_onnx(given, path, precision=facts.float_precision)
+        elif facts.format == "onnx":
+            path.write_bytes(with_shape(model, input_shape, profile.batch))
+        else:
             raise ValueError(
                 f"profile {profile.name!r} times {profile.runtime.kind} programs, not ONNX files; give it a "
                 "network as module:function, or choose a profile of ONNX Runtime such as cpu-ort"
             )
-        else:
-            path.write_bytes(with_shape(model, input_shape, profile.batch))
         (timing,) = target.measure([path], budget_s=seconds, half_width=0.005)
         if timing.status != "measured":
             raise ValueError(f"the model does not run on profile {profile.name!r}: {timing.reason}")

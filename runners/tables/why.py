@@ -73,7 +73,7 @@ def why(
     """
     hardware = load_profile(profile)
     target = open_target(hardware)
-    if target.facts.format != "onnx" or not target.facts.local or target.facts.computed:
+    if target.facts.runtime != "onnxruntime" or not target.facts.local:  # it is ONNX Runtime that profiles
         raise ValueError(
             f"profile {hardware.name!r} times no single operators on this machine; choose one of ONNX "
             "Runtime, such as cpu-ort"

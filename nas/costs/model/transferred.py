@@ -123,7 +123,7 @@ def _layer_lines(known: Sequence[LatencyTable], mixture: TransferModel) -> pd.Da
         found[:, column] = there.reindex(identities).to_numpy(dtype=float)
     mixed = _mixed(found, np.array(mixture.weights))
     runs = np.isfinite(mixed)
-    spread = ((lines.high_ms - lines.low_ms) / 2 / lines.median_ms).fillna(0.0).to_numpy()
+    least, most = _off(mixture)
     names = " and ".join(table.header.profile for table in known)
     refused = np.array(["a known device does not run it"] * len(lines), dtype=object)
     for one in reversed(every):  # the first that does not run it says why
@@ -131,11 +131,21 @@ def _layer_lines(known: Sequence[LatencyTable], mixture: TransferModel) -> pd.Da
         refused = np.where(reasons != "", reasons, refused)
     return lines.assign(
         median_ms=mixed,
-        low_ms=mixed * (1 - spread),
-        high_ms=mixed * (1 + spread),
+        low_ms=mixed * least,
+        high_ms=mixed * most,
+        repeats=0,
         status=np.where(runs, "measured", "unsupported"),
         reason=np.where(runs, f"predicted from {names}", refused),
     )[list(COLUMNS)]
+
+
+def _off(mixture: TransferModel) -> tuple[float, float]:
+    """Ends of a prediction's interval as shares of it: as far as networks that were left out were off.
+
+    A measurement, which is surer, then takes its place where tables are merged.
+    """
+    ratios = [ratio for ratio in mixture.ratios if ratio > 0] + [1.0]
+    return min(ratios), max(ratios)
 
 
 def _mixed(found: Floats, weights: Floats) -> Floats:
@@ -164,21 +174,22 @@ def _stand_ins(
     latency_ms = mixture.latency_ms(rows) * rng.choice(mixture.ratios, size=len(rows))
     good = np.isfinite(latency_ms) & (latency_ms > 0)
     return pd.DataFrame(
-        [_line(space, row, ms, known) for row, ms in zip(rows[good], latency_ms[good], strict=True)]
+        [_line(space, row, ms, mixture, known) for row, ms in zip(rows[good], latency_ms[good], strict=True)]
     )
 
 
 def _line(
-    space: SearchSpace, row: Rows, latency_ms: float, known: Sequence[LatencyTable]
+    space: SearchSpace, row: Rows, latency_ms: float, mixture: TransferModel, known: Sequence[LatencyTable]
 ) -> dict[str, object]:
+    least, most = _off(mixture)
     return {
         "kind": "network",
         "key": network_key(row),
         "input": "x".join(map(str, space.input_shape(space.to_arch(row)))),
         "occasion": 0,
         "median_ms": latency_ms,
-        "low_ms": latency_ms,
-        "high_ms": latency_ms,
+        "low_ms": latency_ms * least,
+        "high_ms": latency_ms * most,
         "repeats": 0,
         "status": "measured",
         "reason": "predicted from " + " and ".join(table.header.profile for table in known),

@@ -44,6 +44,12 @@ def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest
     assert "mine" in sys.modules
 
 
+def test_an_onnx_file_is_converted_for_a_runtime_with_files_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(onnx_bytes(network(), (3, 16, 16)))
+    report = latency(str(tmp_path / "model.onnx"), profile="cpu-mnn", seconds=0.1, say=lambda _: None)
+    assert any("Conv" in entry.operator for entry in report.operators)
+
+
 def test_weights_that_lie_in_another_file_are_found_or_named(tmp_path: Path) -> None:
     model = onnx.load_from_string(onnx_bytes(network(), (3, 16, 16)))
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)

@@ -76,6 +76,26 @@ def test_a_file_is_measured_with_the_batch_that_a_row_names(model: Path, tmp_pat
     assert list(found["fixed"]) == [1]
 
 
+def test_inputs_of_integers_are_a_reason_and_end_nothing(tmp_path: Path) -> None:
+    given = onnx.helper.make_tensor_value_info("tokens", onnx.TensorProto.INT64, ["n", 6])
+    found = onnx.helper.make_tensor_value_info("found", onnx.TensorProto.FLOAT, ["n", 6])
+    cast = onnx.helper.make_node("Cast", ["tokens"], ["found"], to=onnx.TensorProto.FLOAT)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    graph = onnx.helper.make_graph([cast], "tokens", [given], [found])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "tokens.onnx")
+    profiles = [load_profile(name) for name in ("cpu-ort", "cpu-mnn")]
+    took, refused = compare(
+        tmp_path / "tokens.onnx",
+        profiles,
+        batches=(1,),
+        threads=(1,),
+        precisions=("fp32",),
+        seconds_each=0.1,
+    )
+    assert took.timing.status == "measured"
+    assert refused.timing.reason == "input 'tokens' of the file is int64, and images are float"
+
+
 def row(runtime: str, low_ms: float, high_ms: float, precision: str = "fp32") -> Tried:
     """A row that was measured in an interval."""
     timing = Timing(median_ms=(low_ms + high_ms) / 2, low_ms=low_ms, high_ms=high_ms, repeats=9)

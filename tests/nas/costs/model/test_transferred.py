@@ -15,7 +15,7 @@ from nas.costs.model.fit import MeasurePlan, fit_table, measure_space
 from nas.costs.model.latency import measured_networks
 from nas.costs.model.transferred import Transferred, transferred_table
 from nas.costs.table.build import build_table
-from nas.costs.table.table import LatencyTable
+from nas.costs.table.table import LatencyTable, merge_tables
 from results.timing import Timing
 from tests.nas.costs.synthetic import header, layers, space, timing
 
@@ -99,6 +99,17 @@ def test_ten_measurements_predict_the_others(known: list[LatencyTable], tmp_path
     lines = found.measured.table.lines
     assert set(lines[lines.kind == "layer"].reason) == {"predicted from calls and sums"}
     assert (lines[(lines.kind == "network") & (lines.repeats > 0)].reason == "").sum() == 13
+
+
+def test_a_measurement_takes_the_place_of_a_prediction(known: list[LatencyTable], tmp_path: Path) -> None:
+    found = transferred(known, few_networks(Tasteful(0.02, 4e-6, 0.03), 10, 3, tmp_path)).measured.table
+    predicted = found.lines[found.lines.reason.str.startswith("predicted")]
+    assert set(predicted.kind) == {"layer", "chain", "network"}
+    assert (predicted.repeats == 0).all()
+    once = predicted.groupby("kind").head(1)
+    wide = {"low_ms": once.median_ms * 0.99, "high_ms": once.median_ms * 1.01, "repeats": 5, "reason": ""}
+    merged = merge_tables([found, LatencyTable(header=found.header, lines=once.assign(**wide))]).lines
+    assert (merged.repeats == 5).sum() == len(once) == 3
 
 
 def known_latencies(known: list[LatencyTable], rows: np.ndarray) -> list[np.ndarray]:
