@@ -91,7 +91,7 @@ def _ncnn(text: str) -> Iterator[tuple[str, Timing]]:
 
 
 def _litert(text: str) -> Iterator[tuple[str, Timing]]:
-    """Of the lines of runs the last before the summary is of the measured ones.
+    """The last line of runs before the summary is that of the measured ones.
 
     Those before it are of the warm-up, those behind it of the profiler, if that was asked for.
     """
