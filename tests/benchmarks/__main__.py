@@ -11,7 +11,7 @@ BENCHMARKS = (
     "search_throughput",
     "search_regret",
     "pool_overhead",
-    "compression",
+    "compression_speed",
     "pruning --seeds 1 --networks residual",
     "latency_table",
     "block_latency",

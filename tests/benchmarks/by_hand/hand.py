@@ -11,7 +11,7 @@ import copy
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def work(job: Job) -> Trained:
     member = next(one for one in members(splits.input_shape) if one.name == job.member.name)
     torch.manual_seed(job.seed)
     network = member.make(splits.input_shape, len(splits.classes)).to(memory_format=torch.channels_last)
-    steps_s = {one: _step_s(network, data, one, job.seed) for one in ("fp32", "bf16")}
+    steps_s = {one: step_s(network, data, settings(1, one), job.seed) for one in ("fp32", "bf16")}
     precision = min(steps_s, key=steps_s.__getitem__)
     epoch_s = steps_s[precision] * batches_per_epoch(len(data.images), BATCH)
     epochs = job.epochs
@@ -169,7 +169,7 @@ class _Enough(Exception):
     """The probe has seen its steps."""
 
 
-def _step_s(network: nn.Module, data: TrainingData, precision: str, seed: int) -> float:
+def step_s(network: nn.Module, data: TrainingData, settings: TrainSettings, seed: int) -> float:
     """Processor seconds of a training step, the mean of some on a copy of the network."""
     stamps: list[float] = []
 
@@ -182,7 +182,7 @@ def _step_s(network: nn.Module, data: TrainingData, precision: str, seed: int) -
         finetune(
             copy.deepcopy(network),
             data,
-            settings(_PROBE_STEPS, precision),
+            replace(settings, epochs=_PROBE_STEPS),
             seed=seed,
             watch=Watch(step=seen),
         )

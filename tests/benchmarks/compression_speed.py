@@ -1,6 +1,6 @@
 """What compression gains on this machine's CPU: speed against MACs for pruning, int8 by sets of operators.
 
-Run as ``python -m tests.benchmarks.compression``; weights are random, so only time is measured here.
+Run as ``python -m tests.benchmarks.compression_speed``; weights are random, so only time is measured here.
 """
 
 from __future__ import annotations

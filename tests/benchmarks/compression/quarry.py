@@ -1,0 +1,45 @@
+"""Quarry's way: ``compress_model`` with a speed-up as the goal, and nothing chosen by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from runners.compressing.goal import Goal
+from runners.compressing.model import UnreachableError, compress_model
+from tests.benchmarks.compression.results import QUARRY, Answer
+from tests.benchmarks.compression.setting import Bench
+
+
+def answer(bench: Bench, network: nn.Module, factor: float, spent_s: Callable[[], float]) -> Answer:
+    """The answer of one goal. All goals of a network share a folder, and what one trained serves the next.
+
+    Raises:
+        UnreachableError: no share of the channels is fast enough.
+    """
+    began_s = spent_s()
+    out = bench.folder / "quarry"
+    try:
+        record = compress_model(network, bench.source, Goal(speedup=factor), bench.options, out=out).record
+    except UnreachableError as error:
+        if error.record is None:
+            raise
+        record = error.record
+    found = next(one for one in record.files if one.name == record.answer)
+    # What another goal hands over next may not be this: the file is kept apart.
+    kept = out.parent / "answers" / f"{factor:g}.onnx"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(next((out / "artifacts" / found.name).glob("model.onnx")).read_bytes())
+    return Answer(
+        side=QUARRY,
+        factor=factor,
+        file=str(Path(kept)),
+        precision=found.precision,
+        share=found.share,
+        macs=found.macs,
+        validation=found.accuracy,
+        within=record.met,
+        cpu_s=spent_s() - began_s,
+    )
