@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.rules.buckets import cost_buckets
 from nas.rules.delayed import delayed
+from nas.rules.exits import exits
 from nas.rules.moment import Rule
 from nas.rules.nested import nested
 from nas.rules.progressive import progressive
@@ -14,7 +15,17 @@ from nas.rules.resolution import at_resolutions
 from nas.rules.sandwich import sandwich
 from nas.rules.uniform import uniform
 
-__all__ = ["RULES", "cost_buckets", "delayed", "nested", "progressive", "rule", "sandwich", "uniform"]
+__all__ = [
+    "RULES",
+    "cost_buckets",
+    "delayed",
+    "exits",
+    "nested",
+    "progressive",
+    "rule",
+    "sandwich",
+    "uniform",
+]
 
 
 def rule(

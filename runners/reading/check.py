@@ -92,7 +92,13 @@ def _names(recipe: Recipe) -> list[str]:
     from search_spaces.parts import ACTIVATIONS
     from search_spaces.residuals import RESIDUALS
     from search_spaces.rules import rule_of
-    from search_spaces.spaces.presets import PRESETS, naming_problems, problems_with_options, stage_problems
+    from search_spaces.spaces.presets import (
+        PRESETS,
+        GivenNumbers,
+        naming_problems,
+        problems_with_options,
+        stage_problems,
+    )
 
     space = recipe.space
     wrong_rules = [problem for one in space.rules for problem in _failing("space.rules", rule_of, one)]
@@ -100,7 +106,7 @@ def _names(recipe: Recipe) -> list[str]:
         return [*wrong_rules, "space.network: this is instead of space.module; give one of them"]
     if space.module or space.network:
         own = "the function of space.module" if space.module else "the file of space.network"
-        fields = ("preset", *space.named, "recursions", "resolutions", "strides", "activation", "options")
+        fields = ("preset", *space.named, *GivenNumbers._fields, "activation", "options")
         strange = [key for key in fields if key in space.model_fields_set]
         own_choice = f"this is for presets; {own} chooses its own"
         return [*wrong_rules, *(f"space.{key}: {own_choice}" for key in strange)]
@@ -121,10 +127,10 @@ def _names(recipe: Recipe) -> list[str]:
         *_unknown("space.activation", "activation", [space.activation], ACTIVATIONS),
     ]
     if not problems:  # whether it holds together is asked of what is right in itself
-        sizes = (space.recursions, space.resolutions, space.strides)
+        sizes = GivenNumbers(*(getattr(space, key) for key in GivenNumbers._fields))
         data = recipe.data
         image = (data.channels, data.height, data.width)
-        wrong = stage_problems(space.preset, space.options, space.named, *sizes, image)
+        wrong = stage_problems(space.preset, space.options, space.named, sizes, image)
         problems += [f"space: {problem}" for problem in wrong]
     return problems
 

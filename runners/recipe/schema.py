@@ -85,6 +85,9 @@ class Space(Section):
     """Sides of images within networks, in pixels, as a choice: they, and their files, resize the data's."""
     strides: tuple[int, ...] = ()
     """Strides of the first layer as a choice, instead of the preset's: of the stem, or sides of a patch."""
+    exits: tuple[int, ...] = ()
+    """Stages after which networks may end early, counted from 1, as a choice: ``[2, 3]``. Each end has a
+    classifier of its own; the rule ``exits`` trains all of them in a step."""
     activation: str = "relu"
     """Activation between convolutions; published presets keep their own."""
     options: dict[str, dict[str, Any]] = Field(default={})

@@ -21,6 +21,7 @@ _NAMING = (
     "space.recursions",
     "space.resolutions",
     "space.strides",
+    "space.exits",
     "space.activation",
     "space.options",
     "space.rules",

@@ -52,6 +52,7 @@ def _without_rules(recipe: Space, classes: int, input_shape: Shape, without: Col
         recursions=recipe.recursions,
         resolutions=recipe.resolutions,
         strides=recipe.strides,
+        exits=recipe.exits,
         without=without,
         activation=recipe.activation,
         options=recipe.options,

@@ -23,6 +23,7 @@ from search_spaces.operations.options import chosen, refuse
 from search_spaces.parts import ACTIVATIONS
 from search_spaces.space import Arch, SearchSpace, Shape
 from search_spaces.spaces.entering import entering
+from search_spaces.spaces.exits import exit_head, refuse_exits, with_exits
 from search_spaces.spaces.head import HeadSizes
 from search_spaces.spaces.maps import Maps, Size
 from search_spaces.spaces.pick import Pick, part_choices
@@ -109,6 +110,7 @@ class ConvNet:
         stem_strides: strides of the stem, ascending.
         resolutions: shorter sides of the images within the networks, in pixels, ascending; empty for images
             as they are.
+        exits: numbers of stages after which a network may end early, ascending.
         stem: name of the entry that the stem is.
         stem_options: its settings, and one value for each of its choices.
         stem_width: channels of the stem; 0 takes those of the first stage.
@@ -117,12 +119,13 @@ class ConvNet:
         activation: activation of stem, head and stages that name none; empty takes the space's.
 
     Raises:
-        ValueError: an unknown stem or setting of it, or strides out of order.
+        ValueError: an unknown stem or setting of it, strides out of order, or exits that there cannot be.
     """
 
     stages: tuple[ConvStage, ...]
     stem_strides: tuple[int, ...] = (1, 2)
     resolutions: tuple[int, ...] = ()
+    exits: tuple[int, ...] = ()
     stem: str = STRIDED
     stem_options: Mapping[str, Value] = field(default_factory=dict)
     stem_width: int = 0
@@ -134,6 +137,7 @@ class ConvNet:
         strides = self.stem_strides
         if list(strides) != sorted(set(strides)) or not strides or strides[0] < 1:
             raise ValueError(f"stem_strides must be 1 or more, ascending and without repeats, got {strides}")
+        refuse_exits(self.exits, len(self.stages))
         _ = self.configured_stem  # its options are right
 
     @property
@@ -181,7 +185,7 @@ def convnet(
     activation = net.activation or activation
     choices = [*images.searched, Choice(STEM_STRIDE, net.stem_strides)]
     slots = [*images.slots()]
-    before = images.after(STEM_STRIDE)
+    before, inside = images.after(STEM_STRIDE), []
     for index, stage in enumerate(net.stages):
         here = _Place(
             name=f"stage{index}",
@@ -198,8 +202,10 @@ def convnet(
         for number in range(max(stage.depths)):
             slots += [_block_slot(here, number, one) for one in stage.configured]
         before = here.after
+        inside.append(before)
     head = HeadSizes(classes=classes, last=net.last_width, hidden=net.hidden_width, activation=activation)
-    slots.append(_head_slot(here, head))
+    heads = [exit_head(at, len(inside), maps, head) for at, maps in enumerate(inside)]
+    choices, slots = with_exits(choices, slots, heads, net.exits)
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
 
 
@@ -363,15 +369,6 @@ def _block_slot(here: _Place, number: int, one: Block) -> Slot:
         choices=_once((*names, *own.values(), *more)),
         layer=layer,
     )
-
-
-def _head_slot(last: _Place, head: HeadSizes) -> Slot:
-    width = f"{last.name}.width"
-
-    def layer(arch: Arch) -> Layer:
-        return head.layer((int(arch[width]), *last.after.at(arch)))
-
-    return Slot(name="head", choices=(*last.before.choices, width), layer=layer)
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

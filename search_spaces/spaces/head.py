@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search_spaces.choice import Value
-from search_spaces.layer import Layer
+from search_spaces.layer import Layer, Slot
 from search_spaces.parts import Head, WideHead
+from search_spaces.space import Arch
+from search_spaces.spaces.maps import Maps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +27,23 @@ class HeadSizes:
     activation: str
     last: int = 0
 
-    def layer(self, shape: tuple[int, int, int]) -> Layer:
-        """The head on maps of that shape (C, H, W)."""
+    def slot(self, name: str, width: str, maps: Maps) -> Slot:
+        """The pooled classifier.
+
+        Args:
+            name: name of the slot, and of its layers.
+            width: choice of the channels of the last stage.
+            maps: sizes of the last stage's maps.
+        """
+
+        def layer(arch: Arch) -> Layer:
+            return self._layer(name, (int(arch[width]), *maps.at(arch)))
+
+        return Slot(name=name, choices=(*maps.choices, width), layer=layer)
+
+    def _layer(self, name: str, shape: tuple[int, int, int]) -> Layer:
         sizes: dict[str, Value] = {"channels": shape[0], "classes": self.classes}
         if not self.last and not self.hidden:
-            return Layer.of("head", "head", Head, shape, (self.classes,), sizes)
+            return Layer.of(name, "head", Head, shape, (self.classes,), sizes)
         sizes |= {"last": self.last, "hidden": self.hidden, "activation": self.activation}
-        return Layer.of("head", "wide_head", WideHead, shape, (self.classes,), sizes)
+        return Layer.of(name, "wide_head", WideHead, shape, (self.classes,), sizes)

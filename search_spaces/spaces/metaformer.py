@@ -16,13 +16,13 @@ from search_spaces.choice import Choice
 from search_spaces.mixers.registry import choices_of
 from search_spaces.parts import ACTIVATIONS
 from search_spaces.space import SearchSpace, Shape
+from search_spaces.spaces.exits import exit_head, refuse_exits, with_exits
 from search_spaces.spaces.head import HeadSizes
 from search_spaces.spaces.maps import Maps
 from search_spaces.spaces.metaformer_slots import (
     StagePlace,
     channel_mixer_slots,
     entry_slot,
-    head_slot,
     mixer_slots,
 )
 from search_spaces.spaces.pick import part_choices
@@ -37,12 +37,20 @@ class MetaFormer:
         stages: first to last.
         resolutions: shorter sides of the images within the networks, in pixels, ascending; empty for images
             as they are.
+        exits: numbers of stages after which a network may end early, ascending.
         hidden_width: features of a linear layer between pooling and classifier; 0 for none.
+
+    Raises:
+        ValueError: exits that there cannot be.
     """
 
     stages: tuple[Stage, ...]
     resolutions: tuple[int, ...] = ()
+    exits: tuple[int, ...] = ()
     hidden_width: int = 0
+
+    def __post_init__(self) -> None:
+        refuse_exits(self.exits, len(self.stages))
 
     def refuse_small(self, images: Maps) -> None:
         """Refuses images that nothing is left of.
@@ -90,7 +98,7 @@ def metaformer(
     net.refuse_small(maps)
     choices = [*maps.searched]
     slots = [*maps.slots()]
-    previous = ""
+    previous, inside = "", []
     for index, stage in enumerate(net.stages):
         here = StagePlace.of(f"stage{index}", stage, maps, stage.activation or activation)
         choices += _stage_choices(here)
@@ -98,8 +106,10 @@ def metaformer(
         for block in range(max(stage.depths)):
             slots += [*mixer_slots(here, block), *channel_mixer_slots(here, block)]
         previous, maps = f"{here.name}.width", here.maps
+        inside.append(maps)
     head = HeadSizes(classes=classes, hidden=net.hidden_width, activation=here.activation)
-    slots.append(head_slot(previous, maps, head))
+    heads = [exit_head(at, len(inside), maps, head) for at, maps in enumerate(inside)]
+    choices, slots = with_exits(choices, slots, heads, net.exits)
     return SearchSpace(name, choices, slots=slots, input_shape=input_shape)
 
 

@@ -18,7 +18,6 @@ from search_spaces.residuals import ResidualForm
 from search_spaces.residuals.branch import Branch
 from search_spaces.space import Arch
 from search_spaces.spaces.entering import entering
-from search_spaces.spaces.head import HeadSizes
 from search_spaces.spaces.maps import Maps
 from search_spaces.spaces.pick import Pick
 from search_spaces.spaces.stage import Stage
@@ -188,18 +187,3 @@ def _channel_mixer_slot(here: StagePlace, block: int, one: ChannelMixer) -> Slot
         choices=(*maps.choices, depth, width, ratio, *pick.which, *own, *_around(here, prefix)),
         layer=layer,
     )
-
-
-def head_slot(previous: str, maps: Maps, sizes: HeadSizes) -> Slot:
-    """The pooled classifier.
-
-    Args:
-        previous: choice of the last stage's width.
-        maps: the last stage's.
-        sizes: its own.
-    """
-
-    def layer(arch: Arch) -> Layer:
-        return sizes.layer((int(arch[previous]), *maps.at(arch)))
-
-    return Slot(name="head", choices=(*maps.choices, previous), layer=layer)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from results.names import unknown
 from results.registry import Registry
@@ -76,6 +76,7 @@ def preset(
     recursions: Sequence[int] = (),
     resolutions: Sequence[int] = (),
     strides: Sequence[int] = (),
+    exits: Sequence[int] = (),
     without: Collection[str] = (),
     activation: str = "relu",
     options: Options | None = None,
@@ -99,6 +100,7 @@ def preset(
             preset's; networks resize what they are given.
         strides: strides of the stem or first entry, ascending, in place of the preset's: sides of a patch,
             where that is a patch embedding.
+        exits: numbers of stages after which networks may end early, ascending.
         without: parts that are left out of every stage: what a device cannot run.
         activation: name of the activation of the convolutions, where the preset names none.
         options: values of the parts' own choices, and their settings, by part and key, for every stage that
@@ -121,7 +123,7 @@ def preset(
         raise ValueError("; ".join(f"{key}: {problem}" for key, problem in problems))
     options = options or {}
     refuse(known_kind(name), problems_with_options(name, options, named))
-    given = _given(name, named, without, options, recursions, resolutions, strides)
+    given = _given(name, named, without, options, GivenNumbers(recursions, resolutions, strides, exits))
     make: Callable[..., SearchSpace] = convnet if isinstance(given, ConvNet) else metaformer
     return make(name, given, classes=classes, input_shape=input_shape, activation=activation)
 
@@ -131,35 +133,32 @@ def _given(
     named: Named,
     without: Collection[str],
     options: Options,
-    recursions: Sequence[int],
-    resolutions: Sequence[int],
-    strides: Sequence[int],
+    sizes: GivenNumbers,
 ) -> MetaFormer | ConvNet:
     """The choices of a preset with what was given in their place."""
     known = PRESETS[name]
-    seen = tuple(resolutions) or known.resolutions
+    strides, exits = tuple(sizes.strides), tuple(sizes.exits)
+    seen = tuple(sizes.resolutions) or known.resolutions
     if isinstance(known, ConvNet):
-        stem = tuple(strides) or known.stem_strides
-        blocks = _conv_stages(known, named, without, options, recursions)
-        return replace(known, stages=blocks, resolutions=seen, stem_strides=stem)
+        stem = strides or known.stem_strides
+        blocks = _conv_stages(known, named, without, options, sizes.recursions)
+        return replace(known, stages=blocks, resolutions=seen, stem_strides=stem, exits=exits)
     first, *others = _metaformer_stages(known, named, without, options)
-    first = replace(first, resolution_step=tuple(strides) or first.resolution_step)
-    return replace(known, stages=(first, *others), resolutions=seen)
+    first = replace(first, resolution_step=strides or first.resolution_step)
+    return replace(known, stages=(first, *others), resolutions=seen, exits=exits)
 
 
 def stage_problems(
     name: str,
     options: Options,
     named: Named,
-    recursions: Sequence[int],
-    resolutions: Sequence[int],
-    strides: Sequence[int],
+    sizes: GivenNumbers,
     image: Shape,
 ) -> list[str]:
     """What is wrong with the first stage of a preset that does not hold together, or that images of this
     shape (C, H, W) are too small for; its names and options are right in themselves."""
     try:
-        net = _given(name, named, (), options, recursions, resolutions, strides)
+        net = _given(name, named, (), options, sizes)
         net.refuse_small(Maps.of_images(image, net.resolutions))
     except ValueError as error:
         return [str(error)]
@@ -195,6 +194,15 @@ def _told(index: int) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"stage {index}: {error}") from None
+
+
+class GivenNumbers(NamedTuple):
+    """Numbers that stand in the place of a preset's; see ``preset``."""
+
+    recursions: Sequence[int] = ()
+    resolutions: Sequence[int] = ()
+    strides: Sequence[int] = ()
+    exits: Sequence[int] = ()
 
 
 Named = Mapping[str, Sequence[str]]

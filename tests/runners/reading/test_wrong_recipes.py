@@ -285,6 +285,10 @@ def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
             "space: an input of (1, 8, 8) has nothing left at the stem where the stem has a stride of 16",
         ),
         (["space.preset=fast-8", "space.recursions=[2, 1]"], "space.recursions: values have to ascend"),
+        (
+            ["space.exits=[2]"],
+            "space: exits: stages after which a network may end, ascending, none twice, from 1 to 1",
+        ),
         (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (
             ["train.rule={delay=0.5}"],
