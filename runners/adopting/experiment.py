@@ -13,6 +13,7 @@ from compress.pruning.channels import group_of
 from compress.pruning.groups import OUTPUTS, equal, in_words
 from compress.pruning.masks import mask
 from nas.from_network.cutting import Attribute, Cuttable, Place, Stretches
+from nas.from_network.ordering import Orders, in_order
 from runners.adopting.flows import Flow, Traced
 
 
@@ -76,6 +77,17 @@ class Experiment:
         if not equal(got, expected, self.traced.tolerance):
             return "the network without them computes something else than with them masked"
         return ""
+
+    def reorders(self, places: Mapping[Place, Stretches], orders: Orders) -> bool:
+        """Whether the network computes the same with its groups of channels in these orders.
+
+        Args:
+            places: stretches of each dimension.
+            orders: orders of groups.
+        """
+        network, images = self.traced.network, self.traced.images
+        expected, got = _output(network, images), _output(in_order(network, places, orders), images)
+        return equal(got, expected, self.traced.tolerance)
 
 
 def _output(network: nn.Module, images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from compress.pruning.groups import OUTPUTS, Refused, in_words
@@ -155,6 +156,18 @@ def check(experiment: Experiment, groups: Sequence[Group], units: dict[str, int]
     ]
     attributes = [one for group in groups for one in group.attributes]
     return experiment.problem(places, attributes, units=units, masked=gone)
+
+
+def movable(experiment: Experiment, groups: Sequence[Group]) -> list[str]:
+    """Names of the groups whose units may stand in any order, each proven by an experiment.
+
+    A ``forward`` that numbers what it takes apart (a bias for each head that no layer holds) has others.
+    """
+    places, random = layout(groups), torch.Generator().manual_seed(0)
+    orders = {one.name: torch.randperm(one.units, generator=random) for one in groups}
+    if experiment.reorders(places, orders):
+        return list(orders)
+    return [name for name, order in orders.items() if experiment.reorders(places, {name: order})]
 
 
 def _attempts(experiment: Experiment, flows: Sequence[Flow]) -> Iterator[Group]:

@@ -19,11 +19,12 @@ from nas.from_network.decisions import (
     Width,
     network_space,
 )
+from nas.from_network.ordering import by_importance, in_order
 from results.names import unknown
 from runners.adopting.blocks import Chain, find_chains, find_kernels
 from runners.adopting.experiment import Experiment
 from runners.adopting.flows import Traced
-from runners.adopting.groups import Group, find_groups, layout
+from runners.adopting.groups import Group, find_groups, layout, movable
 from runners.adopting.taken_up import INSIDE, TensorOutput, taken_up
 from search_spaces.choice import Choice, Role, Value
 from search_spaces.space import SearchSpace, Shape
@@ -78,7 +79,8 @@ class Proposal:
     """What a network as it is could have less of.
 
     Attributes:
-        network: the whole network, as it is cut: attention opened, output a tensor.
+        network: the whole network, as it is cut: attention opened, output a tensor, the most important
+            channels of each group first.
         input_shape: shape of an input, (C, H, W).
         findings: what there is to choose, in the network's order.
         refused: what stays as it is, each with the reason.
@@ -121,13 +123,15 @@ class Proposal:
         )
 
 
-def propose(network: nn.Module, example: Tensor) -> Proposal:
+def propose(network: nn.Module, example: Tensor, *, by_weights: bool = True) -> Proposal:
     """Finds out what a finished network can have less of, by experiments on a copy with random weights.
 
     Args:
         network: any module that takes one tensor and gives a tensor, or something with ``logits``, as
             classifiers of transformers do; it is left untouched.
         example: some inputs, (B, C, H, W); one is enough.
+        by_weights: whether channels and heads are put in the order of their weights first, so that narrower
+            networks keep the most important ones; the whole network computes what it did.
 
     Raises:
         ValueError: it does not run on the example, or cannot be traced.
@@ -147,6 +151,9 @@ def propose(network: nn.Module, example: Tensor) -> Proposal:
         replace(one, name=one.name.removeprefix(inside), about=one.about.replace(f" {inside}", " "))
         for _, one in sorted(found, key=lambda one: one[0])
     ]
+    if by_weights:
+        places = layout(groups)
+        whole = in_order(whole, places, by_importance(whole, places, movable(experiment, groups)))
     return Proposal(
         network=whole,
         input_shape=tuple(example.shape[1:]),
@@ -159,7 +166,8 @@ def propose(network: nn.Module, example: Tensor) -> Proposal:
 def space_of_network(network: nn.Module, example: Tensor, *, name: str = "network") -> SearchSpace:
     """The space of all that is proposed for a finished network; see ``propose``.
 
-    A supernet of it begins with the network's weights, and ``space.largest()`` is the network.
+    A supernet of it begins with the network's weights, and ``space.largest()`` is the network, but for the
+    order of its channels.
     """
     return propose(network, example).space(name=name)
 

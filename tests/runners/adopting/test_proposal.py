@@ -90,7 +90,7 @@ def test_the_largest_is_the_network_it_came_from(name: str) -> None:
     space = space_of_network(network, example)
     whole = space.build(space.largest()).eval()
     expected = logits(network, example)
-    assert (logits(whole, example) - expected).abs().max() <= 1e-14 * expected.abs().max()
+    assert (logits(whole, example) - expected).abs().max() <= 1e-13 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -100,7 +100,8 @@ def test_a_supernet_begins_with_the_networks_weights_and_its_subnets_are_the_net
     network, example = made(name)
     space = space_of(name)
     supernet = Supernet(space, seed=3)
-    assert torch.allclose(logits(supernet.subnet(space.largest()).eval(), example), logits(network, example))
+    first = logits(supernet.subnet(space.largest()).eval(), example)
+    torch.testing.assert_close(first, logits(network, example), rtol=1e-4, atol=1e-5)
     for arch in archs_of(space):
         alone = logits(space.build(arch).eval(), example)
         assert torch.equal(alone, logits(supernet.subnet(arch).eval(), example)), arch
@@ -120,7 +121,8 @@ def test_networks_and_the_one_they_came_from_are_independent(name: str) -> None:
     for parameter in space.build(space.largest()).parameters():
         parameter.data.fill_(7.0)
     assert torch.equal(logits(network, example), before)
-    assert torch.allclose(logits(space.build(space.largest()).eval(), example), before)
+    whole = logits(space.build(space.largest()).eval(), example)
+    torch.testing.assert_close(whole, before, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ViT, heads free", "MobileNet", "concatenation"])
@@ -152,7 +154,9 @@ def test_packed_attention_keeps_the_leading_heads_of_each_of_its_parts() -> None
     network, example = made("ViT, heads free")
     network, example = network.double(), example.double()
     assert isinstance(network, ViT)
-    space = propose(network, example).space({"blocks.0.attn.qkv.heads": (2, 3), "patch.width": (17, 24)})
+    space = propose(network, example, by_weights=False).space(
+        {"blocks.0.attn.qkv.heads": (2, 3), "patch.width": (17, 24)}
+    )
     small = space.build({"blocks.0.attn.qkv.heads": 2, "patch.width": 17}).get_submodule("blocks.0.attn")
     attention = network.blocks[0].attn
     x = torch.randn(2, 4, 17, dtype=torch.float64)
@@ -174,7 +178,7 @@ def test_packed_attention_keeps_the_leading_heads_of_each_of_its_parts() -> None
 def test_a_mobile_block_keeps_leading_channels_and_the_centre_of_its_kernel() -> None:
     network, example = made("MobileNet")
     network, example = network.double(), example.double()
-    space = propose(network, example).space(
+    space = propose(network, example, by_weights=False).space(
         {"0.width": (6, 8), "1.body.expansion": (3, 4), "1.body.3.kernel": (3, 5), "1.body.6.width": (7, 12)}
     )
     arch = {"0.width": 6, "1.body.expansion": 3, "1.body.3.kernel": 3, "1.body.6.width": 7}
@@ -207,7 +211,7 @@ def test_a_mobile_block_keeps_leading_channels_and_the_centre_of_its_kernel() ->
 
 def test_norms_and_convolutions_in_groups_keep_whole_groups() -> None:
     network, example = made("groups")
-    space = propose(network, example).space({"0.width": (4, 8)})
+    space = propose(network, example, by_weights=False).space({"0.width": (4, 8)})
     block = space.build({"0.width": 4}).get_submodule("1")
     assert (block.norm1.num_groups, block.norm1.num_channels) == (2, 4)
     assert (block.two.groups, block.two.in_channels, block.two.out_channels) == (2, 4, 4)
@@ -217,7 +221,7 @@ def test_norms_and_convolutions_in_groups_keep_whole_groups() -> None:
 def test_a_concatenation_keeps_the_leading_channels_of_each_side() -> None:
     network, example = made("concatenation")
     assert isinstance(network, Concatenated)
-    space = propose(network, example).space({"a.width": (5, 8), "b.width": (4, 6)})
+    space = propose(network, example, by_weights=False).space({"a.width": (5, 8), "b.width": (4, 6)})
     small = space.build({"a.width": 5, "b.width": 4})
     kept = [*range(5), *range(8, 12)]
     assert torch.equal(small.c.weight, network.c.weight[:, kept])
