@@ -36,6 +36,7 @@ class Made:
         candidate: network and file.
         steps: steps that were kept, in order.
         accuracy: accuracy of the file on validation data, in [0, 1].
+        latency_ratio: latency over that of the model as it is, as its steps measured them.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Made:
     candidate: Candidate
     steps: tuple[str, ...]
     accuracy: float
+    latency_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -62,8 +63,8 @@ def compress_model(
     """Compresses a model as it is: a front of verified files, the answer to a goal among them.
 
     First it is cut to several shares of its channels, exported and measured, without training: that says
-    which shares are worth one, and whether the goal can be reached. Those are cut, trained on labels and on
-    the outputs of the model as it was, and made int8. All files are measured side by side; those on the front
+    which shares are worth one, and whether the goal can be reached. The largest are cut, trained on labels
+    and on the outputs of the model as it was, and made int8, until a file meets the goal. All files are measured side by side; those on the front
     are run on the test set and handed over with cards. What cannot be cut is named in the report with the
     reason.
 
@@ -177,7 +178,9 @@ class _Making:
             self._refuse_unreachable(limits)
             made = [original, *self._quantized(original)]
             tried: dict[float, bool] = {}
-            while (share := next_share(self.scanned, limits, tried, options.networks)) is not None:
+            while not self._met(made, limits) and (
+                (share := next_share(self.scanned, limits, tried, options.networks)) is not None
+            ):
                 found = self._cut(share)
                 # Undone, as no cut is here for its accuracy, it was no faster: what may be is a smaller one.
                 tried[share] = (
@@ -189,6 +192,25 @@ class _Making:
             for share in sorted(self._cut_before() - set(tried)):
                 made += self._cut(share)
             return made
+
+    def _met(self, made: Sequence[Made], limits: GoalLimits) -> bool:
+        """Whether a file is within a limit on latency or size: what is smaller would only be less accurate.
+
+        By what the steps measured, so that the same call again comes to the same.
+        """
+        if limits.latency_ms is None and limits.size_bytes is None:
+            return False
+        first, safe = self.scanned.original, limits.safe()
+        return any(
+            not safe.missed(
+                Figures(
+                    latency_ms=first.latency_ms * one.latency_ratio,
+                    size_bytes=one.candidate.file.stat().st_size,
+                    accuracy=one.accuracy,
+                )
+            )
+            for one in made
+        )
 
     def _cut_before(self) -> set[float]:
         """Shares that were cut and trained already, for whatever goal."""
@@ -217,7 +239,14 @@ class _Making:
             return []
         accuracy = records[-1].accuracy_after
         assert accuracy is not None  # of what was kept
-        made = Made(name=name, share=share, candidate=candidate, steps=("prune",), accuracy=accuracy)
+        made = Made(
+            name=name,
+            share=share,
+            candidate=candidate,
+            steps=("prune",),
+            accuracy=accuracy,
+            latency_ratio=_latency_ratio(records),
+        )
         return [made, *self._quantized(made)]
 
     def _quantized(self, made: Made) -> list[Made]:
@@ -241,6 +270,7 @@ class _Making:
                 candidate=candidate,
                 steps=(*made.steps, *(one.step for one in kept)),
                 accuracy=kept[-1].accuracy_after,
+                latency_ratio=made.latency_ratio * _latency_ratio(kept),
             )
         ]
 
@@ -299,6 +329,15 @@ class _Making:
             f"{nearest.size_bytes / 1e6:.4g} MB; as it is the model takes {first.latency_ms:.4g} ms and "
             f"{first.size_bytes / 1e6:.4g} MB.{why}"
         )
+
+
+def _latency_ratio(kept: Sequence[StepRecord]) -> float:
+    """Latency after steps that were kept over that before them, each measured beside the other."""
+    ratio = 1.0
+    for one in kept:
+        assert one.latency_ms_after is not None  # of what was kept
+        ratio *= one.latency_ms_after / one.latency_ms_before
+    return ratio
 
 
 def _lost_too_much(record: StepRecord, *, by_size: bool) -> bool:

@@ -29,7 +29,7 @@ class Options:
         crop_padding: Pixels of padding before a random crop back to size, as augmentation.
         flip: Whether images are mirrored at random, as augmentation.
         shares: Shares of the channels to keep that may be tried, in (0, 1).
-        networks: Networks that are cut and trained, at most.
+        networks: Networks that are cut and trained, at most; no more once a file meets the goal.
         importance: Criterion that ranks the channels.
         epochs: Epochs to train each of them.
         learning_rate: Peak learning rate of that training.

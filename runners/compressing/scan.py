@@ -209,9 +209,10 @@ def _cost(line: Scanned, context: Context) -> float:
 def next_share(scanned: Scan, limits: GoalLimits, tried: Mapping[float, bool], most: int) -> float | None:
     """The share of the channels that is trained next; None where enough were.
 
-    With a limit on latency or size: the largest that meets it as floats and as int8; where these are one, the
-    next smaller, which meets it for sure; then those nearest above, which are more accurate. With a limit on
-    the accuracy alone the least that keeps it, by halving.
+    With a limit on latency or size: the largest that meets it as floats or as int8, then that of the other;
+    where these are one, the next smaller, which meets it for sure; then those nearest above, which are more
+    accurate. What would meet it by a hair is not taken, where something else does. With a limit on the
+    accuracy alone the least that keeps it, by halving.
 
     Args:
         scanned: what is known without training.
@@ -228,7 +229,8 @@ def next_share(scanned: Scan, limits: GoalLimits, tried: Mapping[float, bool], m
         high = min((share for share, kept in tried.items() if kept), default=1.0)
         between = [share for share in left if low < share < high]
         return between[len(between) // 2] if between else None
-    meeting = [share for share in scanned.shares(limits) if share in left]
+    shares_within = scanned.shares(limits.safe()) or scanned.shares(limits)
+    meeting = [share for share in shares_within if share in left]
     if meeting:
         return meeting[0]
     if not tried:

@@ -98,7 +98,7 @@ class ViT(nn.Module):
 NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "resnet18": partial(resnet18, width=32, pool=True),
     "mobilenetv3": partial(mobilenet_v3, width=1.0, short=False, stem_stride=2),
-    "vit": partial(ViT, patch=4, channels=64, depth=4, heads=4),
+    "vit": partial(ViT, patch=8, channels=128, depth=4, heads=4),
     "convnext": partial(convnext, width=48, depth=2, patch=4),
 }
 """Small variants, by name: ``make((C, H, W), classes)``."""

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ import torch
 from torch import nn
 
 import results
+from compress.candidate import Candidate
 from compress.onnx.file import OnnxFile
 from results.records import Card, CompressedModel, StepRecord, read_record
 from runners.compressing import model as module
 from runners.compressing.goal import Goal, GoalLimits
+from runners.compressing.hand_over import Made
 from runners.compressing.model import Compressed, UnreachableError, compress_model
 from runners.compressing.options import Options
 from runners.compressing.scan import Scan, Scanned, next_share
@@ -252,12 +255,40 @@ def test_a_cut_that_is_no_faster_says_nothing_against_smaller_ones(
 
 
 @pytest.mark.parametrize(
+    ("limits", "met"),
+    [
+        ({"latency_ms": 0.6}, True),
+        ({"latency_ms": 0.505}, False),  # by a hair: another measurement may be above
+        ({"latency_ms": 0.4}, False),
+        ({"latency_ms": 0.6, "accuracy": 0.8}, True),
+        ({"latency_ms": 0.6, "accuracy": 0.95}, False),
+        ({"size_bytes": 10}, True),
+        ({"size_bytes": 9}, False),
+        ({"accuracy": 0.8}, False),  # the fastest is wanted
+    ],
+)
+def test_no_more_is_trained_once_a_file_meets_a_limit(
+    tmp_path: Path, limits: Mapping[str, float], met: bool
+) -> None:
+    (tmp_path / "some.onnx").write_bytes(bytes(10))
+    candidate = Candidate(network=nn.Identity(), file=tmp_path / "some.onnx")
+    made = [
+        Made(name="net", share=0.5, candidate=candidate, steps=(), accuracy=0.9, latency_ratio=ratio)
+        for ratio in (1.0, 0.25)
+    ]
+    making = SimpleNamespace(scanned=SimpleNamespace(original=SimpleNamespace(latency_ms=2.0)))
+    given = GoalLimits(**{"latency_ms": None, "size_bytes": None, "accuracy": None, **limits})  # type: ignore[arg-type]
+    assert module._Making._met(making, made, given) == met  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("limits", "tried", "next_one"),
     [
         ({"latency_ms": 0.55}, {}, 0.75),  # as int8; as floats it is 0.5
         ({"latency_ms": 0.55}, {0.75: True}, 0.5),
         ({"latency_ms": 0.55}, {0.75: True, 0.5: True}, 0.25),
         ({"latency_ms": 0.55}, {0.75: True, 0.5: True, 0.25: True}, None),
+        ({"latency_ms": 0.53}, {}, 0.5),  # that of 0.75 would meet it by a hair
         ({"latency_ms": 2.0}, {}, 0.5),  # which the model as it is meets
         ({"latency_ms": 0.2}, {0.25: True}, 0.5),
         ({"accuracy": 0.9}, {}, 0.5),
