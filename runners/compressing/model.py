@@ -64,9 +64,9 @@ def compress_model(
 
     First it is cut to several shares of its channels, exported and measured, without training: that says
     which shares are worth one, and whether the goal can be reached. The largest are cut, trained on labels
-    and on the outputs of the model as it was, and made int8, until a file meets the goal. All files are measured side by side; those on the front
-    are run on the test set and handed over with cards. What cannot be cut is named in the report with the
-    reason.
+    and on the outputs of the model as it was, and made int8, until a file meets the goal. All files are
+    measured side by side; those on the front are run on the test set and handed over with cards. What cannot
+    be cut is named in the report with the reason.
 
     Killed at any point and called again with the same arguments it goes on where it was. Another goal in the
     same folder is answered with what was trained before, and further shares are trained where needed.
