@@ -58,7 +58,7 @@ def compress_model(
     epochs: Annotated[int, typer.Option("--epochs", help="Epochs to train each of them.")] = 10,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", help="Peak learning rate of that training.")
-    ] = 1e-3,
+    ] = 3e-3,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images in an optimizer step.")] = 128,
     importance: Annotated[str, typer.Option("--importance", help="Criterion that ranks channels.")] = "l2",
     device: Annotated[str, typer.Option("--device", help="PyTorch device to train on.")] = "auto",

@@ -11,9 +11,9 @@ from torch import nn
 
 from compress.candidate import Candidate, Context, Step
 from compress.run import run_steps
-from compress.steps import Prune, Quantize, QuantizeAware
+from compress.steps import Prune, Quantize, QuantizeAware, Shorten
 from compress.steps.registry import unmet_needs
-from results.files import read_json, read_lines
+from results.files import append_line, read_json, read_lines
 from results.records import CardProvenance, CompressedModel, Provenance, StepRecord, read_record
 from results.report import write_report
 from runners.compressing.given import checked
@@ -22,6 +22,7 @@ from runners.compressing.hand_over import Handing, Made, hand_over
 from runners.compressing.job import begin, data_of, opened
 from runners.compressing.options import Options
 from runners.compressing.scan import Scan, next_share, scan
+from runners.compressing.shorter import Shorter
 from runners.console import Bar, Console
 from runners.stages.compress import Compressing, context_of, recorded
 from runners.targets.profile import load_profile
@@ -177,9 +178,16 @@ class _Making:
             )
             self._refuse_unreachable(limits)
             made = [original, *self._quantized(original)]
+            before, plan = self._shortened_before(), self.scanned.shorter(limits)
+            for one in before:
+                made += self._shortened(one)
+            if plan is not None and plan not in before and not self._met(made, limits):
+                append_line(self._shorter_log, plan.to_json())
+                made += self._shortened(plan)
+            most = max(1, options.networks - (plan is not None))
             tried: dict[float, bool] = {}
             while not self._met(made, limits) and (
-                (share := next_share(self.scanned, limits, tried, options.networks)) is not None
+                (share := next_share(self.scanned, limits, tried, most)) is not None
             ):
                 found = self._cut(share)
                 # Undone, as no cut is here for its accuracy, it was no faster: what may be is a smaller one.
@@ -192,6 +200,14 @@ class _Making:
             for share in sorted(self._cut_before() - set(tried)):
                 made += self._cut(share)
             return made
+
+    @property
+    def _shorter_log(self) -> Path:
+        return self._work.folder / "shorter.jsonl"
+
+    def _shortened_before(self) -> list[Shorter]:
+        """Blocks that were left out already, for whatever goal."""
+        return [Shorter.from_json(line) for line in read_lines(self._shorter_log)]
 
     def _met(self, made: Sequence[Made], limits: GoalLimits) -> bool:
         """Whether a file is within a limit on latency or size: what is smaller would only be less accurate.
@@ -233,19 +249,40 @@ class _Making:
     def _cut(self, share: float) -> list[Made]:
         """The model with a share of its channels, trained, as floats and as int8."""
         name = self._name(share)
-        step = Prune(keep=share, counts=self.scanned.counts, importance=self._options.importance)
-        candidate, records = self._steps(name, self._given, [step], self._context)
+        candidate, records = self._steps(name, self._given, [self._pruning(share)], self._context)
         if not records[-1].kept:
             return []
-        accuracy = records[-1].accuracy_after
+        return self._finished(name, share, candidate, records)
+
+    def _pruning(self, share: float) -> Prune:
+        return Prune(keep=share, counts=self.scanned.counts, importance=self._options.importance)
+
+    def _shortened(self, plan: Shorter) -> list[Made]:
+        """The model without some blocks, and with a share of its channels, as floats and as int8."""
+        steps: list[Step] = [Shorten(speedup=plan.speedup)]
+        if plan.share < 1:
+            less = max(1, self._options.epochs // 2)  # the other half follows
+            steps.insert(0, replace(self._pruning(plan.share), epochs=less))
+        name = f"{self._name(plan.share)}-shorter-{plan.speedup:.3g}"
+        candidate, records = self._steps(name, self._given, steps, self._context)
+        kept = [one for one in records if one.kept]
+        if not records[-1].kept:
+            return []
+        return self._finished(name, plan.share, candidate, kept)
+
+    def _finished(
+        self, name: str, share: float, candidate: Candidate, kept: Sequence[StepRecord]
+    ) -> list[Made]:
+        """What was cut and trained, as floats and as int8."""
+        accuracy = kept[-1].accuracy_after
         assert accuracy is not None  # of what was kept
         made = Made(
             name=name,
             share=share,
             candidate=candidate,
-            steps=("prune",),
+            steps=tuple(one.step for one in kept),
             accuracy=accuracy,
-            latency_ratio=_latency_ratio(records),
+            latency_ratio=_latency_ratio(kept),
         )
         return [made, *self._quantized(made)]
 
@@ -311,7 +348,7 @@ class _Making:
         """Says so before anything is trained, where no share is fast or small enough."""
         if limits.latency_ms is None and limits.size_bytes is None:
             return
-        if self.scanned.shares(limits):
+        if self.scanned.shares(limits) or self.scanned.shorter(limits):
             return
         asked = replace(limits, accuracy=None)
         nearest = min(
@@ -323,8 +360,9 @@ class _Making:
         first = self.scanned.original
         why = f" Channels cannot be cut: {self.scanned.problem}." if self.scanned.problem else ""
         raise UnreachableError(
-            f"the goal ({self._goal.words}) cannot be reached by cutting channels and int8: the nearest is "
-            f"{nearest.share:.4g} of the channels in {nearest.precision}, {nearest.latency_ms:.4g} ms a call "
+            f"the goal ({self._goal.words}) cannot be reached by cutting channels, leaving out blocks and "
+            f"int8: the nearest is {nearest.share:.4g} of the channels in {nearest.precision}, "
+            f"{nearest.latency_ms:.4g} ms a call "
             f"({first.latency_ms / nearest.latency_ms:.3g} times as fast) and "
             f"{nearest.size_bytes / 1e6:.4g} MB; as it is the model takes {first.latency_ms:.4g} ms and "
             f"{first.size_bytes / 1e6:.4g} MB.{why}"

@@ -51,7 +51,7 @@ class Options:
     networks: int = 3
     importance: str = "l2"
     epochs: int = 10
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     batch_size: int = 128
     calibration_images: int = 256
     tolerance: float = 0.005

@@ -22,6 +22,7 @@ from results.files import read_json, write_json
 from results.records import LeftAlone, Record
 from runners.adopting.taken_up import INSIDE
 from runners.compressing.goal import GoalLimits
+from runners.compressing.shorter import Blocks, Shorter, blocks_in, shorter
 
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 """Shares of the channels to keep that are looked at."""
@@ -59,12 +60,14 @@ class Scan(Record):
         files: what was measured, side by side.
         left: channels that cannot be cut, with reasons.
         problem: why no channels can be cut, in words; empty where they can.
+        blocks: what can be left out as a whole; None where nothing can.
     """
 
     counts: int
     files: tuple[Scanned, ...]
     left: tuple[LeftAlone, ...]
     problem: str = ""
+    blocks: Blocks | None = None
 
     @property
     def original(self) -> Scanned:
@@ -78,6 +81,15 @@ class Scan(Record):
             within = [one.share for one in self.files if one.precision == precision and _within(one, limits)]
             found += [max(within)] if within else []
         return sorted(set(found), reverse=True)
+
+    def shorter(self, limits: GoalLimits) -> Shorter | None:
+        """Blocks to leave out for a limit on the latency, where that beats cutting channels alone."""
+        if (limit_ms := limits.safe().latency_ms) is None or limits.size_bytes is not None:
+            return None
+        floats = [one for one in self.files if one.precision == self.original.precision]
+        within = [one.macs for one in self.files if one.latency_ms <= limit_ms]
+        known = {one.share: (one.latency_ms, one.macs) for one in floats}
+        return shorter(self.blocks, known, max(within, default=0), limit_ms)
 
 
 def _within(file: Scanned, limits: GoalLimits) -> bool:
@@ -133,11 +145,20 @@ def scan(
             files=tuple(_measured([*made, *quantized], context)),
             left=_left(start.network, context),
             problem=problem,
+            blocks=_blocks(start.network, untrained, scratch / "blocks", say),
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     write_json(record, found.to_json())
     return found
+
+
+def _blocks(network: nn.Module, context: Context, folder: Path, say: Callable[[str], None]) -> Blocks | None:
+    try:
+        return blocks_in(network, replace(context, seconds_each=_SECONDS_EACH), folder)
+    except Exception as error:  # whatever a strange network or library raises
+        say(f"no blocks are left out: {reason(error)}")
+        return None
 
 
 def _left(network: nn.Module, context: Context) -> tuple[LeftAlone, ...]:
@@ -229,7 +250,8 @@ def next_share(scanned: Scan, limits: GoalLimits, tried: Mapping[float, bool], m
         high = min((share for share, kept in tried.items() if kept), default=1.0)
         between = [share for share in left if low < share < high]
         return between[len(between) // 2] if between else None
-    shares_within = scanned.shares(limits.safe()) or scanned.shares(limits)
+    if not (shares_within := scanned.shares(limits.safe()) or scanned.shares(limits)):
+        return None
     meeting = [share for share in shares_within if share in left]
     if meeting:
         return meeting[0]

@@ -291,6 +291,7 @@ def test_no_more_is_trained_once_a_file_meets_a_limit(
         ({"latency_ms": 0.53}, {}, 0.5),  # that of 0.75 would meet it by a hair
         ({"latency_ms": 2.0}, {}, 0.5),  # which the model as it is meets
         ({"latency_ms": 0.2}, {0.25: True}, 0.5),
+        ({"latency_ms": 0.1}, {}, None),  # nothing meets it
         ({"accuracy": 0.9}, {}, 0.5),
         ({"accuracy": 0.9}, {0.5: True}, 0.25),
         ({"accuracy": 0.9}, {0.5: False}, 0.75),
