@@ -88,8 +88,10 @@ def shorter(
     Returns:
         None where no share leaves clearly more than ``most_macs``.
     """
+    if blocks is None:
+        return None
     found, best = None, most_macs * _WORTH
-    for share, (latency_ms, macs) in shares.items() if blocks else ():
+    for share, (latency_ms, macs) in shares.items():
         if latency_ms <= limit_ms:
             continue
         gone = math.ceil(blocks.count * (1 - limit_ms / latency_ms) / blocks.latency - 1e-9)
