@@ -4,6 +4,7 @@ from search_spaces.blocks.bottleneck import Bottleneck as Bottleneck
 from search_spaces.blocks.convmixer import ConvMixer as ConvMixer
 from search_spaces.blocks.convnext import ConvNext as ConvNext
 from search_spaces.blocks.dense import Dense as Dense
+from search_spaces.blocks.forward_cross import ForwardCross as ForwardCross
 from search_spaces.blocks.fused_mbconv import FusedInvertedResidual as FusedInvertedResidual
 from search_spaces.blocks.grouped import GroupedResidual as GroupedResidual
 from search_spaces.blocks.inception_resnet import InceptionResidual as InceptionResidual
@@ -23,6 +24,7 @@ from search_spaces.blocks.registry import block_names as block_names
 from search_spaces.blocks.registry import block_problems as block_problems
 from search_spaces.blocks.registry import register_block as register_block
 from search_spaces.blocks.residual import BasicResidual as BasicResidual
+from search_spaces.blocks.reversible import Reversible as Reversible
 from search_spaces.blocks.uniformer import UniFormerGlobal as UniFormerGlobal
 from search_spaces.blocks.uniformer import UniFormerLocal as UniFormerLocal
 from search_spaces.blocks.xception import SeparableResidual as SeparableResidual

@@ -1,23 +1,25 @@
 """What a subnet costs beyond the same static network: building it, and a training step.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead [--only PART] [--pairs 60] [--side 128]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.supernet_overhead [--only PART] [--pairs 60]
+        [--side 128] [--batch 8] [--spaces vit,resnet50d]
 
 First table: milliseconds to build a subnet of 16 blocks, or of a published space, one whose arch was seen
-before and one whose was not, beside the plain constructor; of several rounds the one in which the constructor
-was fastest. Second table: for the smallest, a median and the largest network of three spaces, and for the
-base network of published ones (``--side`` pixels), the time of a training step on the subnet over that on the
-static network: forward and backward alone, and with the optimizer, which then holds the whole shared weights
-on one side and a static network as big as the largest on the other. Ratios are medians over interleaved pairs
-of steps, with their quartiles. All times are of the processor, on one thread, so that what others do on the
-machine counts little; it takes some minutes. Third table: seconds to cost a million archs of published spaces
-by a latency table, at one resolution and at four.
+before and one whose was not, beside the plain constructor; of several rounds the one in which the
+constructor was fastest. Second table: for the smallest, a median and the largest network of three spaces,
+and for the base network of published ones (``--batch`` images of ``--side`` pixels), the time of a training
+step on the subnet over that on the static network: forward and backward alone, and with the optimizer,
+which then holds the whole shared weights on one side and a static network as big as the largest on the
+other. Ratios are medians over interleaved pairs of steps, with their quartiles. All times are of the
+processor, on one thread, so that what others do on the machine counts little; it takes some minutes. Third
+table: seconds to cost a million archs of published spaces by a latency table, at one resolution and at
+four.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.supernet.supernet import Supernet
+from results.names import unknown
 from search_spaces.choice import Choice
 from search_spaces.space import Arch, SearchSpace
 from search_spaces.spaces.known import KNOWN
@@ -37,10 +40,15 @@ _PAIRS = 60
 _BATCH = 64
 _DRAWN = 21
 _ROUNDS = 3
-_SMALL_BATCH = 8
 _COSTED = 100_000
 PUBLISHED = ("mobilenetv3", "efficientnet-b0", "resnet50d", "vit", "swin-t")
 TABLES = ("building", "steps", "costing")
+_SMALL: dict[str, Callable[[], SearchSpace]] = {
+    "digits": partial(preset, "digits", classes=10, input_shape=(1, 8, 8)),
+    "cifar-small": partial(preset, "cifar-small", classes=10, input_shape=(3, 32, 32)),
+    "resnet": resnet_space,
+}
+_STEPPED = (*_SMALL, *PUBLISHED)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,12 +57,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=TABLES, help="table to print; all by default")
     parser.add_argument("--pairs", type=int, default=_PAIRS, help="pairs of steps for each network")
     parser.add_argument("--side", type=int, default=128, help="side of the images of published spaces")
+    parser.add_argument("--batch", type=int, default=8, help="images in a step of published spaces")
+    parser.add_argument("--spaces", type=_names, default=_STEPPED, help="spaces of the steps, with commas")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if given.only in (None, "building"):
         _print_building()
     if given.only in (None, "steps"):
-        _print_steps(given.pairs, given.side)
+        _print_steps(given.spaces, given.pairs, given.side, given.batch)
     if given.only in (None, "costing"):
         _print_costing()
 
@@ -78,20 +88,25 @@ def _print_building() -> None:
         )
 
 
-def _print_steps(pairs: int, side: int) -> None:
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(filter(None, text.split(",")))
+    for name in found:
+        if name not in _STEPPED:
+            raise argparse.ArgumentTypeError(unknown("space", name, _STEPPED))
+    return found
+
+
+def _print_steps(names: Sequence[str], pairs: int, side: int, batch: int) -> None:
     print("\nsubnet over static network, median [quartiles] of interleaved pairs")
     print(f"{'space':15} {'network':9} {'ms':>7} {'forward + backward':>22} {'with optimizer':>22}")
-    spaces = {
-        "digits": preset("digits", classes=10, input_shape=(1, 8, 8)),
-        "cifar-small": preset("cifar-small", classes=10, input_shape=(3, 32, 32)),
-        "user's ResNet": resnet_space(),
-    }
-    for name, space in spaces.items():
+    for name in names:
+        if name in PUBLISHED:
+            space = preset(name, classes=10, input_shape=(3, side, side))
+            _print_step(name, "base", step_ratios(space, KNOWN[name].base, pairs, batch))
+            continue
+        space = _SMALL[name]()
         for label, arch in archs(space).items():
             _print_step(name, label, step_ratios(space, arch, pairs, _BATCH))
-    for name in PUBLISHED:
-        space = preset(name, classes=10, input_shape=(3, side, side))
-        _print_step(name, "base", step_ratios(space, KNOWN[name].base, pairs, _SMALL_BATCH))
 
 
 def _print_step(space: str, network: str, found: tuple[np.ndarray, np.ndarray, float]) -> None:

@@ -142,14 +142,63 @@ def uniformer_global(x: Tensor, weights: Weights, stride: int, values: Values) -
     return mlp(y + MIXERS["attention"](y, under(weights, "relation.inner"), {}), weights, "mlp")
 
 
+def forward_cross(x: Tensor, weights: Weights, stride: int, values: Values) -> Tensor:
+    """Token by token and head by head: own positions, then those that each layer before has summed up."""
+    step, crossing = int(values["merge"]), []
+    for layer in range(int(values["layers"])):
+        own = under(weights, f"layers.{layer}")
+        tokens = [x.flatten(2)]
+        for source, cross in enumerate(crossing):
+            tokens.append(cross * own[f"attention.scales.{source}"])
+        seen = torch.cat(tokens, dim=2)[..., None]
+        q, k, v = (
+            conv_norm(one, own, f"attention.{name}").flatten(2)
+            for name, one in zip("qkv", (x, seen, seen), strict=True)
+        )
+        mixed = torch.empty_like(q)
+        for head in range(0, x.shape[1], 16):
+            mine = slice(head, head + 16)
+            for at in range(q.shape[2]):
+                logits = (q[:, mine, at, None] * k[:, mine]).sum(dim=1) / 4
+                shares = (logits - logits.amax(dim=1, keepdim=True)).exp()
+                shares = shares / shares.sum(dim=1, keepdim=True)
+                mixed[:, mine, at] = (v[:, mine] * shares[:, None]).sum(dim=2)
+        x = x + conv_norm(mixed.view_as(x), own, "attention.project")
+        x = x + conv_norm(x, own, "enhance.inner", groups=0)
+        x = mlp(x, own, "mlp")
+        if under(weights, f"merges.of{layer}_by{step}"):
+            summed = conv_norm(x, weights, f"merges.of{layer}_by{step}", groups=0)
+            crossing.append(summed[:, :, ::step, ::step].flatten(2))
+    return x
+
+
+def reversible(x: Tensor, weights: Weights, stride: int, values: Values) -> Tensor:
+    sides = [[c for c in range(x.shape[1]) if c // 8 % 2 == side] for side in (0, 1)]
+    a, b = (x[:, side] for side in sides)
+
+    def bottleneck(y: Tensor, own: Weights) -> Tensor:
+        y = relu(conv_norm(y, own, "expand"))
+        return conv_norm(relu(conv_norm(y, own, "depthwise", groups=0)), own, "project")
+
+    for index in range(int(values["couplings"])):
+        own = under(weights, f"couplings.{index}")
+        a = a + bottleneck(b, under(own, "first"))
+        b = b + bottleneck(a, under(own, "second"))
+    y = torch.empty_like(x)
+    y[:, sides[0]], y[:, sides[1]] = a, b
+    return y
+
+
 PUBLISHED: dict[str, Callable[[Tensor, Weights, int, Values], Tensor]] = {
     "dense": dense,
+    "forward_cross": forward_cross,
     "inception_resnet": inception_resnet,
     "maxvit": maxvit,
     "moat": moat,
     "ncb": ncb,
     "ntb": ntb,
     "osa": osa,
+    "reversible": reversible,
     "uniformer_global": uniformer_global,
     "uniformer_local": uniformer_local,
     "xception": xception,
