@@ -6,6 +6,7 @@ began with, then loading the weights.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ class CandidateRecord(Record):
 
     Attributes:
         file: name of the target's file, beside it.
+        sha256: sum of that file.
         precision: number format of that file.
         cuts: cuts that make the network from the one that compression began with.
         swaps: exchanges of modules that were made after the cuts.
@@ -44,6 +46,7 @@ class CandidateRecord(Record):
     precision: str
     cuts: tuple[Cut, ...]
     swaps: tuple[Swap, ...] = ()
+    sha256: str = ""
 
 
 def place_of(folder: Path, number: int, step: str) -> Path:
@@ -57,9 +60,14 @@ def save(candidate: Candidate, place: Path) -> Candidate:
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}
     file = place / f"model{candidate.file.suffix}"
     write_atomic(place / WEIGHTS, safetensors.torch.save(weights))
-    write_atomic(file, candidate.file.read_bytes())
+    content = candidate.file.read_bytes()
+    write_atomic(file, content)
     record = CandidateRecord(
-        file=file.name, precision=candidate.precision, cuts=candidate.cuts, swaps=candidate.swaps
+        file=file.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        precision=candidate.precision,
+        cuts=candidate.cuts,
+        swaps=candidate.swaps,
     )
     write_json(place / SHAPE, record.to_json())  # last: where it is, all is there
     return replace(candidate, file=file)
@@ -85,10 +93,10 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
     try:
         saved = CandidateRecord.from_json(read_json(place / SHAPE))
     except ValueError as error:
-        raise SavedError(
-            f"{place / SHAPE} is damaged ({error}); delete {place.parent} and the compression log to "
-            "compress again"
-        ) from error
+        raise SavedError(f"{place / SHAPE} is damaged ({error}); {_way_out(place)}") from error
+    file = place / saved.file
+    if not file.exists() or saved.sha256 not in ("", hashlib.sha256(file.read_bytes()).hexdigest()):
+        raise SavedError(f"{file} is not what was written; {_way_out(place)}")
     network = swapped(cut_channels(original, example, saved.cuts), saved.swaps)
     try:
         network.load_state_dict(_weights(place))
@@ -96,7 +104,7 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
         raise SavedError(_damaged(place, error)) from error
     return Candidate(
         network=network,
-        file=place / saved.file,
+        file=file,
         cuts=saved.cuts,
         swaps=saved.swaps,
         precision=saved.precision,
@@ -154,12 +162,13 @@ def last_kept(original: nn.Module, example: Tensor, folder: Path, steps: Sequenc
 def _weights(place: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load((place / WEIGHTS).read_bytes())
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, FileNotFoundError) as error:
         raise SavedError(_damaged(place, error)) from error
 
 
 def _damaged(place: Path, error: Exception) -> str:
-    return (
-        f"{place / WEIGHTS} does not hold the weights of this network ({error}); delete "
-        f"{place.parent} and the compression log to compress again"
-    )
+    return f"{place / WEIGHTS} does not hold the weights of this network ({error}); {_way_out(place)}"
+
+
+def _way_out(place: Path) -> str:
+    return f"delete {place.parent} and the compression log to compress again"

@@ -108,7 +108,7 @@ def refuse_damaged(folder: Path) -> None:
     """
     if (folder / CHECKSUMS).exists() and (wrong := damaged(folder)):
         raise ValueError(
-            "\n".join(wrong) + f"\n{CHECKSUMS} says what they should be; export or copy them again"
+            "\n".join(wrong.values()) + f"\n{CHECKSUMS} says what they should be; export or copy them again"
         )
 
 

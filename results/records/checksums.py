@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 CHECKSUMS = "checksums.sha256"
@@ -36,8 +37,8 @@ def summed(folder: Path) -> dict[str, str]:
     return found
 
 
-def damaged(folder: Path) -> list[str]:
-    """What is wrong with the files of a folder, a sentence each; empty where all are as they were written.
+def damaged(folder: Path) -> dict[Path, str]:
+    """What is wrong with the files of a folder, a sentence for each; empty where all are whole.
 
     Raises:
         ValueError: the sums themselves are damaged, or not there.
@@ -45,17 +46,23 @@ def damaged(folder: Path) -> list[str]:
     known = summed(folder)
     if not known:
         raise ValueError(f"{folder} has no {CHECKSUMS}, so nothing says what its files should hold")
-    found = []
+    found = {}
     for name, expected in known.items():
         file = folder / name
         if not file.is_file():
-            found.append(f"{file} is gone")
+            found[file] = f"{file} is gone"
         elif _sum(file) != expected:
-            found.append(f"{file} is not what was written: damaged, cut short or edited since")
+            found[file] = f"{file} is not what was written: damaged, cut short or edited since"
     return found
 
 
 def _sum(file: Path) -> str:
+    facts = file.stat()
+    return _sum_of(file, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=1024)  # a command asks several times, and files may be large
+def _sum_of(file: Path, _mtime_ns: int, _size_bytes: int) -> str:
     found = hashlib.sha256()
     with file.open("rb") as opened:
         while chunk := opened.read(_CHUNK_BYTES):

@@ -25,7 +25,7 @@ def check_files(folder: Path, say: Callable[[str], None]) -> None:
         ValueError: some are not, or nothing says what they should be.
     """
     if wrong := damaged(folder):
-        raise ValueError("\n".join(wrong))
+        raise ValueError("\n".join(wrong.values()))
     say(f"{len(summed(folder))} files are what was written")
 
 

@@ -116,7 +116,7 @@ class RunDirectory:
                 raise ValueError(unknown("stage", min(strange), BY_NAME))
         except ValueError as error:
             raise ValueError(
-                f"{file} is damaged ({error}); delete it to have the stages done again"
+                f"{file} is damaged ({error}); without it the stages are done again, from what they left"
             ) from error
         there = {
             name for name in found if (self.path / BY_NAME[name].result).exists() and not self._lost(name)
@@ -130,7 +130,7 @@ class RunDirectory:
 
     def _lost(self, stage: str) -> bool:
         """Whether something that a stage handed over was deleted or cut short since."""
-        return BY_NAME[stage].result == ARTIFACTS and bool(missing(self.path / ARTIFACTS))
+        return ARTIFACTS in BY_NAME[stage].writes and bool(missing(self.path / ARTIFACTS))
 
     def before(self, stage: str) -> tuple[str, ...]:
         """The stages of this run that one builds on, first to last."""

@@ -37,7 +37,9 @@ class Keeper:
             try:
                 self._manifest = read_record(Manifest, self._file)
             except ValueError as error:
-                raise ValueError(f"{error}; delete it, and only the list of commands is lost") from None
+                raise ValueError(
+                    f"{error}. Nothing else needs {FILE}: without it only the list of commands is lost"
+                ) from None
         log = folder / "log.txt"
         if log.exists():
             closed = _closed(self._manifest, log.stat().st_mtime)

@@ -18,7 +18,8 @@ class RunStage:
             to each other one that reads it.
         harmless: dotted keys that say how the work is done and not what it is; they may change in the middle.
         writes: files and folders it makes in the run's folder.
-        result: what has to be there for the stage to count as done; a file that was deleted is made again.
+        result: what it writes last, which has to be there for the stage to count as done; a file that was
+            deleted is made again.
         alone: whether a whole run leaves it out.
         repeats: whether a deleted result is made again to the same bits; later stages then stay as they are.
         lasts: whether its result stays when a stage that it needs is done again: it has written down what it
@@ -51,7 +52,7 @@ STAGES = (
         reads=("seed", "parts", "data", "space"),  # of the data, the classes and the shape of the images
         harmless=("parts",),  # where code lies
         writes=("measure",),
-        result="measure",
+        result="measure/target.json",
     ),
     RunStage(
         name="train",
@@ -73,7 +74,7 @@ STAGES = (
         reads=("race", "blockwise", "minutes"),
         harmless=("search.workers", "search.ray_address"),
         writes=("search",),
-        result="search",
+        result="search/front.json",
     ),
     RunStage(
         name="compress",
@@ -81,14 +82,14 @@ STAGES = (
         needs=("search",),
         section="compress",
         writes=("compress",),
-        result="compress",
+        result="compress/networks.json",
     ),
     RunStage(
         name="export",
         title="Exporting and verifying",
         needs=("compress",),
         writes=("artifacts",),
-        result="artifacts",
+        result="artifacts/networks.json",
     ),
     RunStage(
         name="report",
@@ -104,7 +105,7 @@ STAGES = (
         section="audit",
         harmless=("audit.workers", "audit.networks"),  # networks that were audited are among more of them
         writes=("audit",),
-        result="audit",
+        result="audit/audit.json",
         alone=True,
     ),
 )

@@ -20,7 +20,7 @@ from runners.recipe.part import part
 from runners.recipe.schema import Recipe
 from runners.run.directory import RunDirectory
 from runners.run.sequence import start_kit, take_table, write_kit
-from runners.run.stages import STAGES, WHOLE_RUN, before, onward, readers
+from runners.run.stages import BY_NAME, STAGES, WHOLE_RUN, before, onward, readers
 
 DIGITS = load_recipe("digits")
 
@@ -39,10 +39,11 @@ SUPERNET = "train/supernet.safetensors"
 
 def finish(run: RunDirectory, *stages: str) -> None:
     """What the stages leave, as far as a run's folder looks at it."""
-    outputs = {"train": SUPERNET, "export": "artifacts/small", "report": "report.html"}
     for stage in stages:
         with run.stage(stage):
-            write_json(run.path / outputs.get(stage, f"{stage}/made.json"), stage)
+            if stage in ("measure", "search"):
+                write_json(run.path / stage / "made.json", stage)
+            write_json(run.path / BY_NAME[stage].result, [])
 
 
 def refused(path: Path, recipe: Recipe | None = DIGITS) -> str:
@@ -159,7 +160,7 @@ def test_a_damaged_recipe_is_named(tmp_path: Path, content: bytes) -> None:
 def test_damaged_marks_are_named_and_may_be_deleted(tmp_path: Path, content: str) -> None:
     with opened(tmp_path) as run:
         (tmp_path / "stages.json").write_text(content)
-        with pytest.raises(ValueError, match=r"stages\.json .*delete it to have"):
+        with pytest.raises(ValueError, match=r"stages\.json .*without it the stages are done again"):
             _ = run.finished
         (tmp_path / "stages.json").unlink()
         assert run.finished == {}

@@ -106,7 +106,7 @@ def test_what_is_put_aside_no_longer_counts(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_said_with_the_way_out(tmp_path: Path, content: str) -> None:
     work(tmp_path, "a", "measure")
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ValueError, match="run.json.*delete it, and only the list of commands is lost"):
+    with pytest.raises(ValueError, match="run.json.*without it only the list of commands is lost"):
         RunDirectory(tmp_path, DIGITS, "b")
     (tmp_path / "run.json").unlink()
     work(tmp_path, "b", "measure")
