@@ -66,7 +66,7 @@ def milliseconds(value: float) -> str:
 
 def count(value: float) -> str:
     """1234567 as 1.23 M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{significant(value / size)}\u00a0{unit}"
     return f"{value:,.0f}"

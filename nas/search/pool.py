@@ -23,6 +23,7 @@ class Outcome:
         error: reason of a failure, in one line; empty where there was none.
         seconds: duration of the evaluation itself.
         worker: name of the worker that evaluated it.
+        processor_seconds: processor time of the worker's process so far; 0 where that is this one.
     """
 
     ticket: int
@@ -30,6 +31,7 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
     worker: str = ""
+    processor_seconds: float = 0.0
 
 
 @runtime_checkable

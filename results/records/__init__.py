@@ -42,7 +42,7 @@ from results.records.search import (
     SearchSummary,
     Trial,
 )
-from results.records.training import EpochRecord, SpaceRecord
+from results.records.training import EpochRecord, SpaceRecord, TrainingRecord
 
 __all__ = [
     "Agreement",
@@ -89,6 +89,7 @@ __all__ = [
     "StageTimes",
     "StepRecord",
     "TargetRecord",
+    "TrainingRecord",
     "Trial",
     "Value",
     "WrongImage",

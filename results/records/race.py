@@ -77,6 +77,7 @@ class Raced(Record):
         train_loss: mean loss on labels in the last epoch, None where the training failed.
         seconds: time of the training.
         error: reason of a failure; empty where there was none.
+        training_macs: multiply-accumulates of the whole training, forward and backward; 0 where it failed.
     """
 
     rung: int
@@ -89,6 +90,7 @@ class Raced(Record):
     train_loss: float | None
     seconds: float
     error: str = ""
+    training_macs: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from results.records.codec import Record, Wrapped
@@ -109,10 +109,12 @@ class StageSession(Record):
         seed: seed that the stage had.
         began: time at which it began, ISO 8601 with its zone.
         seconds: time it took; of a process that was killed, until its last word in the log.
-        cpu_seconds: processor time of this process and of those it started that have ended; None where it
-            was killed.
+        cpu_seconds: processor time of this process, of those it started that have ended, and of Ray's
+            workers; None where it was killed.
         gpu_seconds: time for which a GPU was held.
         joules: energy of the processor packages, with what else ran on them; None where nothing counts it.
+        macs: multiply-accumulates of trainings and scorings that had ended by its end and were in no earlier
+            session: of ``training`` the supernet, of ``ranking`` networks, of the ``final`` trainings.
         finished: whether it came to its end.
         put_aside: whether what it made was put aside later, for other settings.
     """
@@ -124,6 +126,7 @@ class StageSession(Record):
     cpu_seconds: float | None = None
     gpu_seconds: float = 0.0
     joules: float | None = None
+    macs: dict[str, float] = field(default_factory=dict)
     finished: bool = False
     put_aside: bool = False
 
@@ -170,4 +173,12 @@ class Manifest(Record):
             if place and one.finished:
                 break
             total += one.seconds
+        return total
+
+    def macs(self, stage: str) -> dict[str, float]:
+        """Multiply-accumulates that went into what a stage has now, by what they were spent on."""
+        total: dict[str, float] = {}
+        for one in self.of(stage):
+            for kind, macs in one.macs.items() if not one.put_aside else ():
+                total[kind] = total.get(kind, 0.0) + macs
         return total

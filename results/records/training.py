@@ -1,4 +1,4 @@
-"""The records of training: the space that is trained, and one for each epoch."""
+"""The records of training: the space that is trained, one for each epoch, and one for each later training."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class EpochRecord(Record):
         watched: validation accuracy of the watched subnets by name: "largest", "smallest", "random subnet
             of 1.23 M MACs", ...
         alarms: warnings in words, such as a bigger subnet doing clearly worse than a smaller one.
+        macs: multiply-accumulates of the epoch, forward and backward, and of scoring the watched subnets.
     """
 
     epoch: int
@@ -55,3 +56,26 @@ class EpochRecord(Record):
     images_per_second: float
     watched: dict[str, float] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()
+    macs: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecord(Record):
+    """One training of one network in compression that came to its end; a line of compress/trainings.jsonl.
+
+    Attributes:
+        network: name of the network.
+        step: name of the compression step that trained it.
+        way: how it was trained: ``further`` or ``from scratch``.
+        epochs: passes over the training images.
+        macs: multiply-accumulates of the whole training, forward and backward, and of its teachers; of
+            teachers that are files nothing is known.
+        seconds: time it took, in the process that ended it.
+    """
+
+    network: str
+    step: str
+    way: str
+    epochs: int
+    macs: float
+    seconds: float

@@ -8,15 +8,15 @@ from pathlib import Path
 from results.files import write_atomic
 from results.numbers import count, duration, milliseconds, percent, size
 from results.report.chart import PERCENT, PLAIN, Chart, axis
+from results.report.costs import SPENT, spent
 from results.report.markup import Html, absent, join, legend, paragraph, table, tag
-from results.report.origin import spent
 from results.report.page import document
 from results.report.series import COLOURS
 from results.report.sources import Sources, read_run
 from results.report.tradeoff import squashed
 
 RESULTS = ("run", "chosen", "test accuracy", "latency", "limit", "size", "MACs")
-COSTS = ("run", "took", "processor", "GPU", "energy")
+COSTS = ("run", *SPENT)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Sources]:
@@ -58,7 +58,7 @@ def costs_of(run: Sources) -> list[str]:
     """What a run took, all sessions of it, a cell for each of ``COSTS``."""
     sessions = [one for session in run.manifest.sessions for one in session.stages] if run.manifest else []
     if not sessions:
-        return [run.name, duration(sum(run.stages.values())), "not known", "not known", "not known"]
+        return [run.name, duration(sum(run.stages.values())), *["not known"] * (len(SPENT) - 1)]
     return [run.name, *spent(sessions)]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import groupby
 
-from results.numbers import duration, significant
+from results.numbers import count, duration
 from results.records import Provenance, StageSession
+from results.report.costs import SPENT, spent
 from results.report.markup import Html, Piece, absent, facts, join, paragraph, table, tag
 from results.report.sources import Sources
-
-_JOULES_OF_A_KWH = 3.6e6
 
 
 def origin(run: Sources) -> Html:
@@ -19,7 +19,7 @@ def origin(run: Sources) -> Html:
         parts.append(absent("The run's provenance is not there, so how it was made is not known."))
     else:
         parts += [tag("h3", "To make it again"), _commands(run, run.provenance), *_machine(run.provenance)]
-    parts += _costs(run)
+    parts += [*_costs(run), *_trainings(run)]
     if run.recipe:
         parts += [tag("h3", "Recipe"), facts(run.recipe.words())]
     return join(parts)
@@ -48,34 +48,53 @@ def _costs(run: Sources) -> Iterator[Html]:
         return
     manifest = run.manifest
     names = list(dict.fromkeys(one.stage for session in manifest.sessions for one in session.stages))
-    rows = [_cost(name, manifest.of(name)) for name in names]
-    rows.append(_cost("together", [one for name in names for one in manifest.of(name)]))
+    told = run.forecast
+    rows = [_cost(name, manifest.of(name), told.get(name)) for name in names]
+    every = [one for name in names for one in manifest.of(name)]
+    rows.append(_cost("together", every, sum(told.values()) or None))
     yield tag("h3", "What it cost")
-    yield table(["stage", "sessions", "took", "processor", "GPU", "energy", "seeds"], rows)
+    yield table(["stage", "sessions", "foretold", *SPENT, "seeds"], rows)
     yield paragraph(
-        "Sessions that were stopped, and what was put aside for other settings, count too. Processor time is "
-        "that of the command and of what it started and ended; energy is that of the processor packages, "
-        "where the system counts it.",
+        "The time was foretold before the first stage, from a few steps of each. Sessions that were stopped, "
+        "and what was put aside for other settings, count too. Processor time is that of the command, of "
+        "what it started and ended, and of Ray's workers; energy is that of the processor packages, where "
+        "the system counts it. Multiply-accumulates are those of training the supernet, of ranking networks "
+        "(scored or trained alone), and of the final trainings, forward and backward.",
         kind="note",
     )
 
 
-def _cost(name: str, sessions: list[StageSession]) -> list[Piece]:
+def _cost(name: str, sessions: list[StageSession], foretold_s: float | None) -> list[Piece]:
     seeds = ", ".join(dict.fromkeys(str(one.seed) for one in sessions))
-    return [name, str(len(sessions)), *spent(sessions), seeds]
+    foretold = "" if foretold_s is None else duration(foretold_s)
+    return [name, str(len(sessions)), foretold, *spent(sessions), seeds]
 
 
-def spent(sessions: Iterable[StageSession]) -> tuple[str, str, str, str]:
-    """What sessions took together: time, processor time, GPU time, energy."""
-    sessions = list(sessions)
-    joules = [one.joules for one in sessions if one.joules is not None]
-    gpu = sum(one.gpu_seconds for one in sessions)
-    return (
-        duration(sum(one.seconds for one in sessions)),
-        duration(sum(one.cpu_seconds or 0.0 for one in sessions)),
-        duration(gpu) if gpu else "none",
-        f"{significant(sum(joules) / _JOULES_OF_A_KWH, 2)}\u00a0kWh" if joules else "not counted",
-    )
+def _trainings(run: Sources) -> Iterator[Html]:
+    """Every training with its epochs; those of a race have a table of their own too."""
+    rows: list[list[Piece]] = []
+    if run.epochs:
+        took = sum(epoch.seconds for epoch in run.epochs)
+        macs = sum(epoch.macs for epoch in run.epochs)
+        rows.append(["the supernet", "from scratch", str(len(run.epochs)), count(macs), duration(took)])
+    for rung, group in groupby(run.raced, key=lambda one: one.rung):
+        raced = list(group)
+        epochs = " or ".join(str(one) for one in sorted({one.epochs for one in raced}))
+        name = f"{len(raced)} network{'s' if len(raced) > 1 else ''}, round {rung + 1} of the race"
+        macs, took = sum(one.training_macs for one in raced), sum(one.seconds for one in raced)
+        rows.append([name, "from scratch", epochs, count(macs), duration(took)])
+    rows += [
+        [f"{one.network}, {one.step}", one.way, str(one.epochs), count(one.macs), duration(one.seconds)]
+        for one in run.trainings
+    ]
+    if run.audit is not None:
+        each = f"{len(run.audit.networks)} networks of the audit"
+        rows.append([each, "from scratch", str(run.audit.epochs), "", ""])
+        if run.audit.finetune_epochs:
+            rows.append([each, "further", str(run.audit.finetune_epochs), "", ""])
+    if rows:
+        yield tag("h3", "Trainings")
+        yield table(["what", "how", "epochs", "MACs", "took"], rows, words=2)
 
 
 def _machine(made: Provenance) -> Iterator[Html]:

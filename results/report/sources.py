@@ -18,6 +18,7 @@ from results.records import (
     Mistakes,
     Provenance,
     Raced,
+    RacePlan,
     RecipeRecord,
     Record,
     Scouted,
@@ -26,6 +27,7 @@ from results.records import (
     StageTimes,
     StepRecord,
     TargetRecord,
+    TrainingRecord,
     Trial,
     best_first,
 )
@@ -50,11 +52,14 @@ class Sources:
         space: what the trained space does without.
         checks: whole networks, predicted and measured, by the form that they were measured in.
         stages: seconds of the finished stages, by name.
+        forecast: seconds of each stage as foretold before the first; empty where they were not.
         epochs: epochs of the supernet's training.
         trials: trials of each searcher, in the order they ended.
         steps: compression steps of all networks, in the order they were tried.
+        trainings: trainings of the compression, in the order they ended.
         scouted: networks that were measured one by one, before any training.
         raced: trainings of networks alone, in the order they ended.
+        race_plan: rounds of these; None where there is no race.
         given: result of compressing a model that was given; None in a run that searches.
         cards: cards of the artifacts, the chosen one first.
         mistakes: what the file of an artifact gets wrong, by the artifact's name.
@@ -72,10 +77,13 @@ class Sources:
     space: SpaceRecord | None = None
     checks: dict[str, LatencyCheck] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
+    forecast: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
     trials: dict[str, list[Trial]] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
+    trainings: list[TrainingRecord] = field(default_factory=list)
     raced: list[Raced] = field(default_factory=list)
+    race_plan: RacePlan | None = None
     scouted: list[Scouted] = field(default_factory=list)
     given: CompressedModel | None = None
     cards: list[Card] = field(default_factory=list)
@@ -119,6 +127,8 @@ def read_run(folder: Path) -> Sources:
     found.manifest = _file(found, folder, "run.json", Manifest)
     times = _file(found, folder, "stages.json", StageTimes)
     found.stages = times.seconds if times else {}
+    foretold = _file(found, folder, "forecast.json", StageTimes)
+    found.forecast = foretold.seconds if foretold else {}
     if (folder / "profile").is_dir():
         found.unreadable.append("profile/: written by an older version of Quarry; that version shows it")
     found.target = _file(found, folder, "measure/target.json", TargetRecord)
@@ -133,9 +143,11 @@ def read_run(folder: Path) -> Sources:
     found.summary = _file(found, folder, "search/front.json", SearchSummary)
     found.epochs = _lines(found, folder, "train/history.jsonl", EpochRecord)
     found.steps = _lines(found, folder, "compress/steps.jsonl", StepRecord)
+    found.trainings = _lines(found, folder, "compress/trainings.jsonl", TrainingRecord)
     found.given = _file(found, folder, GIVEN, CompressedModel)
     found.scouted = _lines(found, folder, "measure/scouted.jsonl", Scouted)
     found.raced = _lines(found, folder, "search/race.jsonl", Raced)
+    found.race_plan = _file(found, folder, "search/plan.json", RacePlan)
     for path in sorted((folder / "search").glob("*.jsonl")):
         if path.name == "race.jsonl":
             continue

@@ -22,7 +22,8 @@ from runners.artifacts.card import card_of
 from runners.artifacts.files import write_artifact
 from runners.artifacts.verify import MAX_DIFFERENCE
 from runners.compressing.goal import Figures, Goal
-from runners.stages.compress import Compressing, measure_files
+from runners.stages.compress import measure_files
+from runners.stages.trainings import Compressing
 from runners.targets.hardware import HardwareProfile
 
 

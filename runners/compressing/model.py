@@ -24,7 +24,8 @@ from runners.compressing.options import Options
 from runners.compressing.scan import Scan, next_share, scan
 from runners.compressing.shorter import Shorter
 from runners.console import Bar, Console
-from runners.stages.compress import Compressing, context_of, recorded
+from runners.stages.compress import context_of
+from runners.stages.trainings import Compressing, recorded
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from runners.training.crowd import training_device

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nas.search.pool import Outcome
 from runners.pools.ray_session import RaySession, check_address, import_ray
 from runners.pools.ray_worker import MakeEvaluator, RayWorker, one_line
+from runners.processor import note_worker
 from search_spaces.space import Arch
 
 
@@ -209,6 +210,7 @@ class RayPool:
 
     def _take(self, member: _Member, answer: Any) -> None:
         if isinstance(answer, Outcome):
+            note_worker(answer.worker, answer.processor_seconds)
             self._done.append(answer)
         else:
             member.name, error = answer

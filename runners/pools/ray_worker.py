@@ -10,6 +10,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
@@ -55,7 +56,9 @@ class RayWorker:
     def evaluate(self, ticket: int, arch: Arch) -> Outcome:
         """The outcome of one evaluation; what the evaluator raises, or a NaN it returns, is in its error."""
         self._pool.submit(ticket, arch)
-        outcome = dataclasses.replace(self._pool.next(), worker=self.name)
+        found = self._pool.next()
+        used = time.process_time()
+        outcome = dataclasses.replace(found, worker=self.name, processor_seconds=used)
         wrong = [
             f"{name} is {value}" for name, value in (outcome.scores or {}).items() if not isfinite(value)
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -12,7 +11,10 @@ from pathlib import Path
 
 from results.files import write_json
 from results.records import Manifest, Session, StageSession, read_record
+from results.report.costs import spent_macs
+from results.report.sources import read_run
 from runners.measuring.power import EnergyMeter
+from runners.processor import processor_seconds
 from runners.run.provenance import commit, versions
 
 FILE = "run.json"
@@ -31,7 +33,7 @@ class Keeper:
     """
 
     def __init__(self, folder: Path, command: str) -> None:
-        self._file, self._command = folder / FILE, command
+        self._folder, self._file, self._command = folder, folder / FILE, command
         self._manifest, self._begun = Manifest(), False
         if self._file.exists():
             try:
@@ -57,18 +59,22 @@ class Keeper:
             sessions[-1], stages=(*sessions[-1].stages, StageSession(stage=stage, seed=seed, began=now))
         )
         self._write((*sessions[:-1], last))
-        self._clock, self._cpu, self._energy = time.monotonic(), _cpu_seconds(), EnergyMeter()
+        self._clock, self._cpu, self._energy = time.monotonic(), processor_seconds(), EnergyMeter()
 
     def end(self, *, finished: bool) -> None:
         """The stage that began last ends."""
         seconds = time.monotonic() - self._clock
         *sessions, last = self._manifest.sessions
+        stage = last.stages[-1].stage
+        before = self._manifest.macs(stage)
+        now = spent_macs(read_run(self._folder)).get(stage, {})
         ended = replace(
             last.stages[-1],
             seconds=round(seconds, 2),
-            cpu_seconds=round(_cpu_seconds() - self._cpu, 2),
+            cpu_seconds=round(processor_seconds() - self._cpu, 2),
             gpu_seconds=round(seconds, 2) if _on_gpu() else 0.0,
             joules=self._energy.stop(),
+            macs={kind: more for kind, macs in now.items() if (more := macs - before.get(kind, 0.0)) > 0},
             finished=finished,
         )
         self._write((*sessions, replace(last, stages=(*last.stages[:-1], ended))))
@@ -107,10 +113,6 @@ def _changed(manifest: Manifest, change: Callable[[StageSession], StageSession])
         manifest,
         sessions=tuple(replace(one, stages=tuple(map(change, one.stages))) for one in manifest.sessions),
     )
-
-
-def _cpu_seconds() -> float:
-    return sum(os.times()[:4])  # user and system, of this process and of ended children
 
 
 def _on_gpu() -> bool:

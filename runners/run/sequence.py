@@ -61,6 +61,7 @@ def run_recipe(recipe: Recipe, out: Path, *, last: str = "report", caller: Calle
         made = _wired(run, console)
         if "measure" not in finished:
             _check(made, "measure")
+            _foretell(made)
         for name in stages:
             if name in finished:
                 console.say(f"{BY_NAME[name].title}: done before ({finished[name]:.0f} s)")
@@ -287,6 +288,13 @@ def _check(made: Wiring, name: str) -> None:
 
     if name in CHECKS:
         CHECKS[name](made)
+
+
+def _foretell(made: Wiring) -> None:
+    """Says how long the whole job will take, before its first stage."""
+    from runners.run.foretell import foretell
+
+    foretell(made)
 
 
 def _kept(console: Console, place: Path | None) -> None:

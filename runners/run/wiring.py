@@ -29,7 +29,6 @@ from runners.stages.audit import Auditing
 from runners.stages.blocks import BlockRanking, ranked_by_blocks
 from runners.stages.candidates import Candidates, latency_limit
 from runners.stages.clock import Clock
-from runners.stages.compress import Compressing
 from runners.stages.export import Exporting
 from runners.stages.finalists import trained
 from runners.stages.first_look import FirstLook
@@ -52,6 +51,7 @@ from runners.stages.scout import (
 )
 from runners.stages.search import Searching, candidates_of
 from runners.stages.train import SUPERNET
+from runners.stages.trainings import Compressing
 from runners.targets.hardware import HardwareProfile
 from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile

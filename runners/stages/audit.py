@@ -30,8 +30,8 @@ from runners.pools.ray_pool import RayPool
 from runners.recipe.schema import Recipe
 from runners.scoring.auditor import Auditor, AuditPlan, worker_auditor
 from runners.scoring.subnets import evaluator_of
-from runners.stages.compress import finetune_settings
 from runners.stages.train import SUPERNET, mix_of, train_settings
+from runners.stages.trainings import finetune_settings
 from search_spaces.space import Arch, SearchSpace
 
 _DISK_FULL = os.strerror(errno.ENOSPC)

@@ -2,73 +2,33 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from compress.candidate import Candidate, Context, Finetuning, Retraining, Step
+from compress.candidate import Candidate, Context, Step
 from compress.failure import UnusableError
 from compress.pruning.importance import Loss
 from compress.run import run_steps
 from compress.steps import STEPS
 from compress.target import Target
 from nas.costs.counts.analytic import count
-from nas.supernet.calibration import recalibrate
-from nas.supernet.supernet import Supernet
 from results.files import read_json, write_json
-from results.records import FrontEntry, SearchSummary, StepRecord
+from results.records import FrontEntry, SearchSummary
 from results.timing import Timing
-from runners.console import Bar, Console
+from runners.console import Bar
 from runners.data.prepared import RunData
 from runners.recipe.part import Part
-from runners.recipe.schema import Recipe
-from runners.scoring.networks import Networks
-from runners.stages.clock import Clock
-from runners.stages.teachers import Teachers
-from runners.stages.train import train_settings, training_data
-from runners.training.finetuning import Taught, digest, finetune, finetuning_pace
-from runners.training.settings import TrainSettings
-from runners.training.standalone import train_alone
-from runners.training.watch import Watch
+from runners.stages.trainings import Compressing, finetuning, recorded, retraining
 
 _SECONDS_EACH = 1.5
-_AFTER_S = 15.0  # for export and report, which come after
 _LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
-_KEPT = "teachers"
-_UNDER_WAY = "checkpoints"  # of trainings; a step that has ended leaves none
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compressing:
-    """What compression works with.
-
-    Attributes:
-        networks: Networks with their weights.
-        data: Data to train on, to calibrate with, and to judge by.
-        target: Target that files are made for and measured on.
-        recipe: Recipe of the run.
-        device: Device that networks are trained on.
-        folder: Folder ``compress/`` of the run.
-        console: Console of the run.
-        clock: Time of the run, which trainings keep to; None where it has no end.
-    """
-
-    networks: Networks
-    data: RunData
-    target: Target
-    recipe: Recipe
-    device: torch.device
-    folder: Path
-    console: Console
-    clock: Clock | None = None
 
 
 def compress_front(work: Compressing, summary: SearchSummary) -> None:
@@ -159,8 +119,8 @@ def compressed_networks(
                     configured_steps(work.recipe.compress.steps),
                     replace(
                         context,
-                        retrain=_retraining(work, entry, on_step, network),
-                        finetune=_finetuning(work, on_step, network),
+                        retrain=retraining(work, entry, on_step, network),
+                        finetune=finetuning(work, on_step, network),
                     ),
                     folder=work.folder / entry.name,
                     log=work.folder / "steps.jsonl",
@@ -237,84 +197,6 @@ def configured_steps(parts: Iterable[Part]) -> list[Step]:
     return [STEPS.configured(part.kind, part.settings)() for part in parts]
 
 
-def _retraining(
-    work: Compressing, entry: FrontEntry, on_step: Callable[[int, int], None], begun: nn.Module
-) -> Retraining:
-    """Training of the network of an entry from scratch, with the supernet's settings.
-
-    Args:
-        work: What compression works with.
-        entry: Entry of the front.
-        on_step: Called with steps done and steps in all.
-        begun: Its network as compression began with it, which may teach.
-    """
-
-    def retrained(*, seed: int, epochs: int | None = None, taught: bool = False) -> nn.Module:
-        recipe, space = work.recipe, work.networks.space
-        settings = replace(train_settings(recipe.train), epochs=epochs or recipe.train.epochs)
-        # One that failed leaves its own behind.
-        name = f"{entry.name}-{settings.epochs}-{seed}{'-taught' if taught else ''}"
-        checkpoint = work.folder / _UNDER_WAY / f"{name}.safetensors"
-        data, watch = training_data(work.data, recipe.train, work.device), Watch(step=on_step)
-        if taught:
-            fresh = Supernet(space.only(entry.arch), seed=seed, device=work.device).extract(entry.arch)
-            teaching = _taught(work, begun, on_step)
-            trained = finetune(
-                fresh, data, settings, taught=teaching, seed=seed, checkpoint=checkpoint, watch=watch
-            )
-        else:
-            trained = train_alone(
-                space, entry.arch, data, settings, seed=seed, checkpoint=checkpoint, watch=watch
-            ).extract(entry.arch)
-        network = recalibrate(trained.cpu(), work.data.calibration)
-        checkpoint.unlink(missing_ok=True)
-        return network
-
-    return retrained
-
-
-def _taught(work: Compressing, begun: nn.Module | None, on_step: Callable[[int, int], None]) -> Taught:
-    """What networks learn from the teachers of the recipe, who are asked once where it says so."""
-    settings = work.recipe.compress.recovery
-    teachers = Teachers(settings=settings, largest=work.networks.teacher(), device=work.device)
-    found = teachers.of(begun)
-    return teachers.kept(found, work.data, work.folder / _KEPT, on_step) if settings.views else found
-
-
-def _finetuning(
-    work: Compressing, on_step: Callable[[int, int], None], begun: nn.Module | None = None
-) -> Finetuning:
-    """Training of a network further, on labels and on what teachers give.
-
-    Args:
-        work: What compression works with.
-        on_step: Called with steps done and steps in all.
-        begun: Network as compression began with it, which may teach.
-    """
-
-    taught = cache(partial(_taught, work, begun, on_step))
-
-    def finetuned(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
-        recipe, data = work.recipe.compress, work.data
-        network, training = network.to(work.device), training_data(data, work.recipe.train, work.device)
-        settings = finetune_settings(work.recipe, recipe.recovery.epochs if epochs is None else epochs)
-        if work.clock is not None:
-            pace_s = finetuning_pace(network, training, settings, taught=taught(), seed=seed)
-            settings = _in_time(settings, pace_s, work.clock)
-        tuned = finetune(
-            network,
-            training,
-            settings,
-            taught=taught(),
-            seed=seed,
-            checkpoint=work.folder / _UNDER_WAY / f"{digest(network, settings, seed)}.safetensors",
-            watch=Watch(step=on_step),
-        )
-        return tuned.cpu()
-
-    return finetuned
-
-
 def context_of(
     work: Compressing, on_step: Callable[[int, int], None], limit_ms: float | None = None
 ) -> Context:
@@ -334,7 +216,7 @@ def context_of(
         images=data.images(data.splits.val).numpy(),
         score=lambda outputs: data.score(outputs, labels),
         calibration=data.training_images(recipe.calibration_images).numpy(),
-        finetune=_finetuning(work, on_step),
+        finetune=finetuning(work, on_step),
         loss=_loss(data, seed),
         macs=lambda network: count(network, data.input_shape).macs,
         tolerance=recipe.tolerance,
@@ -355,43 +237,3 @@ def _loss(data: RunData, seed: int) -> Loss:
         return data.task.loss(network(images), labels)
 
     return loss
-
-
-def finetune_settings(recipe: Recipe, epochs: int) -> TrainSettings:
-    """How networks are trained further, from the recipe; ``epochs`` passes over the training images.
-
-    As the supernet was, but labels are not smoothed, which is what the teacher's outputs are there for.
-    """
-    return replace(
-        train_settings(recipe.train),
-        epochs=epochs,
-        optimizer="adamw",  # steps of its size are for weights that are nearly right
-        learning_rate=recipe.compress.recovery.learning_rate,
-        warmup_epochs=0.5,
-        label_smoothing=0.0,
-        distillation="kl",
-    )
-
-
-def _in_time(settings: TrainSettings, pace_s: float, clock: Clock) -> TrainSettings:
-    """The settings with as many epochs as the run has time for, no more than before.
-
-    Args:
-        settings: Settings of the training loop.
-        pace_s: Seconds of an epoch.
-        clock: Time of the run.
-
-    Raises:
-        ValueError: there is no time for one epoch.
-    """
-    epochs = min(settings.epochs, math.floor((clock.left_s - _AFTER_S) / pace_s))
-    if settings.epochs and epochs < 1:
-        raise ValueError(f"an epoch of training takes {pace_s:.0f} s, for which the run has no time left")
-    return replace(settings, epochs=epochs)
-
-
-def recorded(work: Compressing, record: StepRecord) -> None:
-    """Says how a step ended. A step is over: what its trainings would have gone on from is of no more use."""
-    shutil.rmtree(work.folder / _UNDER_WAY, ignore_errors=True)
-    outcome = "kept" if record.kept else "undone"
-    work.console.say(f"{record.network}, {record.step}: {outcome}; {record.reason} ({record.seconds:.0f} s)")

@@ -38,6 +38,11 @@ def forms_of(precisions: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]
     return (first, "int8") if first != "int8" in precisions and makes(steps, "int8") else (first,)
 
 
+def checked_each(plan: MeasurePlan, forms: int) -> int:
+    """Whole networks that each of so many forms is checked on: they share those of the plan."""
+    return plan.check_networks if forms == 1 else max(_FEWEST_CHECKED, plan.check_networks // forms)
+
+
 def measure(
     space: SearchSpace,
     target: Target,
@@ -66,9 +71,7 @@ def measure(
     """
     facts, imported = target.facts, imported_table(folder)
     layers = _find_layers(space, plan, console)
-    if len(forms) > 1:
-        each = max(_FEWEST_CHECKED, plan.check_networks // len(forms))
-        plan = replace(plan, check_networks=each)
+    plan = replace(plan, check_networks=checked_each(plan, len(forms)))
     if imported is not None:
         console.say(f"fitting the table that was measured on {facts.machine}; nothing is measured here")
     elif facts.computed:

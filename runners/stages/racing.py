@@ -34,6 +34,7 @@ from runners.training.loop import DivergedError
 from runners.training.pace import seconds_per_epoch
 from runners.training.threads import computing_with
 from search_spaces.space import Arch, SearchSpace
+from search_spaces.spaces.preset_sizes import TRAINING
 
 RACE = "race.jsonl"
 DIVERGED = DivergedError.__name__  # begins the reason of a training whose numbers were not finite
@@ -149,6 +150,9 @@ def train_round(
                 train_loss=None if outcome.scores is None else outcome.scores["train_loss"],
                 seconds=round(outcome.seconds + (outcome.scores or {}).get("earlier_s", 0.0), 1),
                 error=outcome.error,
+                training_macs=0.0
+                if outcome.error
+                else float(TRAINING * one.macs * epochs[key_of(one.arch)] * len(work.data.splits.train)),
             )
             append_line(work.file, entry.to_json())
             if outcome.error:

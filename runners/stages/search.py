@@ -119,7 +119,7 @@ def search_supernet(work: Searching) -> SearchSummary:
             + (f"; {len(known.scores)} are scored already" if known.scores else "")
         )
         results: dict[str, SearchResult] = {}
-        for name, searcher in _searchers(recipe.searchers).items():
+        for name, searcher in searchers_of(recipe.searchers).items():
             control = results.get(CONTROL)
             results[name] = _search(work, name, searcher, known, first if control else [], control)
     finally:
@@ -172,12 +172,12 @@ def check_search(work: Searching) -> None:
     Raises:
         ValueError: none does, with a diagnosis; or what a searcher lacks.
     """
-    for searcher in _searchers(work.recipe.searchers).values():
+    for searcher in searchers_of(work.recipe.searchers).values():
         _, make = named(searcher)
         make(work.problem, 0)
 
 
-def _searchers(parts: Sequence[Part]) -> dict[str, SearcherChoice]:
+def searchers_of(parts: Sequence[Part]) -> dict[str, SearcherChoice]:
     """The searchers by label, the control first: the others show how they compare with it."""
     return {
         CONTROL: CONTROL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from runners.console import Bar, Console
 from runners.data.prepared import RunData
 from runners.recipe.schema import Train
 from runners.scoring.subnets import SubnetEvaluator, evaluator_of
-from runners.training.batches import TrainingData
+from runners.training.batches import TrainingData, batches_per_epoch
+from runners.training.counted import Counted
 from runners.training.crowd import crowded
 from runners.training.loop import DivergedError
 from runners.training.mixing import Mix
@@ -71,15 +72,17 @@ def train(
     if warning := crowded(device):
         console.warn(warning)
     costs = AnalyticCosts(space)
+    macs = macs_of(costs, seed=seed)
+    rule = Counted(rule_of(settings, space), macs, data.input_shape)
     work = SupernetTraining(
         space=space,
-        rule=_rule(settings, space),
+        rule=rule,
         settings=train_settings(settings),
         seed=seed,
         prepare=data.prepare,
         mix=mix_of(settings, len(data.classes)),
         task=data.task,
-        size=macs_of(costs, seed=seed) if settings.sampling == "size" else None,
+        size=macs if settings.sampling == "size" else None,
         own_norms=settings.own_norms,
     )
     images, labels = data.training_tensors(device)
@@ -96,7 +99,17 @@ def train(
             address=settings.ray_address or None,
         ) as ranks,
     ):
-        watch = _Watch(space, data, costs, seed=seed, folder=folder, console=console, bar=bar)
+        each = batches_per_epoch(len(images), settings.batch_size) * settings.batch_size
+        watch = _Watch(
+            space,
+            data,
+            costs,
+            lambda: each * rule.per_image(),
+            seed=seed,
+            folder=folder,
+            console=console,
+            bar=bar,
+        )
         try:
             followed = Watch(step=watch.step, epoch=watch.epoch)
             trained = work(images, labels, checkpoint, ranks=ranks, watch=followed)
@@ -123,10 +136,11 @@ def check_training(space: SearchSpace, data: RunData, settings: Train) -> None:
         )
     check_input(space, data.input_shape)
     check_outputs(space, data.input_shape, len(data.classes), data.task)
-    _rule(settings, space)
+    rule_of(settings, space)
 
 
-def _rule(recipe: Train, space: SearchSpace) -> Rule:
+def rule_of(recipe: Train, space: SearchSpace) -> Rule:
+    """The training rule of a recipe's section."""
     resolutions = check_resolutions(space, recipe.resolutions)
     return rule(recipe.rule.kind, recipe.rule.settings, resolutions=resolutions)
 
@@ -169,6 +183,7 @@ class _Watch:
         space: SearchSpace,
         data: RunData,
         costs: AnalyticCosts,
+        spent: Callable[[], float],
         *,
         seed: int,
         folder: Path,
@@ -176,6 +191,7 @@ class _Watch:
         bar: Bar,
     ) -> None:
         self._data, self._console, self._bar, self._note = data, console, bar, ""
+        self._spent = spent
         self._archs: dict[str, Arch] = {"largest": space.largest(), "smallest": space.smallest()}
         rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([seed, 1]))
         self._archs |= {
@@ -196,6 +212,8 @@ class _Watch:
 
     def epoch(self, summary: EpochSummary, supernet: Supernet) -> None:
         evaluator = evaluator_of(supernet, self._data)
+        looked_at = len(evaluator.calibration) + len(evaluator.images)
+        macs = self._spent() + looked_at * sum(self._macs.values())
         watched = {name: self._score(evaluator, name, summary) for name in self._archs}
         self.latest = watched
         self._note = f"loss {summary.loss:.3f}, " + ", ".join(
@@ -215,6 +233,7 @@ class _Watch:
             images_per_second=summary.images_per_second,
             watched=watched,
             alarms=alarms,
+            macs=macs,
         )
         append_line(self._history, record.to_json())
 

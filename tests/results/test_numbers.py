@@ -23,6 +23,7 @@ from results.numbers import brief, compared, count, duration, percent, points, s
         (brief(0.00812), "8.12 \u00b5s"),
         (brief(0.5), "0.500 ms"),
         (count(1_234_567), "1.23 M"),
+        (count(2.5e12), "2.50 T"),
         (count(999), "999"),
         (size(13_480), "13.5 kB"),
         (duration(12.34), "12.3 s"),

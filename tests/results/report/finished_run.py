@@ -32,6 +32,7 @@ from results.records import (
     StageTimes,
     StepRecord,
     TargetRecord,
+    TrainingRecord,
     Trial,
     readme,
 )
@@ -64,6 +65,7 @@ def write_finished_run(folder: Path, seed: int = 0) -> Path:
     _about(folder)
     _write(folder / "measure" / "target.json", TARGET)
     _training(folder, rng)
+    _trainings(folder)
     _check(folder, rng)
     summary = _search(folder, rng)
     _write(folder / "search" / "front.json", summary)
@@ -109,8 +111,16 @@ def _session(stage: str, *, finished: bool = True) -> StageSession:
         seconds=60.0,
         cpu_seconds=100.0,
         joules=18_000.0,
+        macs={"training": 2e12} if stage == "train" else {"final": 3e11} if stage == "compress" else {},
         finished=finished,
     )
+
+
+def _trainings(folder: Path) -> None:
+    for way, epochs in (("further", 40), ("from scratch", 24)):
+        step = "finetune" if way == "further" else "retrain"
+        record = TrainingRecord(network="n5", step=step, way=way, epochs=epochs, macs=3e11, seconds=9.0)
+        append_line(folder / "compress" / "trainings.jsonl", record.to_json())
 
 
 def _training(folder: Path, rng: np.random.Generator) -> None:

@@ -95,6 +95,10 @@ def test_finished_run_is_told_in_full(run):
     assert "not finished" not in text
     assert "cannot be shown" not in text
     assert "quarry compress --out run" in text
+    assert "n5, finetunefurther40300\u00a0G9.0\u00a0s" in text.replace(" ", "\u00a0").replace(
+        "n5,\u00a0", "n5, "
+    )
+    assert "the supernetfrom\u00a0scratch24" in text.replace("from scratch", "from\u00a0scratch")
     assert "0.025\u00a0kWh" in (run / "report.html").read_text()
 
 

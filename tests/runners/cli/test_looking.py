@@ -63,7 +63,8 @@ def test_results_costs_and_settings_stand_beside_each_other(pair: list[Path]) ->
     assert results_of(runs[0])[:2] == ["a", "n5"]
     assert results_of(runs[1])[:2] == ["b", "not exported yet"]
     assert differences(runs) == [["search.budget", "150", "99"]]
-    name, took, processor, *_, energy = costs_of(runs[0])
+    name, took, processor, _, energy, *macs = costs_of(runs[0])
+    assert macs == ["2.00\u00a0T", "none", "600\u00a0G"]  # compression had two sessions
     assert (name, took, energy) == ("a", "5\u00a0min 0\u00a0s", "0.025\u00a0kWh")  # five sessions of a minute
     assert processor == "8\u00a0min 20\u00a0s"
     assert doubts(runs) == []

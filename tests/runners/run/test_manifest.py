@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from results.files import read_json, write_json
-from results.records import Manifest, read_record
+from results.files import append_line, read_json, write_json
+from results.records import EpochRecord, Manifest, read_record
 from runners.measuring.power import EnergyMeter
 from runners.reading.load import load_recipe
 from runners.run.directory import RunDirectory
@@ -17,12 +18,21 @@ from runners.run.directory import RunDirectory
 DIGITS = load_recipe("digits", ["search.seed=7"])
 
 
-def work(folder: Path, command: str, stage: str, *, seconds: float = 0.0, fails: bool = False) -> None:
+def work(
+    folder: Path,
+    command: str,
+    stage: str,
+    *,
+    seconds: float = 0.0,
+    fails: bool = False,
+    then: Callable[[], object] = lambda: None,
+) -> None:
     run = RunDirectory(folder, DIGITS, command)
     try:
         with run.stage(stage):
             time.sleep(seconds)
             (folder / stage).mkdir(exist_ok=True)
+            then()
             if fails:
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
@@ -60,6 +70,19 @@ def test_the_time_of_a_stage_is_that_of_all_its_sessions(tmp_path: Path) -> None
     assert 0.4 <= both < 5
     work(tmp_path, "c", "measure")  # done again: what was finished before is not in it
     assert read_json(tmp_path / "stages.json")["measure"] < 0.2
+
+
+def test_what_training_cost_is_counted_in_the_session_that_did_it(tmp_path: Path) -> None:
+    def epoch(number: int) -> None:
+        record = EpochRecord(
+            epoch=number, step=1, loss=1.0, learning_rate=0.1, seconds=1.0, images_per_second=1.0, macs=2e9
+        )
+        append_line(tmp_path / "train" / "history.jsonl", record.to_json())
+
+    work(tmp_path, "a", "train", then=lambda: epoch(0), fails=True)
+    work(tmp_path, "b", "train", then=lambda: (epoch(1), epoch(2)))
+    assert [one.macs for one in manifest(tmp_path).of("train")] == [{"training": 2e9}, {"training": 4e9}]
+    assert manifest(tmp_path).macs("train") == {"training": 6e9}
 
 
 def test_a_killed_process_counts_until_its_last_word(tmp_path: Path) -> None:

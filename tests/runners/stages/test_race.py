@@ -32,6 +32,7 @@ class Field:
         self.trained: list[tuple[int, int]] = []
         self.score: Any = lambda width, epochs: (width + epochs) / 100
         self.work: Any = SimpleNamespace(
+            data=SimpleNamespace(splits=SimpleNamespace(train=range(500))),
             candidates=candidates(6),
             limit_ms=2.0,
             recipe=SimpleNamespace(race=Race(networks=6, epochs=1, keep=3), train=SimpleNamespace(epochs=5)),

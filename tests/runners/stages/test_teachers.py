@@ -18,9 +18,10 @@ from runners.given import load_network, load_weights
 from runners.reading.load import load_recipe
 from runners.recipe.part import part
 from runners.recipe.recovery import Recovery
-from runners.stages.compress import _retraining, context_of
+from runners.stages.compress import context_of
 from runners.stages.first_look import FirstLook, look_first
 from runners.stages.teachers import OnnxTeacher, Teachers, methods_of, teacher_problems
+from runners.stages.trainings import retraining
 from runners.training.finetuning import Taught
 from tests.runners.stages.test_recovery import compressing
 from tests.runners.training.test_finetuning import data as training_data
@@ -146,12 +147,12 @@ def test_a_retraining_is_taught_where_it_is_asked_for(mine: Path, tmp_path: Path
     work, arch = replace(compressing(tmp_path), recipe=recipe), tiny_space().smallest()
     entry = SimpleNamespace(name="small", arch=arch)
     begun = work.networks.network(arch)
-    retrain = _retraining(work, entry, lambda *_: None, begun)  # type: ignore[arg-type]
+    retrain = retraining(work, entry, lambda *_: None, begun)  # type: ignore[arg-type]
     plain, again, taught = (retrain(seed=0, taught=one).state_dict() for one in (False, False, True))
     assert plain.keys() == taught.keys()
     assert all(torch.equal(plain[name], again[name]) for name in plain)
     assert any(not torch.equal(plain[name], taught[name]) for name in plain)
-    assert not list((tmp_path / "checkpoints").glob("*"))
+    assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
 
 
 def test_a_teacher_that_does_not_fit_is_told_before_anything_takes_long(mine: Path, tmp_path: Path) -> None:
