@@ -221,6 +221,11 @@ best = scores.argmax(axis=1)""",
 network = torch.export.load("{file}").module()
 images = torch.zeros({shape})  # prepared as above
 best = network(images).argmax(dim=1)""",
+    "aotinductor": """import torch
+
+network = torch._inductor.aoti_load_package("{file}")  # native code: load only what you trust
+images = torch.zeros({shape})  # prepared as above
+best = network(images).argmax(dim=1)""",
     "openvino": """import numpy as np
 import openvino
 

@@ -83,6 +83,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
         *_torch(),
         _onnxruntime(),
         *(_package(*entry) for entry in _PACKAGES),
+        _compiler(),
         _profiles(),
     ]
 
@@ -177,6 +178,20 @@ def _onnxruntime() -> Finding:
         )
     providers = [name.removesuffix("ExecutionProvider") for name in runtime.get_available_providers()]
     return Finding(topic="onnxruntime", found=f"{runtime.__version__} ({', '.join(providers)})")
+
+
+def _compiler() -> Finding:
+    from runners.targets.aotinductor import compiler
+
+    try:
+        return Finding(topic="C++ compiler", found=compiler())
+    except ValueError as error:
+        return Finding(
+            topic="C++ compiler",
+            found="none",
+            problem="needed for compiling networks with AOTInductor (profile cpu-aotinductor)",
+            remedy=str(error),
+        )
 
 
 def _profiles() -> Finding:

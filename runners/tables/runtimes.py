@@ -182,8 +182,9 @@ def _rows(
             except ValueError:  # the runtime has no such number format
                 return
             facts, takes = target.facts, isinstance(target, TakesOnnx)
-            # What comes of an ONNX file takes any batch.
-            file = stem.with_name(f"{stem.name}{'' if takes else f'-{batch}'}.{facts.format}")
+            # What comes of an ONNX file takes any batch; a program is compiled for its own, and its threads.
+            own = "" if takes else f"-{batch}-{count}"
+            file = stem.with_name(f"{stem.name}{own}.{facts.format}")
             if file not in problems:
                 problems[file] = _written(target, precision, source, network, input_shape, file)
             tried = Tried(

@@ -15,7 +15,7 @@ from compress.onnx.agreement import BATCHES, refuse_difference
 from compress.target import Facts, OperatorTime
 from results.files import write_atomic
 from results.timing import Timing
-from runners.measuring.apart import Apart
+from runners.measuring.apart import PATIENCE_S, Apart
 from runners.measuring.machine import machine_fingerprint
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import FREE
@@ -31,7 +31,7 @@ _AT_ONCE = 2048  # images that a process is given in a call
 
 
 class ApartTarget:
-    """All that a target does, in processes of their own; its files are converted from ONNX ones.
+    """What a target does with files, in processes of their own; how it writes them is for its kind to say.
 
     Args:
         profile: what is common to all runtimes.
@@ -41,6 +41,8 @@ class ApartTarget:
         version: its version.
         format: file format.
         settings: what ``calls`` are given beside threads and batch.
+        conversion: what ``convert`` is given beside source, file and precision.
+        patience_s: seconds that a call may take.
     """
 
     def __init__(
@@ -52,9 +54,12 @@ class ApartTarget:
         version: str,
         format: str,
         settings: Mapping[str, Any] | None = None,
+        conversion: Mapping[str, Any] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        self._profile, self._module, self._settings = profile, calls, dict(settings or {})
-        self._calls = Apart(calls)
+        self._profile, self._module = profile, calls
+        self._settings, self._conversion = dict(settings or {}), dict(conversion or {})
+        self._calls = Apart(calls, patience_s=patience_s)
         self.facts = Facts(
             profile=profile.name,
             runtime=runtime,
@@ -65,22 +70,6 @@ class ApartTarget:
             format=format,
             precisions=profile.precisions,
         )
-
-    def export(
-        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
-    ) -> None:
-        """Writes a file, which is compared with the network."""
-        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-            source = Path(folder) / "model.onnx"
-            export_for(self._profile, network, input_shape, source, "fp32")
-            self._convert(source, path, precision)
-
-    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
-        """Writes an ONNX file as one for this target."""
-        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
-            taken = Path(folder) / "model.onnx"
-            take_for(self._profile, source, taken, "fp32")
-            self._convert(taken, path, precision)
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a file."""
@@ -123,28 +112,27 @@ class ApartTarget:
         ]
         return tuple(sorted(entries, key=lambda entry: -entry.latency_ms))
 
-    def _convert(self, source: Path, path: Path, precision: str) -> None:
-        """Writes a file that is made, beside it, from an ONNX one, and is run as well."""
-        shape = (BATCHES[0], *input_shape_of(source.read_bytes()))
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        made = source.with_suffix(f".{self.facts.format}")
-        self._calls.call("convert", source=str(source), file=str(made), precision=precision)
-        self._refuse_another(made, source, images, _ROUNDING[precision])
-        write_atomic(path, made.read_bytes())
-
-    def _refuse_another(
-        self, made: Path, source: Path, images: NDArray[np.float32], tolerance: float
+    def _convert(
+        self, source: Path, path: Path, precision: str, images: NDArray[np.float32], right: NDArray[Any]
     ) -> None:
-        """Runs a file beside the float one that it was made from.
+        """Writes a file that is made, beside it, from another, and is run as well.
+
+        Args:
+            source: file to convert.
+            path: file to write.
+            precision: number format.
+            images: what it is run on, (N, *input_shape).
+            right: what the source gives for them, (N, ...).
 
         Raises:
-            ValueError: it does not run, or gives other outputs.
+            ValueError: it is not converted, does not run, or gives other outputs.
         """
-        right = run_onnx(source, images)
-        if not np.isfinite(right).all():  # as of a logarithm
-            images = np.abs(images)
-            right = run_onnx(source, images)
-        refuse_difference(self.run(made, images), right, len(images), tolerance)
+        made = source.with_name(f"made.{self.facts.format}")
+        self._calls.call(
+            "convert", source=str(source), file=str(made), precision=precision, **self._conversion
+        )
+        refuse_difference(self.run(made, images), right, len(images), _ROUNDING[precision])
+        write_atomic(path, made.read_bytes())
 
     def _call(self, file: Path, function: str, batch: int, **arguments: Any) -> Any:
         try:
@@ -158,3 +146,33 @@ class ApartTarget:
             )
         except ValueError as error:
             raise ValueError(f"{file} does not run in {self.facts.runtime}: {error}") from None
+
+
+class OnnxApartTarget(ApartTarget):
+    """Files are converted from ONNX ones."""
+
+    def export(
+        self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
+    ) -> None:
+        """Writes a file, which is compared with the network."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            source = Path(folder) / "model.onnx"
+            export_for(self._profile, network, input_shape, source, "fp32")
+            self._from(source, path, precision)
+
+    def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
+        """Writes an ONNX file as one for this target."""
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            taken = Path(folder) / "model.onnx"
+            take_for(self._profile, source, taken, "fp32")
+            self._from(taken, path, precision)
+
+    def _from(self, source: Path, path: Path, precision: str) -> None:
+        """Converts a float ONNX file."""
+        shape = (BATCHES[0], *input_shape_of(source.read_bytes()))
+        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        right = run_onnx(source, images)
+        if not np.isfinite(right).all():  # as of a logarithm
+            images = np.abs(images)
+            right = run_onnx(source, images)
+        self._convert(source, path, precision, images, right)

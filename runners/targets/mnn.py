@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from runners.targets.apart import ApartTarget
+from runners.targets.apart import OnnxApartTarget
 from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_runtime import runtime_version
 from runners.targets.registry import RUNTIMES
 
 
 @RUNTIMES.register("mnn")
-class MnnTarget(ApartTarget):
+class MnnTarget(OnnxApartTarget):
     """MNN on this machine's CPU; files are ``.mnn``, converted from ONNX.
 
     Below fp32 the weights are kept in fewer bits and computed with in float: smaller files, not faster ones.

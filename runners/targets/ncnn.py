@@ -7,14 +7,14 @@ from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
-from runners.targets.apart import ApartTarget
+from runners.targets.apart import OnnxApartTarget
 from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_runtime import runtime_version
 from runners.targets.registry import RUNTIMES
 
 
 @RUNTIMES.register("ncnn")
-class NcnnTarget(ApartTarget):
+class NcnnTarget(OnnxApartTarget):
     """ncnn on this machine's CPU; files are zips of ``model.param`` and ``model.bin``, made by pnnx.
 
     It takes images one by one: a batch is as many calls.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from runners.targets.apart import ApartTarget
+from runners.targets.apart import OnnxApartTarget
 from runners.targets.hardware import HardwareProfile, only_in
 from runners.targets.onnx_format import FORMAT, export_for, take_for
 from runners.targets.onnx_runtime import runtime_version
@@ -14,7 +14,7 @@ from runners.targets.registry import RUNTIMES
 
 
 @RUNTIMES.register("openvino")
-class OpenvinoTarget(ApartTarget):
+class OpenvinoTarget(OnnxApartTarget):
     """OpenVINO on this machine's CPU; files are ONNX, which it reads as they are, quantized ones too.
 
     Args:

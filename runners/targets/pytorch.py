@@ -73,12 +73,8 @@ class TorchTarget:
                     f"takes {images} images in a call, and profile {self._profile.name!r} times calls of "
                     f"{self._profile.batch}: {error}"
                 ) from error
-        operators = {
-            str(node.target).split(".")[1] for node in program.graph.nodes if node.op == "call_function"
-        }
-        if found := sorted(operators & set(self._profile.unsupported_operators)):
-            raise ValueError(f"uses {', '.join(found)}, which the profile cannot run")
-        replace_atomic(path, lambda temporary: _save(program, temporary))
+        refuse_operators(self._profile, program)
+        replace_atomic(path, lambda temporary: save_program(program, temporary))
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a program, run in this process on the profile's device."""
@@ -87,7 +83,7 @@ class TorchTarget:
 
     def measure(self, files: Sequence[Path], *, budget_s: float, half_width: float = 0.01) -> list[Timing]:
         """Times programs side by side in processes of their own; on a GPU each run waits for its end."""
-        command = ["-m", "runners.targets.torch_runs", "torch"]
+        command = ["-m", "runners.targets.torch_runs"]
         return measure_apart(
             command, files, self._profile, budget_s=budget_s, half_width=half_width, device=self._device
         )
@@ -179,7 +175,19 @@ def refuse_precision(profile: HardwareProfile, precision: str) -> None:
         )
 
 
-def _save(program: torch.export.ExportedProgram, path: Path) -> None:
+def refuse_operators(profile: HardwareProfile, program: torch.export.ExportedProgram) -> None:
+    """Refuses a program that holds an operator of PyTorch's that a profile rules out.
+
+    Raises:
+        ValueError: it does.
+    """
+    operators = {str(node.target).split(".")[1] for node in program.graph.nodes if node.op == "call_function"}
+    if found := sorted(operators & set(profile.unsupported_operators)):
+        raise ValueError(f"uses {', '.join(found)}, which the profile cannot run")
+
+
+def save_program(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Writes a program under any name."""
     with path.open("wb") as file:  # by its name PyTorch wants another ending
         torch.export.save(program, file)
 

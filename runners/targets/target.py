@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from compress.target import Target
 from results.loading import load_module
-from runners.targets import analytic, executorch, mnn, ncnn, onnx_runtime, openvino, pytorch, remote
+from runners.targets import (
+    analytic,
+    aotinductor,
+    executorch,
+    mnn,
+    ncnn,
+    onnx_runtime,
+    openvino,
+    pytorch,
+    remote,
+)
 from runners.targets.hardware import HardwareProfile
 from runners.targets.registry import RUNTIMES
 
-SHIPPED = (analytic, executorch, mnn, ncnn, onnx_runtime, openvino, pytorch, remote)
+SHIPPED = (analytic, aotinductor, executorch, mnn, ncnn, onnx_runtime, openvino, pytorch, remote)
 """Modules that each register one runtime."""
 
 

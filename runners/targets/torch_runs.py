@@ -1,6 +1,6 @@
-"""PyTorch and ExecuTorch programs as calls.
+"""``torch.export`` programs as calls.
 
-``python -m runners.targets.torch_runs FORMAT JOB RESULT`` times those of a job.
+``python -m runners.targets.torch_runs JOB RESULT`` times those of a job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from runners.measuring.stopwatch import measure_files
 
@@ -37,25 +37,30 @@ class Program:
 
 def load_program(file: str, device: str) -> Program:
     """A program on a device; what PyTorch raises where the file is none is passed on."""
-    with warnings.catch_warnings(), open(file, "rb") as handle:
-        warnings.simplefilter("ignore")  # of deprecations inside the loader
-        program = torch.export.load(handle)
+    program = read_program(file)
     if device != "cpu":
         program = import_module("torch.export.passes").move_to_device_pass(program, device)
-    shape = _input_shape(program)
+    shape = input_shape(program)
     return Program(module=program.module(), input_shape=tuple(map(int, shape[1:])), batch=batch_of(program))
+
+
+def read_program(file: str) -> torch.export.ExportedProgram:
+    """A program as it was exported; what PyTorch raises where the file is none is passed on."""
+    with warnings.catch_warnings(), open(file, "rb") as handle:
+        warnings.simplefilter("ignore")  # of deprecations inside the loader
+        return torch.export.load(handle)
 
 
 def batch_of(program: torch.export.ExportedProgram) -> int | None:
     """The number of images that each call has to have; None where any will do."""
-    batch = _input_shape(program)[0]
+    batch = input_shape(program)[0]
     if isinstance(batch, int):
         return batch
     settled: int | None = batch.node.maybe_as_int()  # a symbol that the network left one value
     return settled
 
 
-def _input_shape(program: torch.export.ExportedProgram) -> torch.Size:
+def input_shape(program: torch.export.ExportedProgram) -> torch.Size:
     """The shape of the one input, a symbol where any size will do."""
     (given,) = program.graph_signature.user_inputs
     shape: torch.Size = next(node.meta["val"].shape for node in program.graph.nodes if node.name == given)
@@ -77,35 +82,13 @@ def torch_load(model: str, job: dict[str, Any]) -> Callable[[], object]:
     return run
 
 
-def executorch_method(file: str) -> tuple[Callable[[Tensor], Tensor], tuple[int, ...]]:
-    """A ``.pte`` program as a call, and the shape (B, ...) that each call has to have."""
-    runtime = import_module("executorch.runtime").Runtime.get()
-    method = runtime.load_program(file).load_method("forward")
-    shape = tuple(method.metadata.input_tensor_meta(0).sizes())
-    return lambda images: method.execute([images])[0], shape
-
-
-def executorch_load(model: str, _job: dict[str, Any]) -> Callable[[], object]:
-    """A call that runs a ``.pte`` program once."""
-    method, shape = executorch_method(model)
-    images = torch.randn(shape)
-    return lambda: method(images)
-
-
-def _executorch_threads(count: int) -> None:
-    # Its pool has as many threads as the machine has cores unless it is told otherwise.
-    import_module("executorch.extension.pybindings._portable_lib")._unsafe_reset_threadpool(count)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Reads a job and writes its timings."""
-    kind, request, result = arguments
+    request, result = arguments
     job = json.loads(Path(request).read_text())
     torch.set_num_threads(job["threads"])
-    if kind == "executorch":
-        _executorch_threads(job["threads"])
     with torch.no_grad():
-        timings = measure_files(job, {"torch": torch_load, "executorch": executorch_load}[kind])
+        timings = measure_files(job, torch_load)
     Path(result).write_text(json.dumps([asdict(timing) for timing in timings]))
 
 

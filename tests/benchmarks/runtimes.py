@@ -1,10 +1,11 @@
-"""Every runtime that is here, on the same networks: the table of docs/devices.md.
+"""Every runtime that is here, on the same networks: the tables of docs/devices.md.
 
-    python -m tests.benchmarks.runtimes [FOLDER] [--networks 100]
+    python -m tests.benchmarks.runtimes [FOLDER] [--networks 100] [--preset cifar]
 
-Times two ResNets made by hand and two networks of the CIFAR preset in each runtime and number format, then
-measures that preset's layers in each runtime and holds the predictions against whole networks that took no
-part. Tables stay in FOLDER (runs/benchmarks/runtimes): a stopped run goes on. Leave the machine alone then.
+Times two ResNets made by hand and two networks of a preset in each runtime and number format, then measures
+that preset's layers in each and holds the predictions against whole networks that took no part. Tables stay
+in FOLDER (runs/benchmarks/runtimes): a stopped run goes on, and so does one with other ``--profiles``. Leave
+the machine alone then. ``--preset digits --networks 20 --fit 10 --seconds 0.1`` takes minutes.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ import torch
 from torch import nn
 
 from nas.costs.counts.analytic import count
-from nas.costs.model.fit import MeasurePlan
+from nas.costs.layers.sums import LayerSums, layers_of
+from nas.costs.model.fit import Measured, MeasurePlan
+from nas.costs.model.latency import lone_latencies, measured_networks
 from results.files import write_atomic
+from results.names import unknown
 from results.numbers import count as in_units
-from runners.measuring.machine import machine_fingerprint
+from runners.measuring.machine import busy_cores, cores, machine_fingerprint
 from runners.tables.layers import measure_on
 from runners.tables.runtimes import Tried, compare, profiles_here
-from runners.targets.hardware import HardwareProfile
+from runners.targets.hardware import PRECISIONS, HardwareProfile
+from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from search_spaces.space import SearchSpace
 from search_spaces.spaces.presets import preset
@@ -45,19 +50,26 @@ def main() -> None:
     parser.add_argument("--fit", type=int, default=FIT, help="networks to fit the corrections on")
     parser.add_argument("--seconds", type=float, default=0.3, help="seconds to measure each file for")
     parser.add_argument("--preset", choices=tuple(SHAPES), default="cifar", help="space of the networks")
+    parser.add_argument("--profiles", help="profiles to take, with commas; all that can be used without it")
+    parser.add_argument("--precisions", default="fp32,int8", help="number formats to take, with commas")
     parser.add_argument("--page", type=Path, default=PAGE, help="page that holds the section")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    profiles, _ = profiles_here()
+    profiles, precisions = _chosen(arguments.profiles, arguments.precisions)
     shape = SHAPES[arguments.preset]
     space = preset(arguments.preset, classes=10, input_shape=shape)
-    parts = [f"Measured on {machine_fingerprint()}, one thread, one image in a call."]
-    parts += list(_networks(space, shape, profiles, arguments.seconds))
+    sums = layers_of(space, MeasurePlan().seed)
+    busy = busy_cores()
+    parts = [
+        f"Measured on {machine_fingerprint()}, one thread; other programs kept {busy:.1f} of {len(cores())} "
+        "cores busy at the start."
+    ]
+    parts += list(_networks(space, shape, profiles, precisions, arguments.seconds))
     plan = MeasurePlan(
         fit_networks=arguments.fit, check_networks=arguments.networks, seconds_each=arguments.seconds
     )
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    parts += list(_tables(space, profiles, plan, arguments.folder))
+    parts += list(_tables(space, sums, profiles, precisions, plan, arguments.folder))
     text = arguments.page.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
@@ -66,12 +78,27 @@ def main() -> None:
     print(section)
 
 
+def _chosen(names: str | None, precisions: str) -> tuple[list[HardwareProfile], tuple[str, ...]]:
+    """The profiles, those of this machine where none is named, and number formats."""
+    profiles = [load_profile(name) for name in names.split(",")] if names else profiles_here()[0]
+    wanted = tuple(precisions.split(","))
+    for one in wanted:
+        if one not in PRECISIONS:
+            raise SystemExit(unknown("precision", one, PRECISIONS))
+    return profiles, wanted
+
+
 def _networks(
-    space: SearchSpace, shape: tuple[int, ...], profiles: Sequence[HardwareProfile], seconds: float
+    space: SearchSpace,
+    shape: tuple[int, ...],
+    profiles: Sequence[HardwareProfile],
+    precisions: Sequence[str],
+    seconds: float,
 ) -> Iterator[str]:
-    """A table with a line for each runtime and number format, a column for each network, in ms."""
+    """A table with a line for each runtime, number format and batch, a column for each network, in ms."""
+    stride = 2 if min(shape[1:]) >= 32 else 1
     networks: dict[str, nn.Module] = {
-        f"ResNet, width {width}": resnet(shape, 10, width=width, depth=1, stem_stride=2).eval()
+        f"ResNet, width {width}": resnet(shape, 10, width=width, depth=1, stem_stride=stride).eval()
         for width in (16, 24)
     }
     for row in space.sample(2, np.random.default_rng(0)):
@@ -82,10 +109,11 @@ def _networks(
     for name, network in networks.items():
         print(f"timing {name}", flush=True)
         for one in compare(
-            network, profiles, input_shape=shape, batches=(1,), threads=(1,), seconds_each=seconds
+            network, profiles, input_shape=shape, threads=(1,), precisions=precisions, seconds_each=seconds
         ):
-            found.setdefault(f"{one.runtime}, {one.precision}", {})[name] = one
-    yield from ("", f"| ms | {' | '.join(networks)} |", f"|---|{'---|' * len(networks)}")
+            label = f"{one.runtime}, {one.precision}, batch {one.batch}"
+            found.setdefault(label, {})[name] = one
+    yield from ("", f"| ms a call | {' | '.join(networks)} |", f"|---|{'---|' * len(networks)}")
     for label, by_network in found.items():
         yield f"| {label} | {' | '.join(_cell(by_network[name]) for name in networks)} |"
 
@@ -98,32 +126,49 @@ def _cell(one: Tried) -> str:
 
 
 def _tables(
-    space: SearchSpace, profiles: Sequence[HardwareProfile], plan: MeasurePlan, folder: Path
+    space: SearchSpace,
+    sums: LayerSums,
+    profiles: Sequence[HardwareProfile],
+    precisions: Sequence[str],
+    plan: MeasurePlan,
+    folder: Path,
 ) -> Iterator[str]:
-    """A table with a line for each runtime: what was predicted against what was measured."""
+    """A table with a line for each runtime and number format: predicted against measured."""
     yield from (
         "",
-        f"Predicted against measured, {plan.check_networks} unseen networks of `{space.name}` in fp32:",
+        f"Predicted against measured, {plan.check_networks} unseen networks of `{space.name}`, batch 1, "
+        f"{len(sums.probes)} layers and chains of them, corrected on {plan.fit_networks} networks:",
         "",
-        "| runtime | within 10 % | off by | rank correlation | in the interval | machine repeats | minutes |",
+        "| runtime | within 10 % | off by | rank correlation | in the interval | machine repeats | "
+        "layers alone |",
         "|---|---|---|---|---|---|---|",
     )
     for profile in profiles:
-        target = open_target(profile)
-        name, began = f"{target.facts.runtime} {target.facts.runtime_version}", time.monotonic()
-        print(f"measuring {space.name} in {name}", flush=True)
-        try:
-            file = folder / f"{space.name}-{profile.name}.parquet"
-            check = measure_on(target, profile, space, file, plan=plan).check
-        except ValueError as error:
-            yield f"| {name} | {str(error).splitlines()[0].replace('|', '/')} | | | | | |"
-            continue
-        rank = "" if check.spearman is None else f"{check.spearman:.4f}"
-        noise = "" if check.noise_floor is None else f"{check.noise_floor:.1%}"
-        yield (
-            f"| {name} | {check.within_10_percent:.0%} | {check.mape:.1%} | {rank} | {check.coverage:.0%} | "
-            f"{noise} | {(time.monotonic() - began) / 60:.0f} |"
-        )
+        for precision in precisions:
+            target = open_target(profile)
+            if precision not in target.facts.precisions:
+                continue
+            name = f"{target.facts.runtime} {target.facts.runtime_version}, {precision}"
+            print(f"measuring {space.name} in {name}", flush=True)
+            file, began = folder / f"{space.name}-{profile.name}-{precision}.parquet", time.monotonic()
+            try:
+                found = measure_on(target, profile, space, file, plan=plan, precision=precision, layers=sums)
+            except ValueError as error:
+                yield f"| {name} | {str(error).splitlines()[0].replace('|', '/')} | | | | | |"
+                continue
+            print(f"{(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+            yield _line(name, found, sums)
+
+
+def _line(name: str, found: Measured, sums: LayerSums) -> str:
+    check, (rows, latency_ms) = found.check, measured_networks(found.table, sums, 0)
+    rank = "" if check.spearman is None else f"{check.spearman:.4f}"
+    noise = "" if check.noise_floor is None else f"{check.noise_floor:.1%}"
+    alone = np.median(sums.sum(rows, lone_latencies(sums, found.table)) / latency_ms)
+    return (
+        f"| {name} | {check.within_10_percent:.0%} | {check.mape:.1%} | {rank} | {check.coverage:.0%} | "
+        f"{noise} | {alone:.2f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,15 @@ def test_little_room_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--out" in found("disk").remedy
 
 
+def test_a_machine_without_a_compiler_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    finding = found("C++ compiler")
+    assert finding.found == "none"
+    assert "profile cpu-aotinductor" in finding.problem
+    assert "apt install g++" in finding.remedy
+    assert "cpu-aotinductor" in found("profiles").found.partition("not ")[2]
+
+
 def test_a_busy_machine_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "busy_cores", lambda: 1.5)
     assert found("load").found == "other programs keep 1.5 cores busy"

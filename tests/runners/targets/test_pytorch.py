@@ -1,6 +1,5 @@
-"""PyTorch as a device, and what is said where ExecuTorch is not installed; where it is, it is run."""
+"""PyTorch as a device."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -120,22 +119,3 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
 def test_all_cores_are_meant_by_no_threads() -> None:
     profile = HardwareProfile.model_validate({"name": "all", "runtime": "torch", "threads": 0})
     assert open_target(profile).facts.threads >= 1
-
-
-def test_executorch_runs_what_the_module_computes_or_says_what_to_install(tmp_path: Path) -> None:
-    profile = load_profile("cpu-executorch")
-    if find_spec("executorch") is None:
-        with pytest.raises(ValueError, match=r"pip install --upgrade 'quarry-nas\[executorch\]'"):
-            open_target(profile)
-        return
-    target = open_target(profile)
-    files = [tmp_path / "good.pte", tmp_path / "broken.pte"]
-    target.export(NETWORK, (3, 8, 8), files[0])
-    files[1].write_bytes(b"not a program")
-    good, broken = target.measure(files, budget_s=0.3)
-    assert good.median_ms > 0
-    assert broken.status == "unsupported"
-    images = torch.randn(5, 3, 8, 8)
-    with torch.no_grad():
-        wanted = NETWORK(images).numpy()
-    np.testing.assert_allclose(target.run(files[0], images.numpy()), wanted, atol=1e-5)
