@@ -1,6 +1,7 @@
 """Attention's own choices, each a small part: the partition of the map, weights, bias of position, keys."""
 
 from search_spaces.mixers.attention.factorized import FactorizedAttention as FactorizedAttention
+from search_spaces.mixers.attention.fused import FusedTokens as FusedTokens
 from search_spaces.mixers.attention.head_tokens import HeadTokens as HeadTokens
 from search_spaces.mixers.attention.inception import InceptionAttention as InceptionAttention
 from search_spaces.mixers.attention.linear import LinearAttention as LinearAttention

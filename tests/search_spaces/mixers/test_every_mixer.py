@@ -50,6 +50,7 @@ LARGEST = {
     "multi_head": 64.0,  # of its own heads, not of the width: four where the width is that of one
     "conv_attention": 16.0,
     "factorized_attention": 16.0,
+    "fused_tokens": 9.0,
     "head_tokens": 16.25,
     "selective_scan": 16.0,
     "span_attention": 16.0,

@@ -73,4 +73,39 @@ def slimmed_tokens(x: Tensor, weights: Weights, values: dict[str, Value]) -> Ten
     return dealt_back(heads_between(tokens, tokens, weights, "mix"), shares, x.shape)
 
 
-REFERENCES = {"glmix": glmix, "semantic_tokens": semantic_tokens, "slimmed_tokens": slimmed_tokens}
+def fused_tokens(x: Tensor, weights: Weights, values: dict[str, Value]) -> Tensor:
+    """Image by image: each odd position with the even one that attracts it most, the best of them fused."""
+    result = torch.empty_like(x)
+    for image in range(len(x)):
+        flat = x[image].flatten(1)
+        query = conv_norm(x[image : image + 1].mean(dim=(2, 3), keepdim=True), weights, "query").flatten()
+        keys = conv_norm(x[image : image + 1], weights, "key")[0].flatten(1)
+        logits = query @ keys * weights["scale"]
+        told, pairs = softmax(logits[None])[0], []
+        for i in range(1, flat.shape[1], 2):
+            attractions = []
+            for j in range(0, flat.shape[1], 2):
+                cosine = flat[:, i] @ flat[:, j] / flat[:, i].norm() / flat[:, j].norm()
+                attractions.append((float(torch.log((cosine + 1) / 2) - logits[i] - logits[j]), j))
+            pairs.append((*max(attractions), i))
+        gone = min(round(flat.shape[1] * (1 - float(values["tokens_kept"]))), flat.shape[1] // 2)
+        into = {i: j for _, j, i in sorted(pairs, reverse=True)[:gone]}
+        groups = [
+            [one, *(i for i, j in into.items() if j == one)]
+            for one in range(flat.shape[1])
+            if one not in into
+        ]
+        tokens = [sum(told[i] * flat[:, i] for i in one) / sum(told[i] for i in one) for one in groups]
+        tokens = torch.stack(tokens, dim=1)[None, :, :, None]
+        mixed = heads_between(tokens, tokens, weights, "mix")[0, :, :, 0]
+        for at, one in enumerate(groups):
+            result[image].flatten(1)[:, one] = mixed[:, at, None]
+    return result
+
+
+REFERENCES = {
+    "fused_tokens": fused_tokens,
+    "glmix": glmix,
+    "semantic_tokens": semantic_tokens,
+    "slimmed_tokens": slimmed_tokens,
+}
