@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto
 from torch import Tensor, nn
 
 from compress.onnx.fuse import rescaled_linears
-from compress.onnx.layers import WEIGHTED, weighted_nodes
+from compress.onnx.layers import nodes_of, weighted_nodes
 from compress.onnx.numbers.ranges import Range
 from compress.onnx.numbers.simulated import settle, simulate
 from compress.plain import faithful_copy, plain_copy
@@ -194,7 +194,7 @@ def tensor_ranges(path: Path, network: nn.Module, input_ranges: dict[str, Range]
         ValueError: a layer is not found in the file.
     """
     ranges: dict[str, Range] = {}
-    for layer, nodes in _nodes_of(_graph(path), network, input_ranges).items():
+    for layer, nodes in _found(_graph(path), network, input_ranges).items():
         low, high = input_ranges[layer]
         for node in nodes:
             known = ranges.get(node.input[0], (low, high))
@@ -219,7 +219,7 @@ def integers_in_file(
     names = {one.node.output[0]: one.name for one in weighted_nodes(model)}
     return {
         names[node.output[0]]: integers[layer]
-        for layer, nodes in _nodes_of(model, network, integers).items()
+        for layer, nodes in _found(model, network, integers).items()
         for node in nodes
     }
 
@@ -228,36 +228,8 @@ def _graph(path: Path) -> ModelProto:
     return onnx.load(str(path), load_external_data=False)
 
 
-def _nodes_of(model: ModelProto, network: nn.Module, names: Collection[str]) -> dict[str, list[NodeProto]]:
-    """The nodes of layers in an exported file, by the layer's name in the network.
-
-    The exporter keeps the qualified names of most weights, which say which node is which layer. A linear
-    layer on inputs of more than two dimensions is a MatMul with the transposed weight under another name,
-    and tied weights are in the file once, under the name of one layer; their values tell.
-
-    Raises:
-        ValueError: a layer is not found in the file.
-    """
-    held = {entry.name: entry for entry in model.graph.initializer}
-    layers: dict[str, list[NodeProto]] = {name: [] for name in names}
-    for node in model.graph.node:
-        for parameter in node.input[1:]:
-            layer, _, kind = parameter.rpartition(".")
-            if kind == "weight" and layer in layers:
-                layers[layer].append(node)
-    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and node.input[1] in held]
-    constants = {node.input[1]: numpy_helper.to_array(held[node.input[1]]) for node in weighted}
-    for layer, nodes in layers.items():
-        if not nodes:
-            module: Any = network.get_submodule(layer)
-            weight = module.weight.detach().cpu().float().numpy()
-            either = (weight, weight.T) if weight.ndim == 2 else (weight,)
-            same = {
-                name
-                for name, values in constants.items()
-                if any(np.array_equal(values, one) for one in either)
-            }
-            nodes += [node for node in weighted if node.input[1] in same]
+def _found(model: ModelProto, network: nn.Module, names: Collection[str]) -> dict[str, list[NodeProto]]:
+    layers = nodes_of(model, network, names)
     if lost := [layer for layer, nodes in layers.items() if not nodes]:
         raise ValueError(
             f"what was learned for {', '.join(lost)} has no layer in the exported file, so it would be lost"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.onnx.static import OPERATORS
+from compress.steps.cluster import Cluster
 from compress.steps.depth import Shorten
 from compress.steps.exchange import Exchange
 from compress.steps.finetune import Finetune
@@ -18,6 +19,7 @@ from compress.steps.store import Store
 __all__ = [
     "OPERATORS",
     "STEPS",
+    "Cluster",
     "Exchange",
     "Finetune",
     "LowRank",

@@ -25,8 +25,8 @@ from compress.onnx.numbers.mixed import (
 )
 from compress.onnx.numbers.ranges import RangeMethod
 from compress.onnx.static import Int8, OperatorSet, operators_of, quantize_static
-from compress.steps.quantize import int8_file, refuse_dead, refuse_int8
-from compress.steps.registry import STEPS
+from compress.steps.quantize import int8_file, refuse_dead
+from compress.steps.registry import STEPS, refuse_int8
 from compress.steps.several import each
 
 _IMAGES = 32  # that losses are measured on

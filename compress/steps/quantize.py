@@ -15,7 +15,7 @@ from compress.onnx.numbers.ranges import PERCENTILE, RangeMethod
 from compress.onnx.numbers.rounding import Rounding
 from compress.onnx.numbers.synthetic import images_from_statistics
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
-from compress.steps.registry import STEPS
+from compress.steps.registry import STEPS, refuse_int8
 from compress.steps.several import each
 
 _LOOKED_AT = 8  # images
@@ -115,9 +115,3 @@ def refuse_dead(context: Context, source: Path, file: Path) -> None:
     """
     images = context.calibration[:_LOOKED_AT]
     refuse_constant(context.target.run(file, images), context.target.run(source, images))
-
-
-def refuse_int8(current: Candidate, context: Context) -> None:
-    """Raises a ValueError where the file is not the target's float one, which alone can be quantized."""
-    if current.precision != context.target.facts.float_precision:
-        raise ValueError(f"the file is {current.precision} already")

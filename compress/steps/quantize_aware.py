@@ -12,8 +12,8 @@ from pydantic import Field
 from compress.candidate import Candidate, Context
 from compress.onnx.aware import AwareMethod, integers_in_file, tensor_ranges, train_aware
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
-from compress.steps.quantize import int8_file, refuse_dead, refuse_int8
-from compress.steps.registry import STEPS
+from compress.steps.quantize import int8_file, refuse_dead
+from compress.steps.registry import STEPS, refuse_int8
 from compress.steps.several import each
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from compress.candidate import Step
+from compress.candidate import Candidate, Context, Step
 from compress.target import Facts
 from results.registry import Registry
 
@@ -43,6 +43,12 @@ def unmet_needs(step: Step, facts: Facts) -> str:
         f"{name} needs {' and '.join(missing)}; target {facts.profile!r} takes {facts.format} files in "
         f"{' and '.join(facts.precisions)}"
     )
+
+
+def refuse_int8(current: Candidate, context: Context) -> None:
+    """Raises a ValueError where the file is not the target's float one, which alone can be quantized."""
+    if current.precision != context.target.facts.float_precision:
+        raise ValueError(f"the file is {current.precision} already")
 
 
 def _name(step: Step) -> str:

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from compress.candidate import Candidate, Context
 from compress.onnx.numbers.storage import BLOCK, STORAGES, Storage, store_weights
-from compress.steps.quantize import refuse_int8
-from compress.steps.registry import STEPS
+from compress.steps.registry import STEPS, refuse_int8
 from compress.steps.several import each
 
 

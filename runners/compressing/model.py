@@ -11,7 +11,7 @@ from torch import nn
 
 from compress.candidate import Candidate, Context, Step
 from compress.run import run_steps
-from compress.steps import Prune, Quantize, QuantizeAware, Shorten
+from compress.steps import Cluster, Prune, Quantize, QuantizeAware, Shorten
 from compress.steps.registry import unmet_needs
 from results.files import append_line, read_json, read_lines
 from results.records import CardProvenance, CompressedModel, Provenance, StepRecord, read_record
@@ -154,6 +154,7 @@ class _Making:
         unmet = unmet_needs(Quantize(), work.target.facts)
         self._int8 = not unmet
         self.scanned: Scan
+        self.limits: GoalLimits
 
     def files(self) -> list[Made]:
         """The files, the model as it is first.
@@ -174,11 +175,11 @@ class _Making:
                 say=work.console.say,
             )
             known = self.scanned.original
-            limits = self._goal.limits(
+            limits = self.limits = self._goal.limits(
                 Figures(latency_ms=known.latency_ms, size_bytes=known.size_bytes, accuracy=original.accuracy)
             )
             self._refuse_unreachable(limits)
-            made = [original, *self._quantized(original)]
+            made = [original, *self._smaller(original)]
             before, plan = self._shortened_before(), self.scanned.shorter(limits)
             for one in before:
                 made += self._shortened(one)
@@ -285,7 +286,22 @@ class _Making:
             accuracy=accuracy,
             latency_ratio=_latency_ratio(kept),
         )
-        return [made, *self._quantized(made)]
+        return [made, *self._smaller(made)]
+
+    def _smaller(self, made: Made) -> list[Made]:
+        """The same network in fewer bits."""
+        quantized = self._quantized(made)
+        return [*quantized, *self._clustered(made, met=self._met(quantized, self.limits))]
+
+    def _clustered(self, made: Made, *, met: bool) -> list[Made]:
+        """The same with weights of few values, no faster: for a goal of the size alone that is not met."""
+        name = f"{made.name}-palette"
+        wanted = self._goal.by_size and not met and not unmet_needs(Cluster(), self._work.target.facts)
+        if not wanted and not self._recorded(name):
+            return []
+        context = replace(self._context, tolerance=self._options.tolerance)
+        candidate, records = self._steps(name, made.candidate.network, [Cluster()], context)
+        return self._kept(made, name, candidate, records)
 
     def _quantized(self, made: Made) -> list[Made]:
         if not self._int8:
@@ -298,6 +314,10 @@ class _Making:
         candidate, records = self._steps(name, network, steps if both else steps[:1], context)
         if not both and _lost_too_much(records[0], by_size=context.by_size):
             candidate, records = self._steps(name, network, steps, context)
+        return self._kept(made, name, candidate, records)
+
+    def _kept(self, made: Made, name: str, candidate: Candidate, records: Sequence[StepRecord]) -> list[Made]:
+        """What steps made of a file, where one was kept."""
         kept = [one for one in records if one.kept]
         if not kept or kept[-1].accuracy_after is None:
             return []

@@ -16,7 +16,7 @@ from torch import nn
 from compress.candidate import Candidate, Context, Step
 from compress.failure import reason
 from compress.pruning.groups import channel_groups
-from compress.steps import Prune, Quantize
+from compress.steps import Cluster, Prune, Quantize
 from compress.steps.registry import unmet_needs
 from results.files import read_json, write_json
 from results.records import LeftAlone, Record
@@ -106,7 +106,7 @@ def scan(
     importance: str = "l2",
     say: Callable[[str], None] = lambda _: None,
 ) -> Scan:
-    """Cuts, exports and measures the model at several shares, as floats and as int8.
+    """Cuts, exports and measures the model at several shares, as floats, as int8, and for size as palettes.
 
     Args:
         start: The model as it is.
@@ -130,19 +130,23 @@ def scan(
         untrained = replace(context, finetune=_untrained, calibration=few)
         counts, cut, problem = _cut(start, untrained, shares, scratch, importance)
         made = [(1.0, start), *cut]
-        quantized: list[tuple[float, Candidate]] = []
-        if unmet := unmet_needs(Quantize(), context.target.facts):
-            say(f"int8 is left out: {unmet}")
-        else:
+        smaller: list[tuple[float, Candidate]] = []
+        steps: dict[str, Step] = {"int8": Quantize()}
+        if context.by_size:
+            steps["a palette"] = Cluster(epochs=0)
+        for words, step in steps.items():
+            if unmet := unmet_needs(step, context.target.facts):
+                say(f"{words} is left out: {unmet}")
+                continue
             for share, one in made:
+                place = scratch / f"{share:g}"
                 try:
-                    proposed = _propose(Quantize(), one, untrained, scratch / f"{share:g}")
-                    quantized += [(share, each) for each in proposed]
+                    smaller += [(share, each) for each in _propose(step, one, untrained, place)]
                 except Exception as error:  # whatever a library raises for strange graphs
-                    say(f"int8 of {share:.0%} of the channels is left out: {reason(error)}")
+                    say(f"{words} of {share:.0%} of the channels is left out: {reason(error)}")
         found = Scan(
             counts=counts,
-            files=tuple(_measured([*made, *quantized], context)),
+            files=tuple(_measured([*made, *smaller], context)),
             left=_left(start.network, context),
             problem=problem,
             blocks=_blocks(start.network, untrained, scratch / "blocks", say),
@@ -230,7 +234,7 @@ def _cost(line: Scanned, context: Context) -> float:
 def next_share(scanned: Scan, limits: GoalLimits, tried: Mapping[float, bool], most: int) -> float | None:
     """The share of the channels that is trained next; None where enough were.
 
-    With a limit on latency or size: the largest that meets it as floats or as int8, then that of the other;
+    With a limit on latency or size: the largest that meets it in any number format, then that of another;
     where these are one, the next smaller, which meets it for sure; then those nearest above, which are more
     accurate. What would meet it by a hair is not taken, where something else does. With a limit on the
     accuracy alone the least that keeps it, by halving.

@@ -43,7 +43,7 @@ class _BasicBlock(nn.Module):
         return (out + self.shortcut(x)).relu()
 
 
-def _resnet() -> nn.Module:
+def resnet18() -> nn.Module:
     """ResNet-18's body on 32x32 images."""
     layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     widths = [64, 64, 128, 256, 512]
@@ -58,7 +58,7 @@ def _metaformer(mixer: str) -> nn.Module:
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "ResNet-18, 32x32": _resnet,
+    "ResNet-18, 32x32": resnet18,
     "MetaFormer, depthwise 7x7": lambda: _metaformer("depthwise"),
     "MetaFormer, attention": lambda: _metaformer("attention"),
     "MetaFormer, pooling": lambda: _metaformer("pooling"),

@@ -47,7 +47,7 @@ WAYS: dict[str, Int8] = {
 }
 
 
-class _Separable(nn.Module):
+class Separable(nn.Module):
     """An inverted residual block."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -65,7 +65,7 @@ class _Separable(nn.Module):
         return x + made if self.passes else made
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """Two 3x3 convolutions with norms."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -82,13 +82,13 @@ class _Residual(nn.Module):
         return result
 
 
-def _network(block: Callable[[int, int, int], nn.Module]) -> nn.Module:
+def network_of(block: Callable[[int, int, int], nn.Module]) -> nn.Module:
     stem = [nn.Conv2d(1, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU()]
     blocks = [block(24, 24, 1), block(24, 48, 2), block(48, 48, 1)]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 10))
 
 
-def _train(module: nn.Module, images: Tensor, labels: Tensor, epochs: int, rate: float) -> nn.Module:
+def train_on(module: nn.Module, images: Tensor, labels: Tensor, epochs: int, rate: float) -> nn.Module:
     optimizer = torch.optim.AdamW(module.parameters(), rate)
     steps = epochs * -(-len(images) // 100)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
@@ -119,7 +119,7 @@ def _report(name: str, network: nn.Module, folder: Path) -> None:
     labels = digits.target.astype(np.int64)
     train = torch.from_numpy(images[:TRAINED]), torch.from_numpy(labels[:TRAINED])
     held = images[TRAINED:], labels[TRAINED:]
-    _train(network, *train, EPOCHS, 1e-2)
+    train_on(network, *train, EPOCHS, 1e-2)
     source, file = folder / "float.onnx", folder / "int8.onnx"
     export_onnx(network, (1, 8, 8), source)
     right = OnnxFile(source)(held[0])
@@ -136,7 +136,7 @@ def _report(name: str, network: nn.Module, folder: Path) -> None:
         began = time.perf_counter()
         aware = train_aware(
             network,
-            lambda module: _train(module, *train, EPOCHS_AWARE, 2e-3),
+            lambda module: train_on(module, *train, EPOCHS_AWARE, 2e-3),
             method=method,
             weight_bits=bits,
         )
@@ -156,8 +156,8 @@ def _report(name: str, network: nn.Module, folder: Path) -> None:
 def _step_times() -> None:
     """A training step on 32x32 images with rounding simulated over a float one: least of rounds, in turns."""
     images, labels = torch.randn(32, 1, 32, 32), torch.randint(10, (32,))
-    for name, block in (("residual", _Residual), ("separable", _Separable)):
-        networks = {method: _network(block).train() for method in ("float", "lsq", "dorefa")}
+    for name, block in (("residual", Residual), ("separable", Separable)):
+        networks = {method: network_of(block).train() for method in ("float", "lsq", "dorefa")}
         for method in ("lsq", "dorefa"):
             kinds = (nn.Conv2d, nn.Linear)
             simulate(networks[method], kinds, method, weight_bits=4, input_bits=4)  # type: ignore[arg-type]
@@ -177,8 +177,8 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        _report("residual", _network(_Residual), Path(folder))
-        _report("separable", _network(_Separable), Path(folder))
+        _report("residual", network_of(Residual), Path(folder))
+        _report("separable", network_of(Separable), Path(folder))
     _step_times()
 
 

@@ -50,7 +50,7 @@ def store_weights(path: Path, target: Path, storage: Storage, *, block: int = BL
         raise ValueError(f"a block is a power of two from 16 on, not {block}")
     model = onnx.load(str(path))
     if storage == "int4":
-        model = _with_int4_operators(path, model)
+        model = with_four_bits(path, model)
     held = {entry.name: entry for entry in model.graph.initializer}
     done: dict[str, str] = {}
     nodes: list[NodeProto] = []
@@ -72,8 +72,12 @@ def store_weights(path: Path, target: Path, storage: Storage, *, block: int = BL
     return tuple(done.values())
 
 
-def _with_int4_operators(path: Path, model: ModelProto) -> ModelProto:
-    """The same with operators of a version that has int4: those of an older one may mean other things."""
+def with_four_bits(path: Path, model: ModelProto) -> ModelProto:
+    """A file with operators of a version that has int4: those of an older one may mean other things.
+
+    Raises:
+        ValueError: an operator has no form in that version.
+    """
     version = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
     if version < _OPSET:
         try:
@@ -110,13 +114,25 @@ def _int4(model: ModelProto, layer: WeightedNode, weight: NDArray[Any], block: i
     integers = np.clip(np.rint(weight / each), -7, 7).astype(np.int8)
     model.graph.initializer.extend(
         [
-            helper.make_tensor(name, TensorProto.INT4, layer.shape, integers.flatten()),
+            four_bits(name, integers),
             numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale"),
         ]
     )
     return helper.make_node(
         "DequantizeLinear", [name, f"{name}_scale"], [layer.weight], name=f"{name}_dequantize", **settings
     )
+
+
+def four_bits(name: str, values: NDArray[Any]) -> TensorProto:
+    """A constant of a file, int4 of int8 values and uint4 of uint8 ones: two numbers a byte, the first low.
+
+    onnx's own ``make_tensor`` writes a number of up to two bytes for each byte.
+    """
+    kind = TensorProto.INT4 if values.dtype == np.int8 else TensorProto.UINT4
+    flat = values.astype(np.uint8).flatten() & 15
+    pairs = np.append(flat, np.zeros(flat.size % 2, np.uint8)).reshape(-1, 2)
+    packed = (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
+    return TensorProto(name=name, data_type=kind, dims=values.shape, raw_data=packed)
 
 
 def block_scales(weight: NDArray[Any], block: int) -> NDArray[np.float64]:

@@ -173,6 +173,18 @@ def test_the_same_again_after_int8_was_learned_goes_on_too(
     assert (out / "compress" / "steps.jsonl").read_text() == log
 
 
+def test_a_goal_of_the_size_alone_is_met_by_weights_of_few_values(done: Compressed, folder: Path) -> None:
+    size_mb = done.record.original.size_bytes / 6 / 1e6
+    few = replace(options(folder), shares=(0.75,))
+    small = compress_model(make(), "digits", Goal(size_mb=size_mb), few, out=folder / "small")
+    assert small.record.answer == "net-palette"
+    files = {one.name: one for one in small.record.files}
+    assert set(files) == {"net", "net-int8", "net-palette"}, "nothing is cut where it is small enough whole"
+    palette = files["net-palette"]
+    assert (palette.precision, palette.share) == ("palette", 1.0)
+    assert palette.size_bytes < 1e6 * size_mb < files["net-int8"].size_bytes
+
+
 @pytest.mark.parametrize(
     ("latency_ms", "size_bytes", "by_size", "worth_it"),
     [(0.5, 50, False, True), (2.0, 50, False, False), (2.0, 50, True, True), (0.5, 200, True, False)],

@@ -1,0 +1,1 @@
+"""Weights that share few values: k-means, training of what is shared."""
