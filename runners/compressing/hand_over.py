@@ -15,7 +15,7 @@ from compress.onnx.verify import Verification, verify
 from nas.costs.counts.analytic import count
 from results.files import write_json
 from results.front import non_dominated
-from results.records import CardProvenance, CompressedModel, GivenFile, LeftAlone, Reference
+from results.records import CardProvenance, CompressedModel, GivenFile, LeftAlone, Reference, StepRecord
 from results.records.given import GIVEN
 from results.records.handed_over import ARTIFACTS, NAMED
 from runners.artifacts.card import card_of
@@ -70,6 +70,15 @@ class Handing:
     def run(self) -> Path:
         """Folder of the whole job."""
         return self.work.folder.parent
+
+
+def latency_ratio(kept: Sequence[StepRecord]) -> float:
+    """Latency after steps that were kept over that before them, each measured beside the other."""
+    ratio = 1.0
+    for one in kept:
+        assert one.latency_ms_after is not None  # of what was kept
+        ratio *= one.latency_ms_after / one.latency_ms_before
+    return ratio
 
 
 def hand_over(handing: Handing, made: Sequence[Made]) -> CompressedModel:

@@ -18,7 +18,7 @@ from results.records import CardProvenance, CompressedModel, Provenance, StepRec
 from results.report import write_report
 from runners.compressing.given import checked
 from runners.compressing.goal import Figures, Goal, GoalLimits
-from runners.compressing.hand_over import Handing, Made, hand_over
+from runners.compressing.hand_over import Handing, Made, hand_over, latency_ratio
 from runners.compressing.job import begin, data_of, opened
 from runners.compressing.options import Options
 from runners.compressing.scan import Scan, next_share, scan
@@ -151,8 +151,8 @@ class _Making:
         self._bar: Bar | None = None
         context = context_of(work, self._on_step)
         self._context = replace(context, by_size=goal.by_size, tolerance=1.0)
-        unmet = unmet_needs(Quantize(), work.target.facts)
-        self._int8 = not unmet
+        self._judging = replace(self._context, tolerance=options.tolerance)
+        self._int8 = not unmet_needs(Quantize(), work.target.facts)
         self.scanned: Scan
         self.limits: GoalLimits
 
@@ -284,7 +284,7 @@ class _Making:
             candidate=candidate,
             steps=tuple(one.step for one in kept),
             accuracy=accuracy,
-            latency_ratio=_latency_ratio(kept),
+            latency_ratio=latency_ratio(kept),
         )
         return [made, *self._smaller(made)]
 
@@ -299,21 +299,18 @@ class _Making:
         wanted = self._goal.by_size and not met and not unmet_needs(Cluster(), self._work.target.facts)
         if not wanted and not self._recorded(name):
             return []
-        context = replace(self._context, tolerance=self._options.tolerance)
-        candidate, records = self._steps(name, made.candidate.network, [Cluster()], context)
-        return self._kept(made, name, candidate, records)
+        return self._kept(made, name, *self._steps(name, made.candidate.network, [Cluster()], self._judging))
 
     def _quantized(self, made: Made) -> list[Made]:
         if not self._int8:
             return []
         name = f"{made.name}-int8"
-        context = replace(self._context, tolerance=self._options.tolerance)
         network = made.candidate.network
         steps: list[Step] = [Quantize(), QuantizeAware()]
         both = self._recorded(name) > 1  # by a call before this one, which was stopped or had another goal
-        candidate, records = self._steps(name, network, steps if both else steps[:1], context)
-        if not both and _lost_too_much(records[0], by_size=context.by_size):
-            candidate, records = self._steps(name, network, steps, context)
+        candidate, records = self._steps(name, network, steps if both else steps[:1], self._judging)
+        if not both and _lost_too_much(records[0], by_size=self._goal.by_size):
+            candidate, records = self._steps(name, network, steps, self._judging)
         return self._kept(made, name, candidate, records)
 
     def _kept(self, made: Made, name: str, candidate: Candidate, records: Sequence[StepRecord]) -> list[Made]:
@@ -328,7 +325,7 @@ class _Making:
                 candidate=candidate,
                 steps=(*made.steps, *(one.step for one in kept)),
                 accuracy=kept[-1].accuracy_after,
-                latency_ratio=made.latency_ratio * _latency_ratio(kept),
+                latency_ratio=made.latency_ratio * latency_ratio(kept),
             )
         ]
 
@@ -383,20 +380,10 @@ class _Making:
         raise UnreachableError(
             f"the goal ({self._goal.words}) cannot be reached by cutting channels, leaving out blocks and "
             f"int8: the nearest is {nearest.share:.4g} of the channels in {nearest.precision}, "
-            f"{nearest.latency_ms:.4g} ms a call "
-            f"({first.latency_ms / nearest.latency_ms:.3g} times as fast) and "
-            f"{nearest.size_bytes / 1e6:.4g} MB; as it is the model takes {first.latency_ms:.4g} ms and "
+            f"{nearest.latency_ms:.4g} ms a call ({first.latency_ms / nearest.latency_ms:.3g} times as fast)"
+            f", {nearest.size_bytes / 1e6:.4g} MB; as it is the model takes {first.latency_ms:.4g} ms and "
             f"{first.size_bytes / 1e6:.4g} MB.{why}"
         )
-
-
-def _latency_ratio(kept: Sequence[StepRecord]) -> float:
-    """Latency after steps that were kept over that before them, each measured beside the other."""
-    ratio = 1.0
-    for one in kept:
-        assert one.latency_ms_after is not None  # of what was kept
-        ratio *= one.latency_ms_after / one.latency_ms_before
-    return ratio
 
 
 def _lost_too_much(record: StepRecord, *, by_size: bool) -> bool:
