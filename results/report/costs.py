@@ -9,7 +9,7 @@ from results.records import StageSession
 from results.report.sources import Sources
 
 _JOULES_OF_A_KWH = 3.6e6
-SPENT = ("took", "processor", "GPU", "energy", "MACs training", "ranking", "final")
+SPENT = ("took", "processor", "GPU", "energy", "MACs: training", "MACs: ranking", "MACs: final")
 KINDS = ("training", "ranking", "final")
 """What they are spent on: the supernet, choosing among networks, the trainings of what was chosen."""
 

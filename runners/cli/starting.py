@@ -58,14 +58,15 @@ def presets(
             f"{size.height}x{size.width}",
             f"{size.networks:,.0f}" if size.networks < 1e6 else f"{size.networks:.1e}",
             count(size.macs),
-            f"{size.epoch_macs(images) / 1e12:,.3g} T",
+            count(size.epoch_macs(images)),
         )
         for name, size in SIZES.items()
     ]
     console.table("Presets: space.preset", ("name", "images", "networks", "MACs", "an epoch"), rows)
     console.say(
         "MACs are the multiply-accumulates of the largest network for one image; an epoch is that network's "
-        f"training on {images:,} images once, in millions of millions of them."
+        f"training on {images:,} images once, forward and backward. M are millions, G thousands of these, "
+        "then T and P."
     )
 
 

@@ -89,7 +89,7 @@ def test_recipes_and_presets_are_listed_whole_at_80_columns(say: Say) -> None:
 
 def test_an_epoch_costs_three_forward_passes_an_image(say: Say) -> None:
     _, out, _ = say("presets", "--images", "1000000")
-    assert f"{3 * SIZES['fast-32'].macs / 1e6:,.3g} T" in out
+    assert f"{3 * SIZES['fast-32'].macs / 1e9:.3g}\u00a0P" in out
 
 
 def test_every_preset_has_its_size() -> None:
