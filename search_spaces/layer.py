@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from results.precision import in_precision
 from search_spaces.choice import Value
 
 if TYPE_CHECKING:  # keeps `import search_spaces.space` free of torch; no cycle is hidden here
@@ -26,6 +27,7 @@ class Layer:
         input_shape: (C, H, W) or whatever the layer takes, without the batch dimension.
         output_shape: shape of the output, without the batch.
         make: builds the module from ``sizes``.
+        precision: number format that it has in files (``int8``, ``fp32``); empty where the network has one.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Layer:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     make: Callable[..., nn.Module]
+    precision: str = ""
 
     @classmethod
     def of(
@@ -59,11 +62,13 @@ class Layer:
     def key(self) -> str:
         """What this layer is, whatever its place: the key of cost tables."""
         sizes = ",".join(f"{name}={value}" for name, value in self.sizes)
-        return f"{self.kind}({sizes})@{'x'.join(map(str, self.input_shape))}"
+        where = f"{self.kind}({sizes})@{'x'.join(map(str, self.input_shape))}"
+        return f"{where} in {self.precision}" if self.precision else where
 
     def build(self) -> nn.Module:
         """The layer as a module with freshly initialised parameters."""
-        return self.make(**dict(self.sizes))
+        module = self.make(**dict(self.sizes))
+        return in_precision(module, self.precision) if self.precision else module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

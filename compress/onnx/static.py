@@ -79,6 +79,7 @@ class Int8:
         rounding_steps: optimizer steps for each layer of adaptive rounding.
         correct_bias: whether the mean that rounding moves each channel by is taken from its bias.
         float_layers: names of layers, or of modules that hold them, that stay float.
+        only: names of modules outside of which all operators stay float; None has no such modules.
         seed: seed of adaptive rounding.
     """
 
@@ -94,6 +95,7 @@ class Int8:
     rounding_steps: int = 500
     correct_bias: bool = False
     float_layers: Collection[str] = ()
+    only: Collection[str] | None = None
     seed: int = 0
 
 
@@ -141,7 +143,7 @@ def quantize_static(
             quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
             source = onnx.load(str(prepared))
             own_constants(source)
-            left = _nodes_of(source, how.float_layers)
+            left = [*_nodes_of(source, how.float_layers), *_outside(source, how.only)]
             if how.equalize:
                 equalize_layers(source)
             known_ranges = known_ranges or {}
@@ -241,6 +243,23 @@ def _nodes_of(model: ModelProto, names: Collection[str]) -> list[str]:
             raise ValueError(unknown("layer", name, [one.name for one in layers]))
         nodes += inside
     return nodes
+
+
+def _outside(model: ModelProto, modules: Collection[str] | None) -> list[str]:
+    """Names of the nodes that are in none of these modules: the tracing exporter's are paths of modules.
+
+    Raises:
+        ValueError: the exporter gave them other names.
+    """
+    if modules is None or "" in modules:
+        return []
+    if not any(node.name.startswith("/") for node in model.graph.node):
+        raise ValueError(
+            "the operators of this file do not say which modules they are of, so parts of it cannot have "
+            "number formats of their own"
+        )
+    starts = tuple(f"/{module.replace('.', '/')}/" for module in modules)
+    return [node.name for node in model.graph.node if not node.name.startswith(starts)]
 
 
 def _of_softmaxes(model: ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:

@@ -17,6 +17,7 @@ from compress.onnx.numbers.synthetic import images_from_statistics
 from compress.onnx.static import OPERATORS, Int8, OperatorSet, operators_of, quantize_static
 from compress.steps.registry import STEPS, refuse_int8
 from compress.steps.several import each
+from results.precision import int8_parts
 
 _LOOKED_AT = 8  # images
 
@@ -27,7 +28,8 @@ class Quantize:
     """Static int8 on calibration images; kept if the file is faster and accurate enough.
 
     Which operators are worth quantizing depends on the graph (conversions around those that stay float
-    can cost more than int8 saves), so several sets are tried and measured.
+    can cost more than int8 saves), so several sets are tried and measured. Where the search chose number
+    formats (``space.precisions``) those parts of the network are quantized that it chose int8 for.
 
     Attributes:
         operators: Sets of operators to try.
@@ -67,9 +69,14 @@ class Quantize:
         """A candidate for each set of operators: the same network, another file.
 
         Raises:
-            ValueError: the file is quantized already, or cannot be for any set.
+            ValueError: the file is quantized already, or cannot be for any set; or the search chose float
+                for every part of the network.
         """
         refuse_int8(current, context)
+        parts = int8_parts(current.network)
+        if parts == ():
+            raise ValueError("the search chose float for every part of the network")
+        where = f" in {', '.join(parts)}" if parts else ""
         images = context.calibration
         if self.calibration == "statistics":
             shape = tuple(context.example.shape[1:])
@@ -94,11 +101,12 @@ class Quantize:
                     rounding_steps=self.rounding_steps,
                     correct_bias=self.correct_bias,
                     float_layers=self.float_layers,
+                    only=parts,
                     seed=context.seed,
                 ),
             )
             refuse_dead(context, current.file, file)
-            return replace(current, file=file, precision="int8", label=f"int8 for {label}")
+            return replace(current, file=file, precision="int8", label=f"int8 for {label}{where}")
 
         return each({label: partial(of, label) for label in self.operators})
 

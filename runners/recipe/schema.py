@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from runners.recipe.part import Part, part
+from runners.recipe.precisions import refuse_precisions
 from runners.recipe.ranking import Blockwise, Race
 from runners.recipe.recovery import Recovery
 from runners.recipe.section import Section
@@ -90,6 +91,10 @@ class Space(Section):
     classifier of its own; the rule ``exits`` trains all of them in a step."""
     activation: str = "relu"
     """Activation between convolutions; published presets keep their own."""
+    precisions: Literal["", "stage", "block"] = ""
+    """Parts of networks that each choose a number format, int8 or fp32, in the search itself (choices
+    ``stage0.precision``); empty has networks in one format, their fastest. In spaces of slots, with
+    ``search.ranking = "shared"`` and the step ``quantize``."""
     options: dict[str, dict[str, Any]] = Field(default={})
     """Settings of mixers, blocks and the other parts of a space, and values of the choices they bring:
     ``{ cswin = { stripe = [1, 2] } }``. What a preset gives its own parts holds where none are given."""
@@ -328,6 +333,14 @@ class Recipe(Section):
     @classmethod
     def _own_steps_for_networks_trained_alone(cls, given: Any) -> Any:
         return with_own_steps(given) if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _what_searched_precisions_need(self) -> Recipe:
+        if self.space.precisions:
+            refuse_precisions(
+                self.search.ranking, self.search.gate, [one.kind for one in self.compress.steps]
+            )
+        return self
 
     @model_validator(mode="after")
     def _what_ranking_alone_is_for(self) -> Recipe:

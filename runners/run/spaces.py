@@ -13,6 +13,7 @@ from runners.targets.hardware import HardwareProfile
 from search_spaces.rules import rule_of
 from search_spaces.space import SearchSpace, Shape
 from search_spaces.spaces.narrowed import ruled
+from search_spaces.spaces.precisions import with_precisions
 from search_spaces.spaces.presets import PRESETS, operations, preset
 
 
@@ -40,6 +41,16 @@ def make_space(
 
 
 def _without_rules(recipe: Space, classes: int, input_shape: Shape, without: Collection[str]) -> SearchSpace:
+    space = _named(recipe, classes, input_shape, without)
+    if not recipe.precisions:
+        return space
+    try:
+        return with_precisions(space, recipe.precisions)
+    except ValueError as error:
+        raise ValueError(f"space.precisions: {error}") from None
+
+
+def _named(recipe: Space, classes: int, input_shape: Shape, without: Collection[str]) -> SearchSpace:
     if recipe.module:
         return _users(recipe.module)(classes=classes, input_shape=input_shape)
     if recipe.network:

@@ -36,6 +36,7 @@ from runners.stages.measure import (
     fitted,
     forms_of,
     imported_table,
+    mixed_form,
     watts_of,
 )
 from runners.stages.race import MOST_RACED, PLAN
@@ -153,6 +154,8 @@ class Wiring:
     @property
     def forms(self) -> tuple[str, ...]:
         """The number formats that networks may be handed over in."""
+        if self.run.recipe.space.precisions:
+            return (mixed_form(self.target.facts),)
         steps = [step.kind for step in self.run.recipe.compress.steps]
         return forms_of(self.target.facts.precisions, steps)
 

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compress.onnx.numbers.rounded import rounded
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import Entry
+from results.precision import int8_parts
 from runners.data.prepared import RunData
 from runners.scoring.score import score
 from runners.tasks import CLASSIFICATION, Task
@@ -23,6 +25,8 @@ from search_spaces.space import Arch, SearchSpace
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetEvaluator:
     """Scores of subnets on fixed images; the score of an arch does not depend on what was scored before.
+
+    Parts of a network that are to be int8 compute with numbers rounded as they will be in its file.
 
     Attributes:
         supernet: Supernet, trained.
@@ -40,6 +44,8 @@ class SubnetEvaluator:
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         network = recalibrate(self.supernet.subnet(arch), self.calibration)
+        if parts := int8_parts(network):
+            network = rounded(network, parts, self.calibration)
         return {"accuracy": score(network, self.images, self.labels, self.task)}
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.model.latency import LatencyModel
+from results.precision import MIXED
 from runners.recipe.schema import Search
 from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
 _Floats = NDArray[np.float64]
 # A weight or activation as deployed. In half precision one of the two may still have four: the safe side.
-_VALUE_BYTES = {"fp32": 4, "bf16": 4, "fp16": 4, "int8": 1}
+_VALUE_BYTES = {"fp32": 4, "bf16": 4, "fp16": 4, "int8": 1, MIXED: 4}  # counts know of mixed archs themselves
 
 
 def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limits: Limits) -> float:
@@ -46,7 +47,8 @@ def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limit
 class Candidates:
     """What is known of archs without scoring them.
 
-    A *form* is a number format that a network can be handed over in: ``fp32``, ``int8``. Each arch costs what
+    A *form* is a number format that a network can be handed over in: ``fp32``, ``int8``; or the one form
+    ``mixed`` of archs that say the formats of their parts. Each arch costs what
     it costs in its fastest form.
 
     Attributes:

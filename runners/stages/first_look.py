@@ -31,6 +31,7 @@ from nas.rules.moment import Moment, Pass
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from results.numbers import count as in_units
+from results.precision import MIXED
 from runners.artifacts.verify import MAX_DIFFERENCE
 from runners.console import Console
 from runners.data.prepared import RunData
@@ -201,10 +202,15 @@ def _layers(work: FirstLook, arch: Arch) -> dict[str, _Layer]:
 
 def _exported(work: FirstLook, network: nn.Module, folder: Path) -> Path:
     """The network's file, run on the target and compared with the network."""
-    file = folder / f"network.{work.target.facts.format}"
-    work.target.export(network, work.data.input_shape, file, precision=work.forms[0])
-    _compare(work, network, file, exact=work.forms[0] == "fp32")
+    file, precision = folder / f"network.{work.target.facts.format}", _exported_in(work)
+    work.target.export(network, work.data.input_shape, file, precision=precision)
+    _compare(work, network, file, exact=precision == "fp32")
     return file
+
+
+def _exported_in(work: FirstLook) -> str:
+    """The number format that compression begins with."""
+    return work.target.facts.float_precision if work.forms == (MIXED,) else work.forms[0]
 
 
 def _compare(work: FirstLook, network: nn.Module, file: Path, *, exact: bool) -> None:
@@ -234,8 +240,9 @@ def _kinds(work: FirstLook, kinds: dict[str, _Layer], folder: Path) -> Iterator[
 
 
 def _forms(work: FirstLook, network: nn.Module, folder: Path) -> Iterator[str]:
-    """The number formats, beside the first, that networks like it cannot have."""
-    for form in work.forms[1:]:
+    """The number formats, beside that of the exported file, that networks like it cannot have."""
+    exported = _exported_in(work)
+    for form in (one for one in work.forms if one != exported):
         if problem := _problem(partial(_run_in, work, network, form, folder)):
             yield f"networks like it cannot be {form}: {problem}"
 

@@ -17,6 +17,7 @@ from nas.search import SearchResult
 from nas.supernet import Supernet
 from results.front import non_dominated
 from results.numbers import compared
+from results.precision import MIXED
 from results.records import FrontEntry, LayerRecord, PredictorQuality, SearchSummary
 from runners.console import Console
 from runners.scoring.subnets import SubnetEvaluator
@@ -224,10 +225,14 @@ def _measure(
         for (searcher, _, _), form in zip(found, look.costs.form(rows), strict=True)
     ]
     known = [look.costs.in_form(row[None], form) for row, form in zip(rows, forms, strict=True)]
+    exported = [
+        facts.float_precision if (searcher, form) == (_LARGEST, MIXED) else form
+        for (searcher, _, _), form in zip(found, forms, strict=True)
+    ]
     with TemporaryDirectory(prefix="quarry-") as folder:
         files = [Path(folder) / f"{index}.{facts.format}" for index in range(len(found))]
         problems: dict[int, str] = {}
-        for place, ((_, arch, _), form, file) in enumerate(zip(found, forms, files, strict=True)):
+        for place, ((_, arch, _), form, file) in enumerate(zip(found, exported, files, strict=True)):
             try:
                 network, shape = look.supernet.extract(arch).eval(), space.input_shape(arch)
                 target.export(network, shape, file, precision=form)
@@ -266,7 +271,7 @@ def _measure(
                 params=int(costs["params"][0]),
                 meets_limit=timing.median_ms <= look.limit_ms,
                 layers=_layer_records(space, arch, look.costs.models[form]),
-                precision=form,
+                precision=exported[place],
             )
         )
     return entries, list(problems.values())
@@ -281,7 +286,7 @@ def _layer_records(space: SearchSpace, arch: Arch, model: LatencyModel) -> tuple
         LayerRecord(
             name=layer.name,
             kind=layer.kind,
-            sizes=dict(layer.sizes),
+            sizes={**dict(layer.sizes), **({"precision": layer.precision} if layer.precision else {})},
             output_shape=layer.output_shape,
             latency_ms=alone[layer.key] if math.isfinite(alone[layer.key]) else None,
         )

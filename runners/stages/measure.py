@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 
 from compress.failure import reason
 from compress.steps.registry import makes
-from compress.target import Target
+from compress.target import Facts, Target
 from nas.costs.layers.probes import layer_kind
 from nas.costs.layers.sums import LayerSums, layers_of
 from nas.costs.model.fit import Measured, MeasurePlan, fit_table
 from nas.costs.table.table import LatencyTable, load_table
 from results.files import write_json
+from results.precision import MIXED
 from results.records import TargetRecord, read_record
 from runners.console import Console
 from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
@@ -41,6 +42,29 @@ def forms_of(precisions: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]
 def checked_each(plan: MeasurePlan, forms: int) -> int:
     """Whole networks that each of so many forms is checked on: they share those of the plan."""
     return plan.check_networks if forms == 1 else max(_FEWEST_CHECKED, plan.check_networks // forms)
+
+
+def mixed_form(facts: Facts) -> str:
+    """The one form of networks whose parts have number formats of their own, on a target that has both.
+
+    Raises:
+        ValueError: it has not, or cannot tell what they cost.
+    """
+    lacks = (
+        "computes latencies and measures none"
+        if facts.computed
+        else f"takes {facts.format} files, not ONNX"
+        if facts.format != "onnx"
+        else f"runs {' and '.join(facts.precisions)}"
+        if facts.precisions[0] != "fp32" or "int8" not in facts.precisions
+        else ""
+    )
+    if lacks:
+        raise ValueError(
+            "space.precisions has parts of networks in fp32 and others in int8, measured as ONNX files; "
+            f"profile {facts.profile!r} {lacks}"
+        )
+    return MIXED
 
 
 def measure(

@@ -16,6 +16,7 @@ from nas.costs.model.fit import Measured, MeasurePlan, measure_space
 from nas.costs.table.build import Export, Progress
 from nas.costs.table.table import TableHeader
 from results.names import unknown
+from results.precision import MIXED
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
 
@@ -27,7 +28,7 @@ def table_header(target: Target, space: SearchSpace, precision: str = "fp32") ->
         ValueError: a precision the profile does not have.
     """
     facts = target.facts
-    if precision not in facts.precisions:
+    if ("int8" if precision == MIXED else precision) not in facts.precisions:
         raise ValueError(f"profile {facts.profile!r}: {unknown('precision', precision, facts.precisions)}")
     return TableHeader(
         profile=facts.profile,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from compress.onnx.static import Int8, quantize_static
 from compress.steps import OPERATORS, Quantize
 from results.files import write_atomic
 from results.names import unknown
+from results.precision import MIXED, int8_parts
 from runners.targets.calls import in_calls
 from runners.targets.hardware import PRECISIONS, HardwareProfile
 
@@ -84,12 +85,18 @@ def onnx_bytes(
 ) -> bytes:
     """A module as an ONNX file: the one that ``compress.onnx.export`` hands over, quantized, or marked.
 
+    In the precision ``mixed`` those parts of the module are int8 that are marked so.
+
     Raises:
         ValueError: the module cannot be exported or holds an unsupported operator, in one line.
     """
-    if precision not in PRECISIONS:
+    if precision not in (*PRECISIONS, MIXED):
         raise ValueError(unknown("precision", precision, PRECISIONS))
-    return _in(precision, export.onnx_bytes(module, input_shape), input_shape, unsupported_operators)
+    content = export.onnx_bytes(module, input_shape)
+    if precision != MIXED:
+        return _in(precision, content, input_shape, unsupported_operators)
+    parts, content = int8_parts(module), _in("fp32", content, input_shape, unsupported_operators)
+    return _int8(content, input_shape, only=parts) if parts else content
 
 
 def _in(
@@ -109,11 +116,11 @@ def _refuse(model: onnx.ModelProto, unsupported: Sequence[str]) -> None:
         raise ValueError(f"uses {', '.join(found)}, which the profile cannot run")
 
 
-def _int8(content: bytes, input_shape: tuple[int, ...]) -> bytes:
+def _int8(content: bytes, input_shape: tuple[int, ...], only: Collection[str] | None = None) -> bytes:
     """Quantized as compression tries first, but on random images: the scales are not the deployed ones."""
     images = np.random.default_rng(0).standard_normal((4, *input_shape), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(content)
-        quantize_static(source, images, target, Int8(operators=OPERATORS[Quantize().operators[0]]))
+        quantize_static(source, images, target, Int8(operators=OPERATORS[Quantize().operators[0]], only=only))
         return target.read_bytes()

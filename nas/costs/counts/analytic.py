@@ -108,7 +108,12 @@ class AnalyticCosts:
         return self.layers.params(rows)
 
     def size_bytes(self, rows: Rows) -> NDArray[np.float64]:
-        """Bytes of the weights of each arch in float32, (n,); a file holds these and a few kilobytes."""
+        """Bytes of the weights of each arch, (n,); a file holds these and a few kilobytes.
+
+        In float32, but one byte a number in layers that are int8.
+        """
+        if self.layers.exact:
+            return self.layers.sum(rows, self.layers.weight_bytes)
         return 4.0 * self.params(rows)
 
     def peak_memory_bytes(self, rows: Rows) -> NDArray[np.float64]:
@@ -118,14 +123,19 @@ class AnalyticCosts:
         layer's.
         """
         if self.layers.exact:
-            padded = np.append(self.per_layer("peak_memory_bytes"), 0.0)  # index -1 reads the zero
+            int8 = np.array([layer.precision == "int8" for layer in self.space.layers])
+            peaks = self.per_layer("peak_memory_bytes") / np.where(int8, 4.0, 1.0)
+            padded = np.append(peaks, 0.0)  # index -1 reads the zero
             return np.asarray(padded[self.space.layer_ids(rows)].max(axis=1))
         return self._of_networks(rows, "peak_memory_bytes")
 
     def __call__(self, rows: Rows) -> dict[str, NDArray[np.float64]]:
         """All of them by name, as searches take them."""
-        params = self.params(rows)
-        costs = {"macs": self.macs(rows), "params": params, "size_bytes": 4.0 * params}
+        costs = {
+            "macs": self.macs(rows),
+            "params": self.params(rows),
+            "size_bytes": self.size_bytes(rows),
+        }
         if self._peak_memory or self.layers.exact:
             costs["peak_memory_bytes"] = self.peak_memory_bytes(rows)
         return costs

@@ -49,12 +49,12 @@ class LayerSums(Protocol):
 
     @property
     def weight_bytes(self) -> Floats:
-        """The float32 weights of each."""
+        """The weights of each: four bytes a number, one in a layer that is int8."""
         ...
 
     @property
     def activation_bytes(self) -> Floats:
-        """The float32 inputs and outputs of each, for one input."""
+        """The inputs and outputs of each, for one input, likewise."""
         ...
 
     def sum(self, rows: Rows, per_layer: Floats) -> Floats:
@@ -72,6 +72,10 @@ class LayerSums(Protocol):
 
     def sum_after(self, rows: Rows, per_layer: Floats, kind: str) -> Floats:
         """Like ``sum``, of those layers alone that a layer of ``kind`` comes before at their shape, (n,)."""
+        ...
+
+    def borders(self, rows: Rows) -> Floats:
+        """How often float meets int8 in each arch, and how many numbers are converted there, (n, 2)."""
         ...
 
 
@@ -97,32 +101,40 @@ class SlotSums:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return tuple(layer.kind for layer in self._space.layers)
+        return tuple(_kind(layer) for layer in self._space.layers)
 
     @cached_property
-    def weight_bytes(self) -> Floats:
+    def _params(self) -> Floats:
         with without_initialisers(torch.device("cpu")):
             modules = [layer.build() for layer in self._space.layers]
-        return 4.0 * np.array([sum(one.numel() for one in module.parameters()) for module in modules])
+        return np.array([float(sum(one.numel() for one in module.parameters())) for module in modules])
+
+    @cached_property
+    def _number_bytes(self) -> Floats:
+        return np.array([1.0 if layer.precision == "int8" else 4.0 for layer in self._space.layers])
+
+    @property
+    def weight_bytes(self) -> Floats:
+        return self._number_bytes * self._params
 
     @property
     def activation_bytes(self) -> Floats:
         shapes = [(layer.input_shape, layer.output_shape) for layer in self._space.layers]
-        return 4.0 * np.array([np.prod(given) + np.prod(output) for given, output in shapes])
+        return self._number_bytes * np.array([np.prod(given) + np.prod(output) for given, output in shapes])
 
     def sum(self, rows: Rows, per_layer: Floats) -> Floats:
         return self._space.sum_over_layers(rows, per_layer)
 
     def params(self, rows: Rows) -> Floats:
-        return self.sum(rows, self.weight_bytes / 4)
+        return self.sum(rows, self._params)
 
     @property
     def lasting_kinds(self) -> tuple[str, ...]:
-        return tuple(sorted({layer.kind for layer in self._space.layers if _keeps_shape(layer)}))
+        return tuple(sorted({_kind(layer) for layer in self._space.layers if _keeps_shape(layer)}))
 
     def sum_after(self, rows: Rows, per_layer: Floats, kind: str) -> Floats:
         layers = self._space.layers
-        begins = np.array([*(layer.kind == kind for layer in layers), False])  # index -1 is no layer
+        begins = np.array([*(_kind(layer) == kind for layer in layers), False])  # index -1 is no layer
         keeps = np.array([*(_keeps_shape(layer) for layer in layers), True])
         padded = np.append(per_layer, 0.0)
         total = np.zeros(len(rows))
@@ -132,6 +144,27 @@ class SlotSums:
             total += padded[slot] * after
             after |= begins[slot]
         return total
+
+    def borders(self, rows: Rows) -> Floats:
+        layers = self._space.layers
+        found = np.zeros((len(rows), 2))
+        if not any(layer.precision for layer in layers):
+            return found
+        int8 = np.array([*(layer.precision == "int8" for layer in layers), False])  # index -1 is no layer
+        given = np.array([*(float(np.prod(layer.input_shape)) for layer in layers), 0.0])
+        made = np.array([*(float(np.prod(layer.output_shape)) for layer in layers), 0.0])
+        before = np.zeros(len(rows), dtype=bool)  # images and outputs are float
+        last = np.zeros(len(rows))
+        for slot in np.ascontiguousarray(self._space.layer_ids(rows).T):
+            there = slot >= 0
+            meets = there & (int8[slot] != before)
+            found += meets[:, None] * np.column_stack([np.ones(len(rows)), given[slot]])
+            before, last = np.where(there, int8[slot], before), np.where(there, made[slot], last)
+        return found + before[:, None] * np.column_stack([np.ones(len(rows)), last])
+
+
+def _kind(layer: Layer) -> str:
+    return f"{layer.kind} in int8" if layer.precision == "int8" else layer.kind
 
 
 def _keeps_shape(layer: Layer) -> bool:

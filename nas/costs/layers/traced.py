@@ -135,6 +135,10 @@ class TracedSums:
         """Nothing, as no kind lasts."""
         return np.zeros(len(rows))
 
+    def borders(self, rows: Rows) -> Floats:
+        """None: archs of a space that only builds have one number format."""
+        return np.zeros((len(rows), 2))
+
     def places_of(self, trace: Callable[[Rows], dict[str, int]]) -> Places:
         """What a function finds in the networks of the space, learned from the same archs."""
         return Places(self._space.n_values, trace, self._rows, self._held_back)

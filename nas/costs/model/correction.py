@@ -1,6 +1,6 @@
 """Correction of a sum over layers to a network's latency: small, robust, fitted on whole networks.
 
-Layers differ from layers in a network in five ways, each a term of the correction. A call of the runtime
+Layers differ from layers in a network in six ways, each a term of the correction. A call of the runtime
 has a price that a network pays once (a slope and an offset). A layer kind may meet its neighbours in another
 memory layout, or fuse with them (an amount per layer of the kind, and one per byte of its inputs and
 outputs, which is what a change of layout moves). A kind may leave its output in
@@ -8,7 +8,8 @@ another layout for all later layers of that shape: in ONNX Runtime a pooling doe
 it no longer fuse with convolutions (an amount per later layer, and one per byte, for the kind of which it is
 clearest, if any). The weights of one layer stay in the processor's cache,
 where those of a network larger than the cache are read anew in every run (an amount per byte of weights,
-once they outgrow a size that is fitted). And each layer was measured with an error of its own (a share of
+once they outgrow a size that is fitted). Where float meets int8 numbers are converted (an amount each time,
+and one per number). And each layer was measured with an error of its own (a share of
 it).
 """
 
@@ -29,7 +30,7 @@ _LEAST_SHARE = 0.05  # of what a layer takes by the table that is left of it at 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """(slope + per_layer) . layers + offset + per_kind . counts + per_byte . bytes + after + spilled.
+    """(slope + per_layer) . layers + offset + per_kind . counts + per_byte . bytes + after + spill + border.
 
     Attributes:
         slope: factor on the sum of the layers' latencies.
@@ -42,6 +43,8 @@ class Correction:
         per_later_byte_ms: per byte of its inputs and outputs.
         ms_per_spilled_byte: per byte of weights that does not stay in the cache.
         cache_bytes: the fitted size of the cache.
+        per_border_ms: each time that float meets int8 in a network; never less than nothing.
+        per_converted_ms: per number that is converted there, likewise.
     """
 
     slope: float
@@ -54,6 +57,8 @@ class Correction:
     per_later_byte_ms: float
     ms_per_spilled_byte: float
     cache_bytes: float
+    per_border_ms: float = 0.0
+    per_converted_ms: float = 0.0
 
     def layers_ms(self, layer_ms: Floats, kinds: Sequence[str], activation_bytes: Floats) -> Floats:
         """What each layer adds to a network, (layers,), but for what comes before it; infinite stays so."""
@@ -102,6 +107,7 @@ def fit_correction(terms: Terms, measured_ms: Floats) -> tuple[Correction, Float
     ]
     values = [float(value) for value in _ridge(chosen, measured_ms, spreads)]
     slope, offset_ms, per_later_ms, per_later_byte_ms, ms_per_spilled_byte, *rest = values
+    per_border_ms, per_converted_ms, *rest = rest
     correction = Correction(
         slope=slope,
         offset_ms=offset_ms,
@@ -113,6 +119,8 @@ def fit_correction(terms: Terms, measured_ms: Floats) -> tuple[Correction, Float
         per_later_byte_ms=per_later_byte_ms,
         ms_per_spilled_byte=ms_per_spilled_byte,
         cache_bytes=cache_bytes,
+        per_border_ms=max(0.0, per_border_ms),
+        per_converted_ms=max(0.0, per_converted_ms),
     )
     return correction, np.array(left_out)
 

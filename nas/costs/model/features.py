@@ -24,6 +24,7 @@ class Terms:
         counts: layers of each kind, (n, kinds).
         moved_bytes: inputs and outputs of the layers of each kind, (n, kinds).
         weight_bytes: (n,).
+        borders: how often float meets int8, and the numbers that are converted there, (n, 2).
         after: number of the layers after one of a kind that may change how they run, and their inputs' and
             outputs' bytes, (n, 2), by that kind.
     """
@@ -32,6 +33,7 @@ class Terms:
     counts: Floats
     moved_bytes: Floats
     weight_bytes: Floats
+    borders: Floats
     after: Mapping[str, Floats]
 
     @property
@@ -56,7 +58,10 @@ class Terms:
         later = self.after.get(kind, np.zeros((n, 2)))
         spill = spilled(self.weight_bytes, cache_bytes)
         return np.column_stack(
-            [self.sums_ms, np.ones(n), later, spill, self.counts, self.moved_bytes, self.layers_ms]
+            [
+                *(self.sums_ms, np.ones(n), later, spill, self.borders),
+                *(self.counts, self.moved_bytes, self.layers_ms),
+            ]
         )
 
     def spreads(self) -> Floats:
@@ -74,6 +79,7 @@ class Terms:
         return np.array(
             [
                 *(0.3, 0.1 * typical_ms, 2 * layer_ms, 2 * byte_ms, weight_ms),
+                *(2 * layer_ms, 2 * byte_ms),
                 *([layer_ms] * kinds + [byte_ms] * kinds + [0.3] * layers),
             ]
         )
@@ -96,6 +102,7 @@ def network_terms(layers: LayerSums, layer_ms: Floats, rows: Rows) -> Terms:
         counts=counts @ of_kind,
         moved_bytes=counts @ (of_kind * moved[:, None]),
         weight_bytes=counts @ layers.weight_bytes,
+        borders=layers.borders(rows),
         after={
             kind: np.column_stack([layers.sum_after(rows, each, kind) for each in (other, other * moved)])
             for kind, other in others.items()

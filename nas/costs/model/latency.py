@@ -51,6 +51,9 @@ class LatencyModel:
         if correction.after:
             per_layer = correction.after_ms(kinds, moved)
             total = total + self.layers.sum_after(rows, per_layer, correction.after)
+        if correction.per_border_ms or correction.per_converted_ms:
+            borders = self.layers.borders(rows)
+            total = total + borders @ np.array([correction.per_border_ms, correction.per_converted_ms])
         if correction.ms_per_spilled_byte:
             weights = self.layers.sum(rows, self.layers.weight_bytes)
             total = correction.add_spill(total, weights)

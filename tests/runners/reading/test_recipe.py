@@ -203,3 +203,15 @@ def test_code_of_the_users_may_bring_its_own_names(
     assert recipe.data.source == part("mine", share=0.5)
     said = refused("digits", key.format(tmp_path), source, "data.source.share=much")
     assert "data.source.share = 'much': Input should be a valid number" in said
+
+
+def test_a_search_over_number_formats_says_what_it_needs() -> None:
+    assert load_recipe("digits", ["space.precisions=stage"]).space.precisions == "stage"
+    for more, words in (
+        (["search.ranking=alone"], "shared weights"),
+        (["search.gate=0.5"], "shared weights"),
+        (['compress.steps=["finetune"]'], "name it in compress.steps"),
+        (['compress.steps=["quantize", "mixed_precision"]'], "leave it out of compress.steps"),
+    ):
+        assert words in refused("digits", "space.precisions=stage", *more)
+    assert "stage" in refused("digits", "space.precisions=layer")

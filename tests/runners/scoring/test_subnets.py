@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from compress.onnx.numbers.rounded import rounded
 from nas.supernet.calibration import recalibrate
 from nas.supernet.supernet import Supernet
 from runners.scoring.score import score
 from runners.scoring.subnets import SubnetEvaluator, worker_evaluator
 from runners.training.threads import computing_with
 from search_spaces.space import Arch
+from search_spaces.spaces.precisions import with_precisions
+from search_spaces.spaces.presets import preset
 from tests.spaces import SPACES
 
 
@@ -96,3 +99,24 @@ def test_outputs_that_are_not_finite_are_no_answers() -> None:
     torch.nn.init.constant_(network[1].bias, float("nan"))
     with pytest.raises(ValueError, match="not all finite"):
         score(network, images, labels)
+
+
+def test_the_score_of_an_arch_with_int8_parts_is_that_of_its_rounded_network() -> None:
+    plain = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("depthwise",))
+    space = with_precisions(plain, "stage")
+    rng = torch.Generator().manual_seed(0)
+    made = SubnetEvaluator(
+        supernet=Supernet(space, seed=0),
+        calibration=torch.randn(64, 1, 8, 8, generator=rng),
+        images=torch.randn(512, 1, 8, 8, generator=rng),
+        labels=torch.zeros(512, dtype=torch.int64),
+    )
+    before = {name: flat.clone() for name, flat in made.supernet.flat.items()}
+    parts = ("stage0", "stage1", "head")
+    for precision in ("int8", "fp32"):
+        arch = {**space.smallest(), **{f"{part}.precision": precision for part in parts}}
+        network = recalibrate(made.supernet.extract(arch), made.calibration)
+        if precision == "int8":
+            network = rounded(network, ("",), made.calibration)
+        assert made(arch)["accuracy"] == score(network, made.images, made.labels)
+    assert all(torch.equal(flat, before[name]) for name, flat in made.supernet.flat.items())

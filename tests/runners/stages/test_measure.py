@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,3 +108,16 @@ def test_a_busy_machine_is_warned_of_where_it_is_measured(
     if warned:
         assert "keep 1.2 cores busy" in log.read_text()
         assert f"quarry measure --out {tmp_path / 'mine'}" in log.read_text()
+
+
+def test_parts_in_formats_of_their_own_need_a_target_that_measures_both() -> None:
+    assert stage.mixed_form(open_target(load_profile("cpu-ort")).facts) == "mixed"
+    facts = open_target(load_profile("cpu-ort")).facts
+    for change, words in (
+        ({"computed": True}, "computes latencies"),
+        ({"format": "pt2"}, "takes pt2 files"),
+        ({"precisions": ("fp32",)}, "runs fp32$"),
+        ({"precisions": ("int8", "fp32")}, "runs int8 and fp32"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            stage.mixed_form(replace(facts, **change))
