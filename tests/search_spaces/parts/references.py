@@ -38,6 +38,16 @@ def glu(x: Tensor, weights: Weights, values: Values) -> Tensor:
     return conv_norm(relu(gate) * conv_norm(x, weights, "value"), weights, "project")
 
 
+def low_rank_mlp(x: Tensor, weights: Weights, values: Values) -> Tensor:
+    """The products of the thin matrices, multiplied out."""
+    for thin, wide in (("narrow", "expand"), ("reduce", "project")):
+        matrix = weights[f"{wide}.conv.weight"][:, :, 0, 0] @ weights[f"{thin}.weight"][:, :, 0, 0]
+        assert torch.linalg.matrix_rank(matrix) <= round(float(values["rank"]) * 24)
+        x = norm(torch.einsum("oc,bchw->bohw", matrix, x), under(weights, f"{wide}.norm"))
+        x = relu(x) if wide == "expand" else x
+    return x
+
+
 def moe(x: Tensor, weights: Weights, values: Values) -> Tensor:
     """Image by image: its shares, its matrices, then position by position."""
     result = torch.empty_like(x)
@@ -264,7 +274,14 @@ def residual_reduction(x: Tensor, weights: Weights, values: Values) -> Tensor:
 
 
 REFERENCES: dict[str, dict[str, Callable[[Tensor, Weights, Values], Tensor]]] = {
-    "channel_mixers": {"mlp": mlp, "conv_mlp": conv_mlp, "glu": glu, "moe": moe, "sparse_mlp": sparse_mlp},
+    "channel_mixers": {
+        "mlp": mlp,
+        "conv_mlp": conv_mlp,
+        "glu": glu,
+        "low_rank_mlp": low_rank_mlp,
+        "moe": moe,
+        "sparse_mlp": sparse_mlp,
+    },
     "norms": {"layer": layer, "ibn": ibn, "dyt": dyt},
     "residuals": {"sum": plain_sum, "scaled": scaled, "rezero": rezero, "layer_scale": layer_scale},
     "entries": {
