@@ -231,6 +231,11 @@ def _refuse_table(recipe: Recipe) -> None:
             'layers from elsewhere is of no use; rank with "shared", or reach the device by '
             'measure.ray_address or a profile with the runtime "remote"'
         )
+    if recipe.space.precisions:
+        raise ValueError(
+            "space.precisions: a table from elsewhere is of one number format; leave it out, or reach the "
+            'device by measure.ray_address or a profile with the runtime "remote"'
+        )
 
 
 def write_report_of(out: Path, *, caller: Caller | None = None) -> None:

@@ -378,6 +378,7 @@ def test_a_table_is_refused_where_nothing_would_read_it(tmp_path: Path) -> None:
     for take in (take_table, write_kit):
         with pytest.raises(ValueError, match="a table of layers from elsewhere is of no use"):
             take(tmp_path / "run", tmp_path / "kit")
-    with pytest.raises(ValueError, match="is of no use"):
-        start_kit("digits", tmp_path / "other", tmp_path / "kit", changed, None)
+    for other, words in ((changed, "is of no use"), (["space.precisions=stage"], "of one number format")):
+        with pytest.raises(ValueError, match=words):
+            start_kit("digits", tmp_path / "other", tmp_path / "kit", other, None)
     assert (tmp_path / "run" / "measure" / "made.json").exists()
