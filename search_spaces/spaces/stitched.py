@@ -28,8 +28,8 @@ class Anchor:
     """A network of the family.
 
     Attributes:
-        arch: which it is.
-        network: as ``space.build(arch)`` makes it, trained, the statistics of its norms set.
+        arch: choices of that network.
+        network: what ``space.build(arch)`` makes, trained, the statistics of its norms set.
     """
 
     arch: Arch

@@ -26,8 +26,8 @@ def rounded(
     """Has the convolutions and linear layers of parts of a network round their weights and inputs to int8.
 
     Args:
-        network: in eval mode; changed in place. Weights that it shares with others are left as they are: it
-            gets rounded ones of its own.
+        network: a module in eval mode; changed in place. Weights that it shares with others are left as they
+            are: it gets rounded ones of its own.
         parts: qualified names of modules; the empty name is the whole network.
         images: calibration images, (N, ...), on the network's device.
         batch_size: images at a time.
