@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compress.onnx.file import Images, OnnxFile
-from results.records import Record
+from results.records import ONE_CLASS, Answer, Record
 from results.statistics import top1
 
-Labels = NDArray[np.int64]
+Labels = NDArray[Any]
 Score = Callable[[NDArray[np.float32], Labels], float]
 Run = Callable[[Path, Images], NDArray[Any]]
 Data = tuple[NDArray[Any], NDArray[Any]] | Iterable[tuple[Any, Any]]
@@ -32,8 +32,7 @@ class Verification(Record):
         max_difference: largest absolute difference of a logit.
         mean_difference: mean absolute difference of the logits.
         logit_scale: largest absolute logit of the network, which says how large a difference is.
-        equal_predictions: share of predictions that are the same, in [0, 1]: the largest output along axis 1
-            of (N, classes, ...), or the sign of a single one, (N,) or (N, 1, ...).
+        equal_predictions: share of predictions that are the same, in [0, 1]; see ``Answer.same``.
         accuracy_network: accuracy of the PyTorch network, in [0, 1].
         accuracy_file: accuracy of the file as run, in [0, 1].
     """
@@ -74,6 +73,7 @@ def verify(
     *,
     run: Run | None = None,
     score: Score = top1,
+    answer: Answer = ONE_CLASS,
     max_difference: float | None = None,
     max_accuracy_loss: float | None = None,
     batch_size: int = 256,
@@ -87,6 +87,8 @@ def verify(
         run: outputs of the file for images, as ``Target.run`` gives them; called once where ``data`` is whole
             arrays. None runs an ONNX file in ONNX Runtime.
         score: another measure of logits and labels, in [0, 1], in the place of the accuracy.
+        answer: what a prediction is: by default the largest output along axis 1 of (N, classes, ...), or the
+            sign of a single one, (N,) or (N, 1, ...).
         max_difference: the largest logit difference to accept, as a share of the largest logit
             (1e-3 suits a float file; an int8 file is judged by its accuracy).
         max_accuracy_loss: how much lower the file's accuracy may be than the network's.
@@ -109,7 +111,7 @@ def verify(
         largest, summed = max(largest, float(difference.max())), summed + float(difference.sum())
         scale = max(scale, float(np.abs(expected).max()))
         values += difference.size
-        equal += _equal_predictions(expected, got)
+        equal += answer.same(expected, got)
         total += len(labels)
         found.append((expected, got, labels))
     if total == 0:
@@ -126,18 +128,6 @@ def verify(
     )
     _judge(path, record, max_difference, max_accuracy_loss)
     return record
-
-
-def _equal_predictions(expected: NDArray[Any], got: NDArray[Any]) -> float:
-    """Images with the same prediction; of an image with many, their share counts.
-
-    Classes lie along axis 1. Where there is but one output its sign is the prediction.
-    """
-    if expected.ndim > 1 and expected.shape[1] > 1:
-        same = expected.argmax(axis=1) == got.argmax(axis=1)
-    else:
-        same = (expected > 0) == (got > 0)
-    return float(same.reshape(len(same), -1).mean(axis=1).sum())
 
 
 def _run_on(
@@ -175,7 +165,7 @@ def _judge(
 
 
 def batches(data: Data, batch_size: int) -> Iterator[tuple[Images, Labels]]:
-    """Batches of float32 images and int64 labels, from whole arrays or from batches of any array type."""
+    """Batches of float32 images and labels (int64, or numbers), from arrays or from batches of them."""
     if isinstance(data, tuple):
         images, labels = data
         if len(images) != len(labels):
@@ -188,9 +178,10 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple[Images, Labels]]:
 
 
 def _arrays(images: Any, labels: Any) -> tuple[Images, Labels]:
+    known = np.asarray(labels)
     return (
         np.ascontiguousarray(np.asarray(images), dtype=np.float32),
-        np.asarray(labels).astype(np.int64, copy=False),
+        known if known.dtype.kind == "f" else known.astype(np.int64, copy=False),
     )
 
 

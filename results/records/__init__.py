@@ -3,6 +3,7 @@
 Units are in the names: accuracies are fractions in [0, 1], latencies milliseconds, sizes bytes.
 """
 
+from results.records.answer import ONE_CLASS, Answer
 from results.records.audit import AuditedNetwork, AuditEntry, AuditSummary, Estimate, Ranking
 from results.records.card import (
     Agreement,
@@ -45,7 +46,9 @@ from results.records.search import (
 from results.records.training import EpochRecord, SpaceRecord, TrainingRecord
 
 __all__ = [
+    "ONE_CLASS",
     "Agreement",
+    "Answer",
     "AuditEntry",
     "AuditSummary",
     "AuditedNetwork",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from results.records.answer import ONE_CLASS, Answer
 from results.records.codec import Record, Value
 from results.records.run import Provenance
 
@@ -27,7 +28,7 @@ class CardInput(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardAccuracy(Record):
-    """Accuracy as fractions.
+    """Accuracy as fractions; the task's score where that has another name, see ``Card.metric``.
 
     Attributes:
         validation: accuracy of the file on the images that search and compression looked at.
@@ -75,7 +76,7 @@ class Agreement(Record):
 
     Attributes:
         max_difference: largest absolute difference of any output.
-        same_predictions: share of images with the same class, in [0, 1].
+        same_predictions: share of images with the same answer (``Card.answer``), in [0, 1].
     """
 
     max_difference: float
@@ -160,7 +161,7 @@ class Preprocessing(Record):
     """The way from an image to the model's input.
 
     Attributes:
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (grey), 3 (RGB), or others, which are no pictures.
         height: height of the input in pixels.
         width: width of the input in pixels.
         mean: mean of each channel, of values in [0, 1].
@@ -184,6 +185,11 @@ class Preprocessing(Record):
     )
     resize: str = "bilinear to cover the input, aspect kept, then a centre crop"
     scale: str = "8-bit pixels / 255, then (value - mean) / std, in float32"
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether inputs are made of picture files: of 1 or 3 channels."""
+        return self.channels in (1, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +218,7 @@ class Card(Record):
         sha256: hash of that file.
         arch: choice names to values.
         input: input of the model.
-        classes: names of the classes in the order of the outputs.
+        classes: names of the classes, labels or values in the order of the outputs.
         preprocessing: way from an image to the input.
         accuracy: accuracy on validation and test data.
         agreement: agreement of file and PyTorch network.
@@ -226,6 +232,8 @@ class Card(Record):
         reference: reference network of the space, for comparison; None where it was not trained.
         provenance: recipe, seed, versions, commit, machine, date, command.
         weights: accuracy with each set of weights that was offered; None where nothing was compressed.
+        metric: name of what is called accuracy here: the score that the task judges by.
+        answer: way from outputs to an answer.
         schema: form of this record.
     """
 
@@ -248,6 +256,8 @@ class Card(Record):
     reference: Reference | None
     provenance: CardProvenance
     weights: CardWeights | None = None
+    metric: str = "accuracy"
+    answer: Answer = ONE_CLASS
     schema: int = 3
 
     @property

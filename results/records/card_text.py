@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -45,27 +46,29 @@ _LIBRARIES = {"onnx": "onnx", "pt2": "pytorch", "pte": "executorch"}
 def _hub(card: Card) -> str:
     """Metadata in the form of a hub's model cards; strings of JSON are strings of YAML."""
     source = json.dumps(_data_name(card.provenance.recipe))
+    task = "other" if card.answer.kind == "values" else "image-classification"
+    metric = card.metric.lower().replace(" ", "_")
     library = _LIBRARIES.get(card.file.rpartition(".")[2])
     return "\n".join(
         [
             "---",
             *([f"library_name: {library}"] if library else []),
-            "pipeline_tag: image-classification",
+            f"pipeline_tag: {task}",
             "tags:",
             "- quarry",
             f"- {card.precision}",
             "metrics:",
-            "- accuracy",
+            f"- {metric}",
             "model-index:",
             f"- name: {json.dumps(card.name)}",
             "  results:",
             "  - task:",
-            "      type: image-classification",
+            f"      type: {task}",
             "    dataset:",
             f"      name: {source}",
             f"      type: {source}",
             "    metrics:",
-            "    - type: accuracy",
+            f"    - type: {metric}",
             f"      value: {card.accuracy.exported_test:.6g}",
             "---",
         ]
@@ -100,8 +103,7 @@ def _heading(card: Card) -> str:
     kept = ", then ".join(card.steps_kept) or "none"
     return (
         f"# {card.name}\n\n"
-        f"`{card.file}` ({card.precision}, {card.size_bytes / 1000:.1f} kB) classifies an image into "
-        f"{len(card.classes)} classes: {card.accuracy.exported_test:.2%} right on "
+        f"`{card.file}` ({card.precision}, {card.size_bytes / 1000:.1f} kB) {_does(card)} on "
         f"{card.accuracy.test_images} test images, {latency.measured_ms:.4g} ms a call of {latency.batch} on "
         f"{latency.threads} thread{'s' if latency.threads != 1 else ''} of {latency.runtime}"
         f"{NOT_MEASURED if latency.how == 'computed' else ''}.{limit}{broken}"
@@ -109,12 +111,21 @@ def _heading(card: Card) -> str:
     )
 
 
+def _does(card: Card) -> str:
+    """What the model does, and how well."""
+    share, n = card.accuracy.exported_test, len(card.classes)
+    if card.answer.named != "classes":
+        return f"tells {n} {card.answer.named} of an image: {card.metric} {share:.2%}"
+    right = f"{share:.2%} right" if card.metric == "accuracy" else f"{card.metric} {share:.2%}"
+    return f"classifies an image into {n} classes: {right}"
+
+
 def _numbers(card: Card) -> str:
     accuracy, latency, other = card.accuracy, card.latency, card.reference
     rows = [
-        ("accuracy of the file, run on the test set", f"{accuracy.exported_test:.2%}"),
-        ("accuracy of the float network, on the test set", f"{accuracy.float_test:.2%}"),
-        ("accuracy of the file, on validation data", f"{accuracy.validation:.2%}"),
+        (f"{card.metric} of the file, run on the test set", f"{accuracy.exported_test:.2%}"),
+        (f"{card.metric} of the float network, on the test set", f"{accuracy.float_test:.2%}"),
+        (f"{card.metric} of the file, on validation data", f"{accuracy.validation:.2%}"),
         *_weights(card),
         ("images with the same prediction as in PyTorch", f"{card.agreement.same_predictions:.2%}"),
         ("largest difference of an output", f"{card.agreement.max_difference:.2g}"),
@@ -152,7 +163,8 @@ def _weights(card: Card) -> list[tuple[str, str]]:
     kept = card.weights.kept
     return [
         (
-            f"accuracy before compression, {name}{' (kept)' if name == kept else ''}, on validation data",
+            f"{card.metric} before compression, {name}{' (kept)' if name == kept else ''}, "
+            "on validation data",
             f"{accuracy:.2%}",
         )
         for name, accuracy in card.weights.offered()
@@ -164,7 +176,14 @@ def _preparation(card: Card) -> str:
     known = {name: value for name, value in card.preprocessing.to_json().items() if value is not None}
     lines = [f"- {name}: {_words(value)}" for name, value in known.items()]
     intro = f"Input `{card.input.name}`: {card.input.dtype}, {shape}."
-    classes = "Classes, in the order of the outputs: " + ", ".join(card.classes) + "."
+    classes = f"{card.answer.named.capitalize()}, in the order of the outputs: {', '.join(card.classes)}."
+    if card.answer.kind == "binary":
+        classes += " The one output speaks for the second: above 0 it is that."
+    elif card.answer.kind == "labels":
+        classes += " A label is there where its output is above 0."
+    elif card.answer.kind == "values":
+        scale, offset = list(card.answer.scale), list(card.answer.offset)
+        classes += f" A value is its output times its scale plus its offset: {scale}, {offset}."
     code = f"```python\n{preparation_code(card.preprocessing)}```"
     return "\n".join(["## Input and output", "", intro, "", *lines, "", code, "", classes])
 
@@ -193,8 +212,24 @@ _DEEP = """values = np.asarray(image, dtype=np.float64) * 255 / {white}
         image = Image.fromarray(values.round().astype(np.uint8))"""
 
 
+_PREPARE_ARRAY = """import numpy as np
+
+def prepare(file):
+    \"\"\"An array of 8-bit pixels, {shape}, or its .npy file, as input of the model.\"\"\"
+    pixels = file if isinstance(file, np.ndarray) else np.load(file)
+    if pixels.shape != {shape} or pixels.dtype != np.uint8:
+        raise ValueError(f"needed is uint8 {shape}, not {{pixels.dtype}} {{pixels.shape}}")
+    mean, std = np.float32({mean}), np.float32({std})
+    return ((pixels.astype(np.float32) / np.float32(255) - mean) / std).transpose(2, 0, 1)[None]
+"""
+
+
 def preparation_code(given: Preprocessing) -> str:
-    """Code from an image file to the input, with plain Pillow and NumPy."""
+    """Code from an image file to the input, with plain Pillow and NumPy; from an array otherwise."""
+    if not given.is_picture:
+        return _PREPARE_ARRAY.format(
+            shape=(given.height, given.width, given.channels), mean=list(given.mean), std=list(given.std)
+        )
     refused = 'raise ValueError("more than 8 bits a channel: no value of full intensity is known")'
     return _PREPARE.format(
         channels=given.channels,
@@ -284,6 +319,8 @@ def _usage(card: Card) -> str:
         return f"## Use\n\n`{card.file}` is run by {card.latency.runtime}."
     one = card.input
     code = known.format(file=card.file, shape=tuple(one.shape), dtype=one.dtype, input=one.name)
+    if card.answer.kind != "class":
+        code = re.sub(r"best = (.*)\.argmax\(.*\)", r"answers = \1  # as said above", code)
     return f"## Use\n\n```python\n{code}\n```"
 
 

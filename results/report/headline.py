@@ -48,11 +48,18 @@ def _verdict(cards: list[Card]) -> Html:
     used = percent(best.share_of_limit, 0)
     return paragraph(
         tag("strong", best.name),
-        f" classifies {percent(best.accuracy.exported_test)} of {best.accuracy.test_images:,} test images "
-        f"correctly in {milliseconds(best.latency.measured_ms)} a call, {used} of the limit of {limit}",
+        f" {_achieved(best)} in {milliseconds(best.latency.measured_ms)} a call, {used} of the limit of "
+        f"{limit}",
         _beside(best),
         kind="lead",
     )
+
+
+def _achieved(card: Card) -> str:
+    share, n = percent(card.accuracy.exported_test), card.accuracy.test_images
+    if card.metric == "accuracy":
+        return f"classifies {share} of {n:,} test images correctly"
+    return f"has a {card.metric} of {share} on {n:,} test images"
 
 
 def _beside(best: Card) -> str:
@@ -136,15 +143,22 @@ def _small(text: str) -> Html:
 def _explanation(card: Card) -> Html:
     latency, agreement = card.latency, card.agreement
     n = card.accuracy.test_images
-    known = share_interval(round(card.accuracy.exported_test * n), n)
+    stands, known = "Accuracy is", ""
+    if card.metric == "accuracy":
+        interval = share_interval(round(card.accuracy.exported_test * n), n)
+        known = (
+            f"; from so many images {percent(interval.value)} may be {percent(interval.low)} to "
+            f"{percent(interval.high)} (95 % interval)"
+        )
+    else:
+        stands = f"Accuracy stands for the {card.metric} on this page; here it is"
     runtime = "ONNX Runtime on the machine of the run" if latency.how == "computed" else latency.runtime
     return paragraph(
-        f"Accuracy is that of the exported file, run in {runtime} on the {n:,} test images, which "
-        f"nothing before had seen; from so many images {percent(known.value)} may be {percent(known.low)} "
-        f"to {percent(known.high)} (95 % interval). {_what_latency_is(latency)}; the prediction is the cost "
+        f"{stands} that of the exported file, run in {runtime} on the {n:,} test images, which "
+        f"nothing before had seen{known}. {_what_latency_is(latency)}; the prediction is the cost "
         "model's for the network before compression, with its upper bound. The file of ",
         tag("strong", card.name),
-        f" predicts the same class as its PyTorch network on {percent(agreement.same_predictions)} of the "
+        f" gives the same answers as its PyTorch network on {percent(agreement.same_predictions)} of the "
         f"images; no output differs by more than {tiny(agreement.max_difference)}.",
         "" if card.weights is None else f" Its {card.weights.sentence()}.",
         kind="note",

@@ -84,6 +84,8 @@ def card_of(
             name=INPUT_NAME, shape=(profile.batch, *data.input_shape), dtype=np.dtype(np.float32).name
         ),
         classes=data.classes,
+        metric=data.task.metric,
+        answer=data.task.answer,
         preprocessing=data.splits.preprocessing,
         accuracy=CardAccuracy(
             validation=validation,

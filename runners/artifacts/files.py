@@ -42,7 +42,7 @@ class InGraph(Record):
         largest_pixel_difference: largest difference of a pixel in levels of 255, on made-up images of six
             sizes.
         equal_pixels: share of their pixels that are equal, in [0, 1].
-        same_predictions: share of the test images with the same class as by the file that it was made of, in
+        same_predictions: share of the test images with the same answer as by the file that it was made of, in
             [0, 1].
     """
 
@@ -101,7 +101,7 @@ def write_artifact(folder: Path, card: Card, candidate: Candidate, data: RunData
     inside: list[InGraph] = []
     if portable is not None:
         found.attempt(IMAGE_FILE, lambda: inside.append(_image_file(found, portable, data)))
-        found.add(PREDICT, predict_code(card), "classifies images: `python predict.py IMAGE...`")
+        found.add(PREDICT, predict_code(card), "answers for images: `python predict.py IMAGE...`")
     _describe(found, card, data, inside[0] if inside else None)
     found.add("README.md", readme(card, found.told, found.missing), "this page")
     found.contents[CARD] = (json.dumps(card.to_json(), indent=1, allow_nan=False) + "\n").encode()
@@ -143,19 +143,19 @@ def _image_file(found: _Folder, portable: bytes, data: RunData) -> InGraph:
         raise ValueError(f"images prepared inside the file are off by {largest} of 255 levels")
     pixels = test.images.permute(0, 2, 3, 1).contiguous().numpy()
     own, whole = OnnxFile(portable), run_pixels(content)
-    same = [
-        (
-            own(data.prepare(test.images[start : start + 256], None).numpy()).argmax(1)
-            == whole(pixels[start : start + 256]).argmax(1)
+    same = sum(
+        data.task.answer.same(
+            own(data.prepare(test.images[start : start + 256], None).numpy()),
+            whole(pixels[start : start + 256]),
         )
         for start in range(0, len(test), 256)
-    ]
+    )
     found.add(IMAGE_FILE, content, "takes 8-bit images of any size, resize and normalization inside")
     return InGraph(
         file=IMAGE_FILE,
         largest_pixel_difference=largest,
         equal_pixels=equal,
-        same_predictions=float(np.concatenate(same).mean()),
+        same_predictions=same / len(test),
     )
 
 
@@ -179,7 +179,9 @@ def _describe(found: _Folder, card: Card, data: RunData, inside: InGraph | None)
     """Labels, preparation and bill of materials, as JSON."""
     known = {**card.preprocessing.to_json(), "in_graph": None if inside is None else inside.to_json()}
     found.add(
-        LABELS, json.dumps(card.classes, indent=1) + "\n", "names of the classes, in the order of the outputs"
+        LABELS,
+        json.dumps(card.classes, indent=1) + "\n",
+        f"names of the {card.answer.named}, in the order of the outputs",
     )
     found.add(PREPARATION, json.dumps(known, indent=1) + "\n", "the way from an image to the input, as data")
     materials = json.dumps(bill(card, data.splits), indent=1) + "\n"

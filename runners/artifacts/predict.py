@@ -1,16 +1,16 @@
-"""``quarry predict``: the likeliest classes of images, by a network that was handed over."""
+"""``quarry predict``: what a network that was handed over says of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from results.artifacts.loaded import find, load, refuse_damaged
+from results.artifacts.loaded import PREDICT, find, load, refuse_damaged
+from results.loading import load_module
 from results.records import Card
 from runners.data.images import to_pixels
 
@@ -20,13 +20,13 @@ Scores = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def predict(
     path: Path, images: Sequence[Path], *, network: str = "", top: int = 5, say: Callable[[str], None] = print
 ) -> int:
-    """Says the likeliest classes of each image with their probabilities (softmax of the scores).
+    """Says the likeliest classes or labels of each image with their probabilities, or its values.
 
     Args:
         path: a run's folder, or one of its artifacts'.
         images: files, and folders, of which every image below is taken.
         network: name of a network of the run; empty takes the best.
-        top: classes to name.
+        top: classes or labels to name.
         say: takes each line.
 
     Returns:
@@ -40,26 +40,24 @@ def predict(
         raise ValueError(f"the classes to name are 1 or more, not {top}")
     folder, card = find(path, network)
     refuse_damaged(folder)
-    files = list(_files(images))
+    ends = set(Image.registered_extensions()) if card.preprocessing.is_picture else {".npy"}
+    files = list(_files(images, ends))
     scores_of = _scores(folder, card)
     wrong, done = [], 0
     for file in files:
         try:
-            given = _input(file, card)
+            given = _input(file, card, folder)
         except Exception as error:  # PIL's plug-ins raise nearly anything for damaged files
             wrong.append(f"{file} {_reason(error)}")
             continue
-        shares = _softmax(scores_of(given)[0])
-        best = np.argsort(-shares, kind="stable")[:top]
-        say(f"{file}: " + ", ".join(f"{card.classes[i]} {shares[i]:.1%}" for i in best))
+        say(f"{file}: {card.answer.words(scores_of(given)[0], card.classes, top)}")
         done += 1
     if wrong:
         raise ValueError("\n".join(wrong))
     return done
 
 
-def _files(images: Sequence[Path]) -> Iterator[Path]:
-    known = Image.registered_extensions()
+def _files(images: Sequence[Path], known: Collection[str]) -> Iterator[Path]:
     for path in images:
         if path.is_dir():
             found = sorted(
@@ -74,9 +72,12 @@ def _files(images: Sequence[Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"there is no image {path}")
 
 
-def _input(file: Path, card: Card) -> NDArray[np.float32]:
+def _input(file: Path, card: Card, folder: Path) -> NDArray[np.float32]:
     """(1, C, H, W) float32, as the network was trained on."""
     given = card.preprocessing
+    if not given.is_picture:
+        array: NDArray[np.float32] = load_module(str(folder / PREDICT)).prepare(file)
+        return array
     with Image.open(file) as image:
         pixels = to_pixels(
             image, height=given.height, width=given.width, channels=given.channels, white=given.white
@@ -108,8 +109,3 @@ def _scores(folder: Path, card: Card) -> Scores:
         return found
 
     return run
-
-
-def _softmax(scores: NDArray[Any]) -> NDArray[Any]:
-    powers = np.exp(scores - scores.max())
-    return powers / powers.sum()

@@ -53,6 +53,7 @@ def check_network(
             (images, labels),
             run=target.run,
             score=data.score,
+            answer=data.task.answer,
             max_difference=MAX_DIFFERENCE if card.precision == "fp32" else None,
         )
         right = found.accuracy_file
@@ -62,10 +63,13 @@ def check_network(
         )
     else:
         right, parity = data.score(target.run(file, images), labels), f"there is no {MODEL} to compare with"
-    say(f"{right:.2%} right on {len(test)} test images (card: {card.accuracy.exported_test:.2%}); {parity}")
+    say(
+        f"{right:.2%} {_word(card)} on {len(test)} test images (card: {card.accuracy.exported_test:.2%}); "
+        f"{parity}"
+    )
     if abs(right - card.accuracy.exported_test) > 1.5 / len(test):
         raise ValueError(
-            f"{file} is {right:.2%} right on the test images, and its card says "
+            f"{file} is {right:.2%} {_word(card)} on the test images, and its card says "
             f"{card.accuracy.exported_test:.2%}: other data, another runtime or another file"
         )
     (timing,) = target.measure([file], budget_s=_SECONDS)
@@ -79,3 +83,7 @@ def check_network(
         f"{timing.median_ms:.4g} ms on {target.facts.profile} ({timing.low_ms:.4g} to {timing.high_ms:.4g}; "
         f"card: {card.latency.measured_ms:.4g}){told}"
     )
+
+
+def _word(card: Card) -> str:
+    return "right" if card.metric == "accuracy" else f"in {card.metric}"

@@ -21,7 +21,7 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of images.")
     ],
     network: Named = "",
-    top: Annotated[int, typer.Option(help="Classes to name.")] = 5,
+    top: Annotated[int, typer.Option(help="Classes or labels to name.")] = 5,
 ) -> None:
     """Classify images with a network that a run handed over.
 

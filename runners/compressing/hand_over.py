@@ -205,6 +205,7 @@ def _checked(work: Compressing, one: Made) -> Verification | None:
             (work.data.images(test).numpy(), test.labels.numpy()),
             run=work.target.run,
             score=work.data.score,
+            answer=work.data.task.answer,
             max_difference=MAX_DIFFERENCE if one.candidate.precision == "fp32" else None,
         )
     except (OSError, MemoryError):

@@ -115,10 +115,7 @@ def data_of(recipe: Recipe, options: Options, out: Path, console: Console) -> Ru
         ValueError: as ``load_data``; too few images, or a mean or deviation of another number of channels.
     """
     splits = load_data(recipe.data, recipe.seed, out / "decoded.safetensors")
-    console.say(
-        f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test images, "
-        f"{len(splits.classes)} classes"
-    )
+    console.say(splits.sentence)
     if len(splits.train) < _FEWEST:
         raise ValueError(
             f"{recipe.data.source} has {len(splits.train)} training images, which are too few to calibrate "

@@ -51,7 +51,14 @@ def _key(source: Path, view: View, settings: dict[str, str]) -> str:
     for path in files:
         state = path.stat()
         digest.update(f"{path.relative_to(source)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    wanted = {"height": view.height, "width": view.width, "channels": view.channels, "white": view.white}
+    wanted: dict[str, object] = {
+        "height": view.height,
+        "width": view.width,
+        "channels": view.channels,
+        "white": view.white,
+    }
+    if view.answer not in ("class", "binary"):
+        wanted["answer"] = view.answer
     return json.dumps([_VERSION, str(source.resolve()), digest.hexdigest(), wanted | settings])
 
 

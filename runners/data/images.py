@@ -118,6 +118,11 @@ def decode_all(
     Raises:
         ValueError: images that cannot be read, each with its name and why; or more than memory holds.
     """
+    if channels not in (1, 3):
+        raise ValueError(
+            f"data.channels = {channels}: image files are read as 1 (grey) or 3 (RGB) channels; arrays of an "
+            f"npz file may have others"
+        )
     _check_memory(n * channels * height * width, height, width)
     pixels = np.empty((n, channels, height, width), dtype=np.uint8)
 

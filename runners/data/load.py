@@ -8,19 +8,21 @@ import numpy as np
 import torch
 
 from results.records import Preprocessing
+from runners.data.balance import check_balanced
 from runners.data.raw import Raw, RawSplit, View
 from runners.data.sources import SOURCES, resolved
 from runners.data.splits import Split, Splits, stratified
 from runners.recipe.schema import Data
 
 
-def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
+def load_data(recipe: Data, seed: int, decoded: Path | None = None, *, answer: str = "class") -> Splits:
     """The images of a recipe, all in memory as uint8; splits the source lacks are made from training images.
 
     Args:
         recipe: its data section.
         seed: decides the splits that have to be made.
         decoded: file that keeps what was decoded from files for the next time; None keeps nothing.
+        answer: what labels are of, the kind of the task's ``answer``.
 
     Raises:
         ValueError: anything about the data that would spoil a run; the message names the file or image.
@@ -29,12 +31,15 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
         channels=recipe.channels,
         height=recipe.height,
         width=recipe.width,
+        answer=answer,
         white=recipe.white,
         decoded=decoded,
     )
     source = resolved(recipe.source)
     raw = SOURCES.configured(source.kind, source.settings)(view)
     _check(raw, recipe.source.kind)
+    if recipe.balance:
+        check_balanced(torch.from_numpy(raw.splits["train"].labels))
     splits = dict(raw.splits)
     for missing, fraction in (("test", recipe.test_fraction), ("val", recipe.val_fraction)):
         if missing not in splits:
@@ -60,8 +65,9 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None) -> Splits:
 
 
 def _check(raw: Raw, source: str) -> None:
-    """Checks that there are classes to tell apart, and images of each for every split."""
-    if len(raw.classes) < 2:
+    """Checks that there is something to learn, and images of each class for every split."""
+    several = raw.splits["train"].labels.ndim > 1
+    if not several and len(raw.classes) < 2:
         raise ValueError(
             f"{source} has {len(raw.classes)} class{'' if len(raw.classes) == 1 else 'es'}; telling classes "
             "apart needs two or more"
@@ -70,6 +76,10 @@ def _check(raw: Raw, source: str) -> None:
         if not len(content.labels):
             raise ValueError(f"the {split} split of {source} holds no image")
     missing = [split for split in ("test", "val") if split not in raw.splits]
+    if several:
+        if (n := len(raw.splits["train"].labels)) <= len(missing):
+            raise ValueError(f"{source} has {n} training images, too few to take other splits from")
+        return
     counts = np.bincount(raw.splits["train"].labels, minlength=len(raw.classes))
     few = [
         f"{name!r} ({count})"

@@ -23,18 +23,25 @@ class RunData:
         splits: Training, validation and test images as stored.
         prepare: Makes stored images into network input; augments where it is given a generator.
         calibration_images: Training images for the BatchNorm statistics of scored networks.
-        task: Task that networks are trained for and judged by.
+        task: Task that networks are trained for and judged by, fitted to the training labels.
+        balance: How evenly classes are drawn in training; see ``TrainingData``.
     """
 
     splits: Splits
     prepare: Prepare
     calibration_images: int
     task: Task = CLASSIFICATION
+    balance: float = 0.0
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of the outputs."""
+        """Names of the classes, labels or values, in the order of the outputs."""
         return self.splits.classes
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for an image."""
+        return self.task.outputs(len(self.classes))
 
     @property
     def input_shape(self) -> Shape:
@@ -66,11 +73,11 @@ class RunData:
         return self.prepare(train.images[chosen], None), train.labels[chosen]
 
     def training_tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Training images (N, C, H, W) as stored and labels (N,), on a device."""
+        """Training images (N, C, H, W) as stored and labels (N, ...), on a device."""
         return self.splits.train.images.to(device), self.splits.train.labels.to(device)
 
     def score(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
-        """The task's score in [0, 1] of outputs (N, ...) and labels (N,) as arrays.
+        """The task's score in [0, 1] of outputs and labels, (N, ...) each, as arrays.
 
         Raises:
             ValueError: shapes that do not belong together.

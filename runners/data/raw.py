@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ class View:
     """The images as a run wants them; every source takes one.
 
     Attributes:
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (grey), 3 (RGB), or as many as arrays have.
         height: pixels of the network's input.
         width: pixels of the network's input.
+        answer: what labels are of: ``class`` (or ``binary``), ``labels`` or ``values``; see
+            ``results.records.Answer``. Sources that have classes alone give these.
         white: value that means full intensity in images of more than 8 bits a channel; None refuses them.
         decoded: file for ``runners.data.decoded.kept`` to keep decoded images in; None keeps nothing.
     """
@@ -24,21 +27,24 @@ class View:
     channels: int
     height: int
     width: int
+    answer: str = "class"
     white: float | None = None
     decoded: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RawSplit:
-    """Pixels uint8 (N, C, H, W) and labels int64 (N,)."""
+    """Pixels uint8 (N, C, H, W), and labels: the class of each, int64 (N,); zeros and ones for each label,
+    int64 (N, labels); or numbers, float32 (N, values)."""
 
     pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Splits by name (``train``, and ``val`` and ``test`` where the source brings them), and class names."""
+    """Splits by name (``train``, and ``val`` and ``test`` where the source brings them), and the names of
+    classes, labels or values."""
 
     splits: dict[str, RawSplit]
     classes: tuple[str, ...]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from results.registry import Registry
+from runners.data.arrays import read_npz
 from runners.data.digits import read_digits
 from runners.data.folder import is_image_folder, read_folder
 from runners.data.hub import read_hub
+from runners.data.listed import read_csv
 from runners.data.raw import Raw
 from runners.data.tables import read_parquet
 from runners.recipe.part import Part, part
@@ -18,6 +20,8 @@ SOURCES: Registry[Callable[..., Raw]] = Registry("data source")
 SOURCES.add("digits", read_digits)
 SOURCES.add("folder", read_folder)
 SOURCES.add("parquet", read_parquet)
+SOURCES.add("csv", read_csv)
+SOURCES.add("npz", read_npz)
 SOURCES.add("hub", read_hub)
 
 
@@ -38,7 +42,8 @@ def located(source: Part, folder: Path) -> Part:
 def resolved(source: Part) -> Part:
     """The registered source that a recipe means: by its name, or by where the data are.
 
-    A path means a folder of images or parquet files, any other word a data set of the hub; settings go along.
+    A path means a folder of images, a CSV or npz file, or parquet files, any other word a data set of the
+    hub; settings go along.
 
     Raises:
         ValueError: a path at which there is nothing.
@@ -48,7 +53,9 @@ def resolved(source: Part) -> Part:
         return source
     path = Path(kind).expanduser()
     if path.exists():
-        return part("folder" if is_image_folder(path) else "parquet", **{"path": str(path)} | source.settings)
-    if path.is_absolute() or kind.startswith((".", "~")) or kind.endswith(".parquet"):
+        by_end = {".csv": "csv", ".npz": "npz"}.get(path.suffix.lower()) if path.is_file() else ""
+        kind = by_end or ("folder" if is_image_folder(path) else "parquet")
+        return part(kind, **{"path": str(path)} | source.settings)
+    if path.is_absolute() or kind.startswith((".", "~")) or kind.endswith((".parquet", ".csv", ".npz")):
         raise ValueError(f"data.source {kind} does not exist")
     return part("hub", **{"name": kind} | source.settings)

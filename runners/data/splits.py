@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from results.records import Preprocessing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Images uint8 (N, C, H, W) and labels int64 (N,)."""
+    """Images uint8 (N, C, H, W) and labels: int64 (N,) or (N, labels), or float32 (N, values)."""
 
     images: Tensor
     labels: Tensor
@@ -34,6 +35,16 @@ class Splits:
     test: Split
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+
+    @property
+    def sentence(self) -> str:
+        """How many images there are of each split, and of how many classes, labels or values."""
+        labels = self.train.labels
+        kind = "classes" if labels.ndim == 1 else "values" if labels.is_floating_point() else "labels"
+        return (
+            f"{len(self.train)} training, {len(self.val)} validation, {len(self.test)} test images, "
+            f"{len(self.classes)} {kind}"
+        )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -128,20 +139,32 @@ def _flipped(pixels: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def stratified(
-    labels: NDArray[np.int64], fraction: float, seed: int, classes: int
+    labels: NDArray[Any], fraction: float, seed: int, classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of a kept and a split-off part, the same share of every class, at least one image each.
 
+    Of several labels an image, the same share of those with each as their rarest label.
+
     Args:
-        labels: (N,); two or more of every class.
+        labels: labels as in a ``Split``; two or more of every class.
         fraction: share to split off.
         seed: seed of the choice.
-        classes: number of classes.
+        classes: number of classes, labels or values.
     """
     rng = np.random.default_rng(seed)
-    off = []
-    for index in range(classes):
-        members = rng.permutation(np.flatnonzero(labels == index))
+    groups, off = _groups(labels), []
+    for index in range(classes + 1):
+        members = rng.permutation(np.flatnonzero(groups == index))
         off.append(members[: min(len(members) - 1, max(1, round(fraction * len(members))))])
     chosen = np.sort(np.concatenate(off))
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def _groups(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """What images are split alike by: their class, the rarest of their labels (the last group has none)."""
+    if labels.ndim == 1:
+        return labels
+    if labels.dtype.kind == "f":
+        return np.zeros(len(labels), dtype=np.int64)
+    rare = np.where(labels > 0, labels.sum(axis=0), len(labels) + 1)
+    return np.where((labels > 0).any(axis=1), rare.argmin(axis=1), labels.shape[1])

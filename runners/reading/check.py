@@ -139,6 +139,7 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
     """Problems of the parts, and of what they need."""
     from runners.data.sources import resolved  # imported here: it brings PyTorch
     from runners.stages.teachers import teacher_problems
+    from runners.tasks import task_problems
 
     known = registries()
     rules, sources = known["train.rule"], known["data.source"]
@@ -152,7 +153,7 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
         problems += found
     except ValueError as error:
         problems.append(str(error))
-    problems += known["task"].problems(recipe.task.kind, recipe.task.settings, "task")
+    problems += task_problems(recipe.task.kind, recipe.task.settings)
     rule = recipe.train.rule
     problems += rules.problems(rule.kind, rule.settings, "train.rule")
     problems += _searchers(recipe.search.searchers, recipe.search.budget)

@@ -31,6 +31,9 @@ def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         values, "measure", "profile", lambda text: found(text, folder) if text.endswith(".toml") else text
     )
     _anchor_teachers(values, folder)
+    if isinstance(task := values.get("task"), str):
+        values["task"] = _function(task, folder)
+    _replace(values, "task", "kind", lambda text: _function(text, folder))
     return values
 
 

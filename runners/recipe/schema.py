@@ -25,14 +25,14 @@ class Data(Section):
     """The images: where they come from, and what the network sees of them."""
 
     source: Part
-    """Data source, such as ``digits``; or a folder (``train/CLASS/*.jpg``), a parquet file or folder, or the
-    name of a hub's data set."""
+    """Data source, such as ``digits``; or a folder (``train/CLASS/*.jpg``), a CSV file that names images, an
+    npz file of arrays, a parquet file or folder, or the name of a hub's data set."""
     height: int = Field(ge=1)
     """Height of the network's input, in pixels; images are scaled to cover it and cropped at the centre."""
     width: int = Field(ge=1)
     """Width of the network's input, in pixels."""
-    channels: Literal[1, 3] = 3
-    """Channels of the network's input: 1 (grey) or 3 (RGB)."""
+    channels: int = Field(default=3, ge=1)
+    """Channels of the network's input: of image files 1 (grey) or 3 (RGB), of arrays as many as they have."""
     white: float | None = Field(default=None, gt=0)
     """Value of full intensity in images of more than 8 bits a channel, as Pillow reads them: 4095 where 12
     bits of a 16-bit file are used, 65535 where all are. They become round(value * 255 / white), and are
@@ -45,6 +45,9 @@ class Data(Section):
     """Pixels of padding before a random crop back to size, as augmentation; 0 does not crop."""
     flip: bool = False
     """Random horizontal flips, as augmentation."""
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """Share of the way from images that come once an epoch each, 0, to classes that come equally often, 1,
+    however many images they have; 0.5 goes by the roots of their numbers. For one class an image."""
 
 
 class Space(Section):
@@ -302,7 +305,7 @@ class Recipe(Section):
     parts: tuple[str, ...] = ()
     """Code that brings parts of your own: Python files, seen from the recipe, and modules by dotted name."""
     task: Part = part("classification")
-    """Task that networks are trained for and judged by."""
+    """Task that networks are trained for and judged by: a name, or one of yours, ``my.py:task``."""
     data: Data
     """Images."""
     space: Space

@@ -58,7 +58,7 @@ from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile
 from runners.targets.ray_nodes import RayTarget
 from runners.targets.target import open_target
-from runners.tasks import TASKS
+from runners.tasks import open_task
 from runners.training.crowd import training_device
 from search_spaces.space import SearchSpace
 
@@ -80,11 +80,10 @@ class Wiring:
         """The data, checked."""
         recipe = self.run.recipe
         self.console.say(f"reading {recipe.data.source}")
-        splits = load_data(recipe.data, recipe.seed, self.path / "decoded.safetensors")
-        self.console.say(
-            f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test images, "
-            f"{len(splits.classes)} classes"
-        )
+        task = open_task(recipe.task.kind, recipe.task.settings)
+        decoded = self.path / "decoded.safetensors"
+        splits = load_data(recipe.data, recipe.seed, decoded, answer=task.answer.kind)
+        self.console.say(splits.sentence)
         prepare = Prepare(
             preprocessing=splits.preprocessing, crop_padding=recipe.data.crop_padding, flip=recipe.data.flip
         )
@@ -92,7 +91,8 @@ class Wiring:
             splits=splits,
             prepare=prepare,
             calibration_images=recipe.search.calibration_images,
-            task=TASKS.configured(recipe.task.kind, recipe.task.settings)(),
+            task=task.fitted(splits.train.labels, splits.classes),
+            balance=recipe.data.balance,
         )
 
     @property
@@ -129,8 +129,8 @@ class Wiring:
 
     def space_without(self, without: tuple[str, ...]) -> SearchSpace:
         """The space as the recipe names it, without some of the preset's parts, by name."""
-        classes, shape = len(self.data.classes), self.data.input_shape
-        return make_space(self.run.recipe.space, classes=classes, input_shape=shape, without=without)
+        outputs, shape = self.data.outputs, self.data.input_shape
+        return make_space(self.run.recipe.space, classes=outputs, input_shape=shape, without=without)
 
     @cached_property
     def device(self) -> torch.device:

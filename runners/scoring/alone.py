@@ -40,6 +40,7 @@ class AlonePlan:
         prepare: Makes stored images into network input.
         mix: Mixes the images of a batch; None leaves them.
         task: What networks are trained for and judged by.
+        balance: How evenly classes are drawn; see ``TrainingData``.
         seed: Seed of first values, data order and augmentation.
         folder: Folder of trained weights, of trainings under way, and of how far they are.
         threads: Threads of PyTorch; 0 leaves them as they are.
@@ -50,6 +51,7 @@ class AlonePlan:
     prepare: Prepare
     mix: Mix | None
     task: Task = CLASSIFICATION
+    balance: float = 0.0
     seed: int
     folder: Path
     threads: int = 0
@@ -83,10 +85,10 @@ class AloneTrainer:
     Attributes:
         plan: How networks are trained.
         images: Training images as stored, (N, C, H, W).
-        labels: Their labels, (N,).
+        labels: Their labels, (N, ...).
         calibration: Prepared training images for the BatchNorm statistics, (K, C, H, W).
         val_images: Prepared validation images, (M, C, H, W).
-        val_labels: Their labels, (M,).
+        val_labels: Their labels, (M, ...).
     """
 
     plan: AlonePlan
@@ -108,7 +110,12 @@ class AloneTrainer:
     def _trained(self, arch: Arch) -> dict[str, float]:
         plan = self.plan
         data = TrainingData(
-            images=self.images, labels=self.labels, prepare=plan.prepare, mix=plan.mix, task=plan.task
+            images=self.images,
+            labels=self.labels,
+            prepare=plan.prepare,
+            mix=plan.mix,
+            task=plan.task,
+            balance=plan.balance,
         )
         checkpoint = plan.checkpoint(arch)
         if not checkpoint.exists():  # begun anew

@@ -25,7 +25,7 @@ from runners.training.standalone import train_alone
 from search_spaces.space import Arch, SearchSpace
 
 Images = tuple[Tensor, Tensor]
-"""Images (N, C, H, W) and their labels (N,), int64."""
+"""Images (N, C, H, W) and their labels (N, ...)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class AuditPlan:
         prepare: Makes stored images into network input.
         mix: Mixes the images of a batch; None leaves them.
         task: What networks are trained for and judged by.
+        balance: How evenly classes are drawn; see ``TrainingData``.
         seed: Seed of first values, data order and augmentation.
         checkpoints: Folder of the trainings under way.
     """
@@ -51,6 +52,7 @@ class AuditPlan:
     prepare: Prepare
     mix: Mix | None
     task: Task = CLASSIFICATION
+    balance: float = 0.0
     seed: int
     checkpoints: Path
 
@@ -65,6 +67,7 @@ class AuditPlan:
             self.mix,
             self.task,
             self.seed,
+            *([self.balance] if self.balance else []),
         )
         return hashlib.sha256(repr(how).encode()).hexdigest()[:16]
 
@@ -112,7 +115,14 @@ class Auditor:
     def _data(self) -> TrainingData:
         images, labels = self.train
         plan = self.plan
-        return TrainingData(images=images, labels=labels, prepare=plan.prepare, mix=plan.mix, task=plan.task)
+        return TrainingData(
+            images=images,
+            labels=labels,
+            prepare=plan.prepare,
+            mix=plan.mix,
+            task=plan.task,
+            balance=plan.balance,
+        )
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything large, as ``worker_auditor`` takes it."""

@@ -148,6 +148,7 @@ def _plan(work: Auditing) -> AuditPlan:
         prepare=work.data.prepare,
         mix=mix_of(recipe.train, len(work.data.classes)),
         task=work.data.task,
+        balance=work.data.balance,
         seed=work.seed,
         checkpoints=work.folder.resolve() / "checkpoints",
     )

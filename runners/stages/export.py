@@ -131,6 +131,7 @@ def _hand_over(
         test,
         run=run,
         score=work.data.score,
+        answer=work.data.task.answer,
         max_difference=MAX_DIFFERENCE if candidate.precision == "fp32" else None,
     )
     card = _card(work, entry, candidate, timing, checked, reference)

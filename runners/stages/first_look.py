@@ -186,6 +186,7 @@ def _few(work: FirstLook) -> TrainingData:
         prepare=data.prepare,
         mix=mix_of(work.recipe.train, len(data.classes)),
         task=data.task,
+        balance=data.balance,
     )
 
 
@@ -283,7 +284,7 @@ def _problem(attempt: Callable[[], object]) -> str:
 def _context(work: FirstLook, arch: Arch) -> Context:
     """What the steps call; a training is one pass forward and backward."""
     data, images = work.data, work.images
-    labels = data.splits.train.labels[:1].expand(len(images))
+    labels = data.splits.train.labels[:1].repeat_interleave(len(images), 0)
 
     def trained(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:
         del seed, epochs

@@ -190,6 +190,7 @@ def _alone(
         prepare=data.prepare,
         mix=mix_of(recipe.train, len(data.classes)) if mixed else None,
         task=data.task,
+        balance=data.balance,
         seed=work.seed,
         folder=(work.folder / WEIGHTS).resolve(),
         threads=threads if work.device.type == "cpu" else 0,

@@ -26,7 +26,8 @@ def print_summary(run: Path, console: Console) -> None:
             ]
         )
     how = cards[0].latency.how
-    columns = ["network", "test accuracy", "predicted ms", f"{how} ms", "size", "speed-up", "precision"]
+    score = f"test {cards[0].metric}"
+    columns = ["network", score, "predicted ms", f"{how} ms", "size", "speed-up", "precision"]
     console.table("Chosen networks, as exported and run", columns, rows)
     best = cards[0]
     limit_ms = best.limit.latency_ms

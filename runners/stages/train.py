@@ -82,6 +82,7 @@ def train(
         prepare=data.prepare,
         mix=mix_of(settings, len(data.classes)),
         task=data.task,
+        balance=data.balance,
         size=macs if settings.sampling == "size" else None,
         own_norms=settings.own_norms,
     )
@@ -118,7 +119,7 @@ def train(
             raise DivergedError(f"{error}, say: quarry train --out {folder.parent} {slower}") from error
     trained.save(folder / SUPERNET)
     watched = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in watch.latest.items())
-    console.say(f"validation accuracy with shared weights: {watched}")
+    console.say(f"validation {data.task.metric} with shared weights: {watched}")
     return trained
 
 
@@ -165,6 +166,7 @@ def training_data(data: RunData, recipe: Train, device: torch.device) -> Trainin
         prepare=data.prepare,
         mix=mix_of(recipe, len(data.classes)),
         task=data.task,
+        balance=data.balance,
     )
 
 
@@ -279,7 +281,7 @@ def bigger_is_worse(
         if watched[best] - accuracy > 2 * error:
             alarms.append(
                 f"the {_called(name, macs[name])} does worse than the {_called(best, macs[best])}: "
-                f"{accuracy:.1%} against {watched[best]:.1%} of the validation images are right; "
+                f"{accuracy:.1%} against {watched[best]:.1%} on the validation images; "
                 f"train longer or lower train.learning_rate"
             )
     return tuple(alarms)

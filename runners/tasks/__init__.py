@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from runners.tasks.binary import Binary
 from runners.tasks.classification import CLASSIFICATION, Classification
+from runners.tasks.multi_label import MultiLabel
+from runners.tasks.opening import open_task, task_problems
+from runners.tasks.regression import Regression
 from runners.tasks.task import TASKS, Task
 
-__all__ = ["CLASSIFICATION", "TASKS", "Classification", "Task"]
+__all__ = [
+    "CLASSIFICATION",
+    "TASKS",
+    "Binary",
+    "Classification",
+    "MultiLabel",
+    "Regression",
+    "Task",
+    "open_task",
+    "task_problems",
+]

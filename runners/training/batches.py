@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from runners.data.balance import check_balanced, drawn_by_class
 from runners.tasks import CLASSIFICATION, Task
 from runners.training.mixing import Mix
 from runners.training.relabelling import Relabelled
@@ -25,14 +26,16 @@ class TrainingData:
 
     Attributes:
         images: Images as stored, (N, C, H, W), on any device.
-        labels: Labels, (N,), int64.
+        labels: Labels as the task takes them, (N, ...); of classes (N,), int64.
         prepare: Makes stored images into network input.
         mix: Mixes the images of a batch; None leaves them.
         task: What the networks are trained for.
+        balance: Share of the way from images drawn once an epoch each, 0, to classes drawn equally often, 1.
         kept: What teachers said of the images before, if it was kept.
 
     Raises:
-        ValueError: another number of labels than images, or than what was kept is of.
+        ValueError: another number of labels than images, or than what was kept is of; labels that are not one
+            class an image, where classes are to be balanced.
     """
 
     images: Tensor
@@ -40,11 +43,14 @@ class TrainingData:
     prepare: Prepare
     mix: Mix | None = None
     task: Task = CLASSIFICATION
+    balance: float = 0.0
     kept: Relabelled | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise ValueError(f"{len(self.images)} images came with {len(self.labels)} labels")
+        if self.balance:
+            check_balanced(self.labels)
         if self.kept is not None and (
             len(self.kept.logits) != len(self.images) or self.kept.prepare != self.prepare
         ):
@@ -89,7 +95,10 @@ def batches(
 
 
 def _order(data: TrainingData, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(len(data.images), generator=generator(seed, epoch))
+    """The images of an epoch in their order, int64 (N,): each once, or those of rarer classes more often."""
+    drawing = generator(seed, epoch)
+    order = torch.randperm(len(data.images), generator=drawing)
+    return drawn_by_class(order, data.labels.cpu(), data.balance, drawing) if data.balance else order
 
 
 def kept_of(data: TrainingData, *, batch_size: int, seed: int, epoch: int, index: int) -> Tensor | None:

@@ -32,6 +32,7 @@ class SupernetTraining:
         prepare: Makes stored images into network input.
         mix: Mixes the images of a batch; None leaves them.
         task: What the networks are trained for.
+        balance: How evenly classes are drawn; see ``TrainingData``.
         size: Size of archs, for rules that draw by it; None lets them draw every choice uniformly.
         own_norms: Scales and shifts of norms of their own for each width.
     """
@@ -43,6 +44,7 @@ class SupernetTraining:
     prepare: Prepare
     mix: Mix | None = None
     task: Task = CLASSIFICATION
+    balance: float = 0.0
     size: Size | None = None
     own_norms: bool = False
 
@@ -59,12 +61,19 @@ class SupernetTraining:
 
         Args:
             images: (N, C, H, W) as stored.
-            labels: (N,), int64.
+            labels: labels as the task takes them, (N, ...).
             checkpoint: file to go on from and to write.
             ranks: the place of this process among those that train together.
             watch: who follows the training.
         """
-        data = TrainingData(images=images, labels=labels, prepare=self.prepare, mix=self.mix, task=self.task)
+        data = TrainingData(
+            images=images,
+            labels=labels,
+            prepare=self.prepare,
+            mix=self.mix,
+            task=self.task,
+            balance=self.balance,
+        )
         supernet = Supernet(self.space, seed=self.seed, device=images.device, own_norms=self.own_norms)
         return train(
             SharedWeights(supernet, self.size),

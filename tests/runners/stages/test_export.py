@@ -20,6 +20,7 @@ from results.timing import Timing, not_measured
 from runners.console import Console
 from runners.data.splits import Split
 from runners.stages import export as stage
+from runners.tasks import CLASSIFICATION
 from tests.compress.targets import FACTS, around
 
 
@@ -54,6 +55,7 @@ class Pair(nn.Module):
 
 def exporting(folder: Path, target: Device) -> Any:
     data = SimpleNamespace(
+        task=CLASSIFICATION,
         splits=SimpleNamespace(test=SimpleNamespace(labels=torch.zeros(4, dtype=torch.int64))),
         input_shape=(1, 2, 2),
         images=lambda _: torch.ones(4, 1, 2, 2),

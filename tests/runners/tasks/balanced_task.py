@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runners.tasks import TASKS
+from runners.tasks import TASKS, Classification
 
 
 @TASKS.register("balanced")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Balanced:
+class Balanced(Classification):
     """Classification where rare classes count as much as frequent ones.
 
     Attributes:
@@ -21,6 +21,10 @@ class Balanced:
     """
 
     weights: tuple[float, ...]
+
+    @property
+    def metric(self) -> str:
+        return "mean recall"
 
     def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         weight = torch.tensor(self.weights, device=outputs.device)
@@ -34,6 +38,3 @@ class Balanced:
         if not isinstance(outputs, Tensor) or classes != len(self.weights):
             return f"has to tell {classes} classes apart, and task.weights has {len(self.weights)}"
         return ""
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        return outputs
