@@ -37,7 +37,6 @@ from runners.targets.target import open_target
 from runners.training.batches import TrainingData
 from runners.training.settings import TrainSettings
 from runners.training.standalone import train_alone
-from search_spaces.reference.macs import count_macs
 from tests.benchmarks.blocks.parts import SCALES, SHAPE, Part, candidate, parts
 from tests.benchmarks.blocks.table import budget, equal_scale, is_of, latencies, picture, table
 
@@ -51,10 +50,11 @@ class Images:
         data: source of the images.
         out: folder of the decoded images.
         images: training images, the same share of every class.
+        test_images: images that trained networks are judged on, likewise; 0 for all.
     """
 
-    def __init__(self, data: str, out: Path, images: int) -> None:
-        self.data, self.out, self.images = data, out, images
+    def __init__(self, data: str, out: Path, images: int, test_images: int = 0) -> None:
+        self.data, self.out, self.images, self.test_images = data, out, images, test_images
 
     @cached_property
     def splits(self) -> Splits:
@@ -73,7 +73,12 @@ class Images:
     @cached_property
     def test(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Test images as networks get them, and their labels."""
-        return self.training.prepare(self.splits.test.images, None), self.splits.test.labels
+        images, labels = self.splits.test.images, self.splits.test.labels
+        if self.test_images:
+            share = self.test_images / len(labels)
+            _, chosen = stratified(labels.numpy(), share, 0, len(self.splits.classes))
+            images, labels = images[chosen], labels[chosen]
+        return self.training.prepare(images, None), labels
 
 
 def settings(epochs: int, precision: str) -> TrainSettings:
@@ -108,7 +113,6 @@ def measure(cases: Sequence[tuple[Part, float]], target: Target, out: Path, seco
         try:
             space = part.space(scale)
             network = space.build(space.smallest()).eval()
-            about[-1]["macs"] = count_macs(network, SHAPE)
             if not path.exists():
                 target.export(network, SHAPE, path)
             files.append(path)
@@ -203,6 +207,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/blocks"))
     parser.add_argument("--only", type=names_of, default=(), help="names of parts, separated by commas [all]")
     parser.add_argument("--images", type=int, default=45_000, help="training images; another --out for each")
+    parser.add_argument("--test-images", type=int, default=0, help="images to judge on; 0 for all [0]")
     parser.add_argument("--epochs", type=int, default=12, help="epochs of each; another --out for each")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each [3]")
     parser.add_argument("--precision", default="auto", help="bf16, fp32 or auto: bf16 where that runs [auto]")
@@ -219,7 +224,7 @@ def main() -> None:
         torch.manual_seed(0)
         timed(found, out, options.seconds_each)
         images, plan = (
-            Images(options.data, out, options.images),
+            Images(options.data, out, options.images, options.test_images),
             settings(options.epochs, options.precision),
         )
         train_all(found, options.seeds, out, images, plan, options.minutes)

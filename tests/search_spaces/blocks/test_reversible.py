@@ -91,6 +91,17 @@ def test_frozen_weights_have_no_gradient_and_others_do() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in one.couplings[1].parameters())
 
 
+def test_who_looks_inside_gets_gradients_too() -> None:
+    one, mask = block(2), torch.ones((), dtype=torch.float64, requires_grad=True)
+    hook = (
+        one.couplings[0].get_submodule("first.expand").register_forward_hook(lambda *given: given[2] * mask)
+    )
+    one(image()).square().sum().backward()
+    assert mask.grad is not None
+    assert mask.grad != 0
+    hook.remove()
+
+
 def test_in_16_bits_the_sums_stay_in_32() -> None:
     one = block(3, dtype=torch.float32)
     theirs = copy.deepcopy(one)
