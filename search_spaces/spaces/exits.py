@@ -29,6 +29,8 @@ def refuse_exits(exits: Sequence[int], stages: int) -> None:
     Raises:
         ValueError: says what is right.
     """
+    if exits and stages == 1:
+        raise ValueError("exits: this space has one stage, whose depth says where its networks end")
     if list(exits) != sorted(set(exits)) or not all(1 <= one < stages for one in exits):
         raise ValueError(
             f"exits: stages after which a network may end, ascending, none twice, from 1 to {stages - 1}, as "

@@ -156,7 +156,12 @@ def test_places_where_nothing_can_end_are_refused(make: type, places: tuple[int,
         make(places)
 
 
-def test_any_preset_takes_them() -> None:
+def test_a_space_of_one_stage_has_its_depth_instead() -> None:
+    with pytest.raises(ValueError, match="one stage, whose depth says where"):
+        preset("vit", classes=10, input_shape=(3, 32, 32), exits=(1,))
+
+
+def test_presets_of_several_stages_take_them() -> None:
     for name in ("cifar-small", "fast-32"):
         space = preset(name, classes=10, input_shape=(3, 32, 32), exits=(2,))
         assert space.choices[0].values == (2, 3)
