@@ -40,7 +40,7 @@ def _data_name(recipe: Mapping[str, Any]) -> str:
     return PurePath(str(source)).name if source else str(recipe.get("name") or "own data")
 
 
-_LIBRARIES = {"onnx": "onnx", "pt2": "pytorch", "pte": "executorch"}
+_LIBRARIES = {"onnx": "onnx", "pt2": "pytorch", "pte": "executorch", "tflite": "tflite"}
 
 
 def _hub(card: Card) -> str:
@@ -301,6 +301,16 @@ extractor = network.create_extractor()
 extractor.input(network.input_names()[0], ncnn.Mat(images[0]))
 _, scores = extractor.extract(network.output_names()[0])
 best = np.array(scores).argmax()""",
+    "tflite": """import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+interpreter = Interpreter("{file}")
+interpreter.allocate_tensors()
+(given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
+images = np.zeros({shape}, dtype=np.{dtype})  # prepared as above
+interpreter.set_tensor(given["index"], images)
+interpreter.invoke()
+best = interpreter.get_tensor(found["index"]).argmax(axis=1)""",
     "pte": """import torch
 from executorch.runtime import Runtime
 

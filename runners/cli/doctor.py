@@ -32,6 +32,7 @@ _PACKAGES = (
         "measuring in ExecuTorch (profile cpu-executorch)",
         "pip install 'quarry-nas[executorch]'",
     ),
+    ("ai-edge-litert", "measuring in LiteRT (profile cpu-litert)", "pip install 'quarry-nas[litert]'"),
     ("openvino", "measuring in OpenVINO (profile cpu-openvino)", "pip install 'quarry-nas[openvino]'"),
     ("MNN", "measuring in MNN (profile cpu-mnn)", "pip install 'quarry-nas[mnn]'"),
     ("ncnn", "measuring in ncnn (profile cpu-ncnn)", "pip install 'quarry-nas[ncnn]'"),
@@ -84,6 +85,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
         _onnxruntime(),
         *(_package(*entry) for entry in _PACKAGES),
         _compiler(),
+        _litert_converter(),
         _profiles(),
     ]
 
@@ -192,6 +194,19 @@ def _compiler() -> Finding:
             problem="needed for compiling networks with AOTInductor (profile cpu-aotinductor)",
             remedy=str(error),
         )
+
+
+def _litert_converter() -> Finding:
+    from runners.targets.litert import CONVERTER, HOW, converter_of
+
+    topic = "LiteRT's converter"
+    try:
+        return Finding(topic=topic, found=f"litert-torch {converter_of()[1]}")
+    except ValueError as error:
+        problem = "needed for files of LiteRT (profile cpu-litert)"
+        if os.environ.get(CONVERTER):
+            problem += f"; {str(error).removesuffix(HOW).rstrip('. ')}"
+        return Finding(topic=topic, found="none", problem=problem, remedy=HOW)
 
 
 def _profiles() -> Finding:

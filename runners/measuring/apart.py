@@ -34,10 +34,14 @@ class Apart:
     Args:
         module: name of a module of calls.
         patience_s: seconds that a call may take.
+        program: command in the place of this Python, for calls that need another one: it is given the number
+            of the descriptor for its answers, and answers lines as ``serve`` does.
     """
 
-    def __init__(self, module: str, *, patience_s: float = PATIENCE_S) -> None:
-        self._module, self._patience_s = module, patience_s
+    def __init__(
+        self, module: str, *, patience_s: float = PATIENCE_S, program: Sequence[str | Path] = ()
+    ) -> None:
+        self._module, self._patience_s, self._program = module, patience_s, tuple(program)
         self._process: subprocess.Popen[str] | None = None
         self._answers = -1
         self._lock = threading.Lock()
@@ -80,9 +84,9 @@ class Apart:
         self._end()
         answers, write = os.pipe()
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
-        command = [sys.executable, "-m", "runners.measuring.apart", "serve", self._module, str(write)]
+        ours = [sys.executable, "-m", "runners.measuring.apart", "serve", self._module]
         self._process = subprocess.Popen(
-            command,
+            [*(self._program or ours), str(write)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # runtimes write there what nobody asked
             stderr=self._said,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -48,12 +49,11 @@ def compiler() -> str:
     """
     name = os.environ.get("CXX") or "g++"
     found = shutil.which(name)
-    said = found and subprocess.run(
-        [found, "-dumpfullversion", "-dumpversion"], capture_output=True, text=True
-    )
+    said = found and subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
     if not said or said.returncode:
         raise ValueError(
             f"AOTInductor needs a C++ compiler, and {name} cannot be run: install one (apt install g++) or "
             "name one in the environment variable CXX. Profile cpu-torch runs torch.export programs without"
         )
-    return f"{os.path.basename(name)} {said.stdout.strip()}"
+    version = re.search(r"\d+(\.\d+)+", said.stdout)
+    return f"{os.path.basename(name)} {version.group() if version else ''}".strip()

@@ -128,11 +128,19 @@ class ApartTarget:
             ValueError: it is not converted, does not run, or gives other outputs.
         """
         made = source.with_name(f"made.{self.facts.format}")
-        self._calls.call(
-            "convert", source=str(source), file=str(made), precision=precision, **self._conversion
-        )
+        self._made(source, made, precision)
         refuse_difference(self.run(made, images), right, len(images), _ROUNDING[precision])
         write_atomic(path, made.read_bytes())
+
+    def _made(self, source: Path, file: Path, precision: str) -> None:
+        """Converts a file.
+
+        Raises:
+            ValueError: the runtime does not convert it.
+        """
+        self._calls.call(
+            "convert", source=str(source), file=str(file), precision=precision, **self._conversion
+        )
 
     def _call(self, file: Path, function: str, batch: int, **arguments: Any) -> Any:
         try:

@@ -8,6 +8,7 @@ from runners.targets import (
     analytic,
     aotinductor,
     executorch,
+    litert,
     mnn,
     ncnn,
     onnx_runtime,
@@ -18,7 +19,7 @@ from runners.targets import (
 from runners.targets.hardware import HardwareProfile
 from runners.targets.registry import RUNTIMES
 
-SHIPPED = (analytic, aotinductor, executorch, mnn, ncnn, onnx_runtime, openvino, pytorch, remote)
+SHIPPED = (analytic, aotinductor, executorch, litert, mnn, ncnn, onnx_runtime, openvino, pytorch, remote)
 """Modules that each register one runtime."""
 
 

@@ -52,6 +52,10 @@ def main() -> None:
     parser.add_argument("--preset", choices=tuple(SHAPES), default="cifar", help="space of the networks")
     parser.add_argument("--profiles", help="profiles to take, with commas; all that can be used without it")
     parser.add_argument("--precisions", default="fp32,int8", help="number formats to take, with commas")
+    parser.add_argument(
+        "--examples", type=int, choices=(1, 2), default=2, help="networks of each kind to time"
+    )
+    parser.add_argument("--part", choices=("networks", "tables", "both"), default="both", help="what to do")
     parser.add_argument("--page", type=Path, default=PAGE, help="page that holds the section")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -64,12 +68,14 @@ def main() -> None:
         f"Measured on {machine_fingerprint()}, one thread; other programs kept {busy:.1f} of {len(cores())} "
         "cores busy at the start."
     ]
-    parts += list(_networks(space, shape, profiles, precisions, arguments.seconds))
+    if arguments.part != "tables":
+        parts += list(_networks(space, shape, profiles, precisions, arguments))
     plan = MeasurePlan(
         fit_networks=arguments.fit, check_networks=arguments.networks, seconds_each=arguments.seconds
     )
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    parts += list(_tables(space, sums, profiles, precisions, plan, arguments.folder))
+    if arguments.part != "networks":
+        parts += list(_tables(space, sums, profiles, precisions, plan, arguments.folder))
     text = arguments.page.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
@@ -93,15 +99,15 @@ def _networks(
     shape: tuple[int, ...],
     profiles: Sequence[HardwareProfile],
     precisions: Sequence[str],
-    seconds: float,
+    arguments: argparse.Namespace,
 ) -> Iterator[str]:
     """A table with a line for each runtime, number format and batch, a column for each network, in ms."""
     stride = 2 if min(shape[1:]) >= 32 else 1
     networks: dict[str, nn.Module] = {
         f"ResNet, width {width}": resnet(shape, 10, width=width, depth=1, stem_stride=stride).eval()
-        for width in (16, 24)
+        for width in (16, 24)[: arguments.examples]
     }
-    for row in space.sample(2, np.random.default_rng(0)):
+    for row in space.sample(2, np.random.default_rng(0))[: arguments.examples]:
         network = space.build(space.to_arch(row)).eval()
         macs = in_units(count(network, shape).macs).replace("\u00a0", " ")
         networks[f"{space.name}, {macs} MACs"] = network
@@ -109,7 +115,12 @@ def _networks(
     for name, network in networks.items():
         print(f"timing {name}", flush=True)
         for one in compare(
-            network, profiles, input_shape=shape, threads=(1,), precisions=precisions, seconds_each=seconds
+            network,
+            profiles,
+            input_shape=shape,
+            threads=(1,),
+            precisions=precisions,
+            seconds_each=arguments.seconds,
         ):
             label = f"{one.runtime}, {one.precision}, batch {one.batch}"
             found.setdefault(label, {})[name] = one

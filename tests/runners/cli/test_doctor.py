@@ -98,6 +98,15 @@ def test_a_machine_without_a_compiler_is_told_what_it_lacks(monkeypatch: pytest.
     assert "cpu-aotinductor" in found("profiles").found.partition("not ")[2]
 
 
+def test_a_converter_that_is_missing_or_none_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUARRY_LITERT_PYTHON", raising=False)
+    missing = found("LiteRT's converter")
+    assert missing.problem == "needed for files of LiteRT (profile cpu-litert)"
+    assert "python -m venv" in missing.remedy
+    monkeypatch.setenv("QUARRY_LITERT_PYTHON", "no/such/python")
+    assert "no/such/python, is no program" in found("LiteRT's converter").problem
+
+
 def test_a_busy_machine_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "busy_cores", lambda: 1.5)
     assert found("load").found == "other programs keep 1.5 cores busy"

@@ -12,7 +12,7 @@ CALLS = "tests.runners.measuring.calls_that_die"
 
 @pytest.fixture(scope="module")
 def apart() -> Apart:
-    return Apart(CALLS, patience_s=5)
+    return Apart(CALLS, patience_s=60)  # a busy machine takes seconds to start a process
 
 
 @pytest.mark.parametrize(("fault", "words"), [("refuse", "Softermax"), ("crash", "crashed: segmentation")])
