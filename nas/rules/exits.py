@@ -14,7 +14,7 @@ from nas.rules.sampling import draw
 from search_spaces.spaces.exits import ends_of
 
 
-@RULES.register("exits")
+@RULES.register("exits", needs={"exits"})
 def exits(moment: Moment, *, random_subnets: Count = 1, labels: Share = 1.0) -> list[Pass]:
     """The largest and ``random_subnets`` random ones, each with all of its exits, on the labels; then the
     exits on the outputs of their whole network.

@@ -174,7 +174,12 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
             "compress.steps: retrain makes the whole network anew and undoes a prune before it; put retrain "
             "before prune"
         )
-    if rule.kind in rules and "sizes" in rules[rule.kind].needs and recipe.train.sampling != "size":
+    needs = rules[rule.kind].needs if rule.kind in rules else ()
+    if "exits" in needs and not (recipe.space.exits or recipe.space.module):
+        problems.append(
+            f"space.exits: the rule {rule.kind} trains the ends of networks; say where, as in [1]"
+        )
+    if "sizes" in needs and recipe.train.sampling != "size":
         problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
     return problems
 

@@ -289,6 +289,7 @@ def test_parts_of_a_section_that_does_not_hold_together_are_looked_at() -> None:
             ["space.exits=[2]"],
             "space: exits: stages after which a network may end, ascending, none twice, from 1 to 1",
         ),
+        (["train.rule=exits"], "space.exits: the rule exits trains the ends of networks; say where"),
         (["space.options=3"], "space.options = 3: Input should be a valid dictionary"),
         (
             ["train.rule={delay=0.5}"],
