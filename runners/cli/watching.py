@@ -55,7 +55,8 @@ def view(folder: Path) -> tuple[str, bool]:
         elif name in run.stages:
             lines.append(f"  {name:<9} done in {duration(run.stages[name])}")
         else:
-            lines.append(f"  {name:<9} to come")
+            foretold = f", foretold {duration(run.forecast[name])}" if name in run.forecast else ""
+            lines.append(f"  {name:<9} to come{foretold}")
     lines += [f"  {words}" for words in _how_far(run)]
     return "\n".join([*lines, "", *_last_words(folder)]), all(name in run.stages for name in stages)
 

@@ -86,7 +86,10 @@ def paces_of(work: Pacing) -> Paces:
         export_s = {form: took for form, (_, took) in files.items()}
         layer_s = 0.0 if recipe.search.ranking == "alone" else _layer_s(work, Path(folder))
         first = files[work.forms[0]][0]
-        measured_s = _seconds(work, lambda: work.target.measure([first], budget_s=_MEASURED_S))
+        # Twice: another run may hold the device at one of these times.
+        measured_s = min(
+            _seconds(work, lambda: work.target.measure([first], budget_s=_MEASURED_S)) for _ in range(2)
+        )
         images = work.data.images(work.data.splits.val).numpy()
         run_s = _seconds(work, lambda: work.target.run(first, images))
         bound = limit_macs(work, first, arch)

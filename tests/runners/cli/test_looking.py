@@ -123,6 +123,7 @@ def test_a_run_at_work_is_seen_with_its_stages_and_last_words(say: Say, pair: li
     write_json(run / "run.json", made)
     stages = read_json(run / "stages.json")
     write_json(run / "stages.json", {name: stages[name] for name in ("measure", "train", "search")})
+    write_json(run / "forecast.json", {"train": 90.0, "export": 9.0})
     (run / "log.txt").write_text("".join(f"2026-11-21T10:00:00+00:00 line {i}\n" for i in range(50)))
     assert re.search("compress +stopped before its end", view(run)[0])  # as a killed process leaves it
     handle = lock(run)
@@ -131,7 +132,7 @@ def test_a_run_at_work_is_seen_with_its_stages_and_last_words(say: Say, pair: li
     assert not finished
     assert re.search(r"train +done in 1\u00a0min 21\u00a0s", words)
     assert re.search("compress +at work for", words)
-    assert re.search("export +to come", words)
+    assert re.search("export +to come, foretold 9.0\u00a0s", words)
     assert "epoch 24: loss" in words
     assert words.endswith("line 48\nline 49")
     said = say("watch", str(run), "--once")[1]
