@@ -70,7 +70,7 @@ class TrainingRecord(Record):
         epochs: passes over the training images.
         macs: multiply-accumulates of the whole training, forward and backward, and of its teachers; of
             teachers that are files nothing is known.
-        seconds: time it took, in the process that ended it.
+        seconds: time it took in the process that ended it.
     """
 
     network: str

@@ -23,7 +23,7 @@ from runners.data.prepared import RunData
 from runners.recipe.schema import Train
 from runners.scoring.subnets import SubnetEvaluator, evaluator_of
 from runners.training.batches import TrainingData, batches_per_epoch
-from runners.training.counted import Counted
+from runners.training.counted import StepCosts
 from runners.training.crowd import crowded
 from runners.training.loop import DivergedError
 from runners.training.mixing import Mix
@@ -73,7 +73,7 @@ def train(
         console.warn(warning)
     costs = AnalyticCosts(space)
     macs = macs_of(costs, seed=seed)
-    rule = Counted(rule_of(settings, space), macs, data.input_shape)
+    rule, size = rule_of(settings, space), macs if settings.sampling == "size" else None
     work = SupernetTraining(
         space=space,
         rule=rule,
@@ -83,7 +83,7 @@ def train(
         mix=mix_of(settings, len(data.classes)),
         task=data.task,
         balance=data.balance,
-        size=macs if settings.sampling == "size" else None,
+        size=size,
         own_norms=settings.own_norms,
     )
     images, labels = data.training_tensors(device)
@@ -100,12 +100,21 @@ def train(
             address=settings.ray_address or None,
         ) as ranks,
     ):
-        each = batches_per_epoch(len(images), settings.batch_size) * settings.batch_size
+        per_epoch = batches_per_epoch(len(images), settings.batch_size)
+        spent = StepCosts(
+            rule=rule,
+            space=space,
+            macs=macs,
+            drawn_by=size,
+            pixels=math.prod(data.input_shape[-2:]),
+            seed=seed,
+            steps=per_epoch * settings.epochs,
+        )
         watch = _Watch(
             space,
             data,
             costs,
-            lambda: each * rule.per_image(),
+            lambda step: settings.batch_size * per_epoch * spent.per_image(step - per_epoch, step),
             seed=seed,
             folder=folder,
             console=console,
@@ -185,7 +194,7 @@ class _Watch:
         space: SearchSpace,
         data: RunData,
         costs: AnalyticCosts,
-        spent: Callable[[], float],
+        spent: Callable[[int], float],
         *,
         seed: int,
         folder: Path,
@@ -215,7 +224,7 @@ class _Watch:
     def epoch(self, summary: EpochSummary, supernet: Supernet) -> None:
         evaluator = evaluator_of(supernet, self._data)
         looked_at = len(evaluator.calibration) + len(evaluator.images)
-        macs = self._spent() + looked_at * sum(self._macs.values())
+        macs = self._spent(summary.step) + looked_at * sum(self._macs.values())
         watched = {name: self._score(evaluator, name, summary) for name in self._archs}
         self.latest = watched
         self._note = f"loss {summary.loss:.3f}, " + ", ".join(

@@ -182,20 +182,15 @@ def _in_time(settings: TrainSettings, pace_s: float, clock: Clock) -> TrainSetti
 
 
 class _Steps:
-    """Counts the steps of one training that this process does; what is told goes on to ``on_step``."""
+    """Knows whether a training does any steps in this process; what is told goes on to ``on_step``."""
 
     def __init__(self, on_step: Callable[[int, int], None]) -> None:
-        self._on_step, self._done, self._total = on_step, 0, 1
+        self._on_step, self.any = on_step, False
         self._began = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        self._done, self._total = self._done + 1, total
+        self.any = True
         self._on_step(done, total)
-
-    @property
-    def share(self) -> float:
-        """Share of the training's steps."""
-        return self._done / self._total
 
     @property
     def seconds(self) -> float:
@@ -206,7 +201,12 @@ class _Steps:
 def _note(
     work: Compressing, way: str, network: nn.Module, settings: TrainSettings, steps: _Steps, taught: Taught
 ) -> None:
-    """Writes a training down that has ended; ``recorded`` says whose it was when the step is over."""
+    """Writes a training down that has ended; ``recorded`` says whose it was when the step is over.
+
+    One that had ended in a process that was killed before the step was over is there already.
+    """
+    if not steps.any:
+        return
     shape, images = work.data.input_shape, len(work.data.splits.train)
     each = TRAINING * _macs(network, shape) + sum(_macs(one, shape) for one in taught.teachers)
     record = TrainingRecord(
@@ -214,7 +214,7 @@ def _note(
         step="",
         way=way,
         epochs=settings.epochs,
-        macs=float(steps.share * settings.epochs * images * each),
+        macs=float(settings.epochs * images * each),
         seconds=round(steps.seconds, 2),
     )
     append_line(work.folder / _UNDER_WAY / TRAININGS, record.to_json())

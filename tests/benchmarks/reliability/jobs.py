@@ -87,7 +87,7 @@ _TIMES = {
     "provenance",
 }
 """Fields that differ from one run to the next."""
-_ABOUT = {"log.txt", "run.json", "stages.json", "provenance.json", "report.html", ".lock"}
+_ABOUT = {"log.txt", "run.json", "stages.json", "forecast.json", "provenance.json", "report.html", ".lock"}
 """Files about a job, which tell when and how often it was worked on."""
 _DATED = {"README.md", "bom.cdx.json", "checksums.sha256"}
 """Files of an artifact that hold the date, or the sums of those that do."""
