@@ -21,7 +21,7 @@ from runners.compressing.goal import Figures, Goal, GoalLimits
 from runners.compressing.hand_over import Handing, Made, hand_over, latency_ratio
 from runners.compressing.job import begin, data_of, opened
 from runners.compressing.options import Options
-from runners.compressing.scan import Scan, next_share, scan
+from runners.compressing.scan import Looking, Scan, looked_closer, next_share, scan
 from runners.compressing.shorter import Shorter
 from runners.console import Bar, Console
 from runners.stages.compress import context_of
@@ -166,20 +166,22 @@ class _Making:
         with work.console.progress("compressing") as self._bar:
             original = self._original()
             self._bar.begin("looking ahead")
-            self.scanned = scan(
-                original.candidate,
-                self._context,
+            looking = Looking(
                 shares=options.shares,
                 folder=work.folder,
                 importance=options.importance,
                 say=work.console.say,
             )
+            start = original.candidate
+            self.scanned = scan(start, self._context, looking)
             known = self.scanned.original
             limits = self.limits = self._goal.limits(
                 Figures(latency_ms=known.latency_ms, size_bytes=known.size_bytes, accuracy=original.accuracy)
             )
             self._refuse_unreachable(limits)
             made = [original, *self._smaller(original)]
+            if not self._met(made, limits):
+                self.scanned = looked_closer(self.scanned, start, self._context, looking, limits)
             before, plan = self._shortened_before(), self.scanned.shorter(limits)
             for one in before:
                 made += self._shortened(one)
@@ -232,7 +234,7 @@ class _Making:
 
     def _cut_before(self) -> set[float]:
         """Shares that were cut and trained already, for whatever goal."""
-        names = {self._name(share): share for share in self._options.shares}
+        names = {self._name(one.share): one.share for one in self.scanned.files if one.share < 1}
         return {names[line["network"]] for line in read_lines(self._log) if line["network"] in names}
 
     def _original(self) -> Made:

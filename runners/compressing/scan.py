@@ -7,7 +7,8 @@ know them. It says which shares are worth a training, and that no share meets a 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 COUNTS = (16, 8, 4, 1)
 """Channel counts are multiples of the first of these by which anything can be cut."""
 _SECONDS_EACH = 0.3
+_PARTS = 4  # of the way between two shares
 _CALIBRATION = 8  # images; what the ranges are costs no time
 
 
@@ -61,6 +63,7 @@ class Scan(Record):
         left: channels that cannot be cut, with reasons.
         problem: why no channels can be cut, in words; empty where they can.
         blocks: what can be left out as a whole; None where nothing can.
+        between: shares between those asked for that were looked at too, for goals.
     """
 
     counts: int
@@ -68,6 +71,7 @@ class Scan(Record):
     left: tuple[LeftAlone, ...]
     problem: str = ""
     blocks: Blocks | None = None
+    between: tuple[float, ...] = ()
 
     @property
     def original(self) -> Scanned:
@@ -97,63 +101,144 @@ def _within(file: Scanned, limits: GoalLimits) -> bool:
     return fast and (limits.size_bytes is None or file.size_bytes <= limits.size_bytes)
 
 
-def scan(
-    start: Candidate,
-    context: Context,
-    *,
-    shares: Sequence[float],
-    folder: Path,
-    importance: str = "l2",
-    say: Callable[[str], None] = lambda _: None,
-) -> Scan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """How a model is looked at.
+
+    Attributes:
+        shares: Shares of the channels to keep, in (0, 1).
+        folder: Folder of the scan's record, ``scan.json``; what is there is read, not made again.
+        importance: Criterion that ranks the channels.
+        say: Takes a line about what cannot be done.
+    """
+
+    shares: Sequence[float]
+    folder: Path
+    importance: str = "l2"
+    say: Callable[[str], None] = lambda _: None
+
+    @property
+    def record(self) -> Path:
+        """The scan's record."""
+        return self.folder / "scan.json"
+
+
+def scan(start: Candidate, context: Context, looking: Looking) -> Scan:
     """Cuts, exports and measures the model at several shares, as floats, as int8, and for size as palettes.
 
     Args:
         start: The model as it is.
         context: What the steps may call; nothing is trained.
-        shares: Shares of the channels to keep, in (0, 1).
-        folder: Folder of the scan's record, ``scan.json``; what is there is read, not made again.
-        importance: Criterion that ranks the channels.
-        say: Takes a line about what cannot be done.
+        looking: At which shares, and where it is written down.
 
     Raises:
         ValueError: the model as it is does not run on the target.
     """
-    record = folder / "scan.json"
-    if record.exists():
-        return Scan.from_json(read_json(record))
+    if looking.record.exists():
+        return Scan.from_json(read_json(looking.record))
+    with _scratch(looking.folder) as scratch:
+        untrained = _without_training(context)
+        counts, cut, problem = _cut(start, untrained, looking.shares, COUNTS, scratch, looking.importance)
+        made = [(1.0, start), *cut]
+        made += _smaller(made, untrained, scratch, looking.say)
+        found = Scan(
+            counts=counts,
+            files=tuple(_measured(made, context)),
+            left=_left(start.network, context),
+            problem=problem,
+            blocks=_blocks(start.network, untrained, scratch / "blocks", looking.say),
+        )
+    write_json(looking.record, found.to_json())
+    return found
+
+
+def looked_closer(
+    found: Scan, start: Candidate, context: Context, looking: Looking, limits: GoalLimits
+) -> Scan:
+    """The same with shares between the largest that meets the limits and the next that was asked for.
+
+    An eighth of the channels can be a third of the latency. The record is brought up to date.
+
+    Args:
+        found: what is known.
+        start: the model as it is.
+        context: what the steps may call; nothing is trained.
+        looking: as the scan was made.
+        limits: limits on the file.
+
+    Raises:
+        ValueError: the model as it is does not run on the target.
+    """
+    asked = _between(found, limits, looking.shares)
+    new = sorted({share for each in asked.values() for share in each} - set(found.between))
+    if found.problem or not new:
+        return found
+    with _scratch(looking.folder) as scratch:
+        untrained = _without_training(context)
+        _, cut, problem = _cut(start, untrained, new, (found.counts,), scratch, looking.importance)
+        if problem:
+            looking.say(f"no shares between those asked for are looked at: {problem}")
+        floats = found.original.precision
+        more = {share for precision, each in asked.items() if precision != floats for share in each}
+        wanted = [(share, one) for share, one in cut if share in more]
+        made = [(1.0, start), *cut, *_smaller(wanted, untrained, scratch, looking.say)]
+        first, *lines = _measured(made, context)
+    ratio = found.original.latency_ms / first.latency_ms  # as measured beside the others
+    seen = [replace(one, latency_ms=one.latency_ms * ratio) for one in lines]
+    found = replace(found, files=(*found.files, *seen), between=(*found.between, *new))
+    write_json(looking.record, found.to_json())
+    return found
+
+
+def _between(found: Scan, limits: GoalLimits, shares: Sequence[float]) -> dict[str, list[float]]:
+    """Shares to look at beside those asked for, by precision."""
+    asked, safe = sorted({*shares, 1.0}), limits.safe()
+    between = {}
+    for precision in dict.fromkeys(one.precision for one in found.files):
+        within = [
+            one.share
+            for one in found.files
+            if one.precision == precision and one.share in asked and _within(one, safe)
+        ]
+        if within and (low := max(within)) < 1:
+            high = min(share for share in asked if share > low)
+            between[precision] = [round(low + (high - low) * part / _PARTS, 4) for part in range(1, _PARTS)]
+    return between
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
     scratch = folder / "scan.tried"
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed scan left
     scratch.mkdir(parents=True)
     try:
-        few = context.calibration[:_CALIBRATION]
-        untrained = replace(context, finetune=_untrained, calibration=few)
-        counts, cut, problem = _cut(start, untrained, shares, scratch, importance)
-        made = [(1.0, start), *cut]
-        smaller: list[tuple[float, Candidate]] = []
-        steps: dict[str, Step] = {"int8": Quantize()}
-        if context.by_size:
-            steps["a palette"] = Cluster(epochs=0)
-        for words, step in steps.items():
-            if unmet := unmet_needs(step, context.target.facts):
-                say(f"{words} is left out: {unmet}")
-                continue
-            for share, one in made:
-                place = scratch / f"{share:g}"
-                try:
-                    smaller += [(share, each) for each in _propose(step, one, untrained, place)]
-                except Exception as error:  # whatever a library raises for strange graphs
-                    say(f"{words} of {share:.0%} of the channels is left out: {reason(error)}")
-        found = Scan(
-            counts=counts,
-            files=tuple(_measured([*made, *smaller], context)),
-            left=_left(start.network, context),
-            problem=problem,
-            blocks=_blocks(start.network, untrained, scratch / "blocks", say),
-        )
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    write_json(record, found.to_json())
+
+
+def _without_training(context: Context) -> Context:
+    return replace(context, finetune=_untrained, calibration=context.calibration[:_CALIBRATION])
+
+
+def _smaller(
+    made: Sequence[tuple[float, Candidate]], context: Context, folder: Path, say: Callable[[str], None]
+) -> list[tuple[float, Candidate]]:
+    """Files of each share with smaller numbers; what cannot be made is told."""
+    steps: dict[str, Step] = {"int8": Quantize()}
+    if context.by_size:
+        steps["a palette"] = Cluster(epochs=0)
+    found: list[tuple[float, Candidate]] = []
+    for words, step in steps.items():
+        if unmet := unmet_needs(step, context.target.facts):
+            say(f"{words} is left out: {unmet}")
+            continue
+        for share, one in made:
+            try:
+                place = folder / f"{share:g}"
+                found += [(share, each) for each in _propose(step, one, context, place)]
+            except Exception as error:  # whatever a library raises for strange graphs
+                say(f"{words} of {share:.0%} of the channels is left out: {reason(error)}")
     return found
 
 
@@ -182,10 +267,16 @@ def _untrained(network: nn.Module, *, seed: int, epochs: int | None = None) -> n
 
 
 def _cut(
-    start: Candidate, context: Context, shares: Sequence[float], folder: Path, importance: str
+    start: Candidate,
+    context: Context,
+    shares: Sequence[float],
+    allowed: Sequence[int],
+    folder: Path,
+    importance: str,
 ) -> tuple[int, list[tuple[float, Candidate]], str]:
+    """The first of the counts by which anything can be cut, and the files of each share, or the problem."""
     problem = ""
-    for counts in COUNTS:
+    for counts in allowed:
         step = Prune(keep=tuple(shares), counts=counts, importance=importance)
         try:
             found = _propose(step, start, context, folder)
@@ -194,7 +285,7 @@ def _cut(
         else:
             named = {f"keep_{share:g}": share for share in shares}  # as the step calls its files
             return counts, [(named[one.file.stem], one) for one in found], ""
-    return COUNTS[0], [], problem
+    return allowed[0], [], problem
 
 
 def _propose(step: Step, start: Candidate, context: Context, folder: Path) -> list[Candidate]:

@@ -100,7 +100,7 @@ def compressed(name: str, folder: Path, seconds: float) -> Row:
         why = "; ".join(f"{one.root.removeprefix(INSIDE)}: {one.reason}" for one in left[:1]) or (
             "" if pruned.cuts else "nothing can be cut"
         )
-        context = _context(example, shape)
+        context = context_without_training(example, shape)
         whole, small = context.file(folder, "whole"), context.file(folder, "small")
         context.export(network, whole)
         context.export(pruned.network, small)
@@ -130,7 +130,7 @@ def compressed(name: str, folder: Path, seconds: float) -> Row:
         return Row(name=name, why=reason(error))
 
 
-def _context(example: torch.Tensor, shape: tuple[int, int, int]) -> Context:
+def context_without_training(example: torch.Tensor, shape: tuple[int, int, int]) -> Context:
     images = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(1)).numpy()
 
     def untrained(network: nn.Module, *, seed: int, epochs: int | None = None) -> nn.Module:

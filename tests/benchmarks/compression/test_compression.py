@@ -11,7 +11,10 @@ from torch import nn
 
 from nas.costs.counts.analytic import count
 from results.files import read_lines
+from runners.compressing.scan import Scan, Scanned
+from runners.compressing.shorter import Blocks
 from tests.benchmarks.compression.judge import Clock
+from tests.benchmarks.compression.look import rows
 from tests.benchmarks.compression.networks import NETWORKS
 from tests.benchmarks.compression.picture import picture
 from tests.benchmarks.compression.plain import Looked, chosen, pruned
@@ -117,3 +120,21 @@ def test_a_folder_keeps_to_its_setting(tmp_path: Path) -> None:
     other = Setting(data="here", images=200, base_epochs=1, epochs=1, factors=(2.0,), seed=0)
     with pytest.raises(ValueError, match="images=100.*take another --out"):
         keep(other, tmp_path)
+
+
+def test_the_look_ahead_has_a_row_for_each_share_and_one_for_blocks() -> None:
+    files = [
+        Scanned(share=share, precision=form, latency_ms=ms, size_bytes=1, macs=macs)
+        for share, form, ms, macs in (
+            (1.0, "fp32", 1.0, 4_000_000),
+            (0.5, "fp32", 0.5, 1_000_000),
+            (1.0, "int8", 0.8, 4_000_000),
+            (0.5, "int8", 0.4, 1_000_000),
+        )
+    ]
+    found = Scan(counts=16, files=tuple(files), left=(), blocks=Blocks(count=3, latency=0.75, macs=0.8))
+    assert rows("some", found) == [
+        "| some | as it is | 4.0 M | 1.000 ms |  | 1.25x |",
+        "|  | 50% of the channels | 4.00x fewer | 2.00x | 0.50 | 2.50x |",
+        "| | without all 3 blocks that can go | 5.00x fewer | 4.00x | 0.80 | |",
+    ]
