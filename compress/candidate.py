@@ -59,6 +59,8 @@ class Context:
             faster is always better.
         by_size: Whether steps for speed are judged by the size of the file, and not by its latency.
         noise: Share of a latency below which a gain is not believed, even where the intervals do not overlap.
+        certain: Whether a step for speed has to be faster beyond the noise; otherwise its median has to be
+            lower, where whoever runs the steps has looked ahead and measures all files again in the end.
         seconds_each: Time to measure a file for, in seconds.
         seed: Seed of everything that draws.
     """
@@ -76,6 +78,7 @@ class Context:
     limit_ms: float | None = None
     by_size: bool = False
     noise: float = 0.02
+    certain: bool = True
     seconds_each: float = 1.5
     seed: int = 0
 

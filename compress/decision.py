@@ -43,14 +43,17 @@ def is_faster(before: Timing, after: Timing, noise: float) -> bool:
 
 
 def decide_by_speed(
-    comparison: Comparison, *, best_accuracy: float, tolerance: float, noise: float
+    comparison: Comparison, *, best_accuracy: float, tolerance: float, noise: float, certain: bool = True
 ) -> Decision:
-    """A step for speed: kept if faster beyond the noise and at most ``tolerance`` below the best accuracy."""
+    """A step for speed: kept if faster beyond the noise and at most ``tolerance`` below the best accuracy.
+
+    Where it need not be ``certain`` that it is faster, the medians decide.
+    """
     before, after = comparison.before, comparison.after
     ratio = before.median_ms / after.median_ms
     times = f"{before.median_ms:.3f} to {after.median_ms:.3f} ms"
     accuracies = _accuracies(comparison)
-    if not is_faster(before, after, noise):
+    if not (is_faster(before, after, noise) if certain else after.median_ms < before.median_ms):
         kind = "slower" if after.low_ms > before.high_ms else "no faster beyond the noise"
         return Decision(
             kept=False,

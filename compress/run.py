@@ -253,7 +253,13 @@ def _decide(step: Step, comparison: Comparison, context: Context, best: float) -
         return decide_by_accuracy(comparison)
     if context.by_size:
         return decide_by_size(comparison, best_accuracy=best, tolerance=context.tolerance)
-    return decide_by_speed(comparison, best_accuracy=best, tolerance=context.tolerance, noise=context.noise)
+    return decide_by_speed(
+        comparison,
+        best_accuracy=best,
+        tolerance=context.tolerance,
+        noise=context.noise,
+        certain=context.certain,
+    )
 
 
 def _why(current: Candidate, after: Candidate, context: Context) -> tuple[str, ...]:

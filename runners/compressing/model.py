@@ -150,8 +150,9 @@ class _Making:
         self._work, self._given, self._goal, self._options = work, given, goal, options
         self._bar: Bar | None = None
         context = context_of(work, self._on_step)
-        self._context = replace(context, by_size=goal.by_size, tolerance=1.0)
-        self._judging = replace(self._context, tolerance=options.tolerance)
+        # On a busy machine a cut that took an hour to train is not undone for wide intervals.
+        self._context = replace(context, by_size=goal.by_size, tolerance=1.0, certain=False)
+        self._judging = replace(self._context, tolerance=options.tolerance, certain=True)
         self._int8 = not unmet_needs(Quantize(), work.target.facts)
         self.scanned: Scan
         self.limits: GoalLimits
@@ -252,11 +253,7 @@ class _Making:
 
     def _cut(self, share: float) -> list[Made]:
         """The model with a share of its channels, trained, as floats and as int8."""
-        name = self._name(share)
-        candidate, records = self._steps(name, self._given, [self._pruning(share)], self._context)
-        if not records[-1].kept:
-            return []
-        return self._finished(name, share, candidate, records)
+        return self._finished(self._name(share), share, [self._pruning(share)])
 
     def _pruning(self, share: float) -> Prune:
         return Prune(keep=share, counts=self.scanned.counts, importance=self._options.importance)
@@ -267,17 +264,14 @@ class _Making:
         if plan.share < 1:
             less = max(1, self._options.epochs // 2)  # the other half follows
             steps.insert(0, replace(self._pruning(plan.share), epochs=less))
-        name = f"{self._name(plan.share)}-shorter-{plan.speedup:.3g}"
+        return self._finished(f"{self._name(plan.share)}-shorter-{plan.speedup:.3g}", plan.share, steps)
+
+    def _finished(self, name: str, share: float, steps: list[Step]) -> list[Made]:
+        """What steps that cut and train make of the model, as floats and as int8; nothing if undone."""
         candidate, records = self._steps(name, self._given, steps, self._context)
-        kept = [one for one in records if one.kept]
         if not records[-1].kept:
             return []
-        return self._finished(name, plan.share, candidate, kept)
-
-    def _finished(
-        self, name: str, share: float, candidate: Candidate, kept: Sequence[StepRecord]
-    ) -> list[Made]:
-        """What was cut and trained, as floats and as int8."""
+        kept = [one for one in records if one.kept]
         accuracy = kept[-1].accuracy_after
         assert accuracy is not None  # of what was kept
         made = Made(

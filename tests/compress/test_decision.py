@@ -68,6 +68,18 @@ def test_a_step_for_speed_says_why(one, kept, reason):
     assert reason in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("after", "accuracy", "kept"),
+    [(0.95, 0.9, True), (1.05, 0.9, False), (0.95, 0.88, False)],
+)
+def test_where_it_need_not_be_certain_the_medians_decide(after: float, accuracy: float, kept: bool) -> None:
+    one = replace(
+        compared(1.0, after, accuracy_after=accuracy), before=around(1.0, 0.2), after=around(after, 0.2)
+    )
+    assert not decide_by_speed(one, **LIMITS).kept
+    assert decide_by_speed(one, **LIMITS, certain=False).kept == kept
+
+
 def test_losses_add_up_against_the_best_network():
     one = compared(1.0, 0.5, accuracy_before=0.895, accuracy_after=0.887)  # 0.8 points here, 1.3 in all
     assert not decide_by_speed(one, **LIMITS).kept
