@@ -129,7 +129,7 @@ def scan(start: Candidate, context: Context, looking: Looking) -> Scan:
     Args:
         start: The model as it is.
         context: What the steps may call; nothing is trained.
-        looking: At which shares, and where it is written down.
+        looking: Shares to look at, and where it is written down.
 
     Raises:
         ValueError: the model as it is does not run on the target.
@@ -163,7 +163,7 @@ def looked_closer(
         found: what is known.
         start: the model as it is.
         context: what the steps may call; nothing is trained.
-        looking: as the scan was made.
+        looking: shares and folder of the scan.
         limits: limits on the file.
 
     Raises:
