@@ -137,6 +137,8 @@ def _float_file(found: _Folder, candidate: Candidate, data: RunData) -> None:
 
 def _image_file(found: _Folder, portable: bytes, data: RunData) -> InGraph:
     given, test = data.splits.preprocessing, data.splits.test
+    if not given.is_picture:
+        raise ValueError(f"pictures have 1 or 3 channels, and this network takes {given.channels}")
     content = with_preparation(portable, given)
     largest, equal = _pixels_apart(portable, given)
     if largest > 1:

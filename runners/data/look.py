@@ -62,6 +62,10 @@ def look_at(source: str) -> Look:
         return _look_at_digits()
     path = Path(source).expanduser()
     check_place(path)
+    if path.suffix.lower() in (".csv", ".npz"):
+        raise ValueError(
+            f"{path}: lists and arrays are looked at by no command; docs/tasks.md has recipes for them"
+        )
     if not is_image_folder(path):
         return _look_at_tables(path)
     return _look_at_folder(path)

@@ -15,6 +15,9 @@ class Recovery(Section):
     """Passes over the training images; 0 does not train."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of AdamW."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer to the one before it: first layers, which are nearly right,
+    change least; 1 trains all alike."""
     teachers: tuple[Part, ...] = (part("largest"),)
     """Teachers, whose mean counts: ``largest`` (the supernet's largest network, where there is a supernet),
     ``itself`` (the network as compression began with it), a network of yours (``my.py:make``, or with weights

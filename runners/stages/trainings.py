@@ -158,6 +158,7 @@ def finetune_settings(recipe: Recipe, epochs: int) -> TrainSettings:
         epochs=epochs,
         optimizer="adamw",  # steps of its size are for weights that are nearly right
         learning_rate=recipe.compress.recovery.learning_rate,
+        layer_decay=recipe.compress.recovery.layer_decay,
         warmup_epochs=0.5,
         label_smoothing=0.0,
         distillation="kl",

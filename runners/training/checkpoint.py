@@ -70,6 +70,8 @@ def course_of(trainable: Trainable[Any], settings: TrainSettings, seed: int) -> 
     How often a checkpoint is written decides nothing, and the number of processes only how sums are rounded.
     """
     what = f"{replace(settings, checkpoint_s=0.0)} {seed} {trainable.identity()}"
+    if settings.layer_decay < 1:
+        what += f" {settings.layer_decay}"
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 

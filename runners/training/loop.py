@@ -268,7 +268,7 @@ def _update(course: _Course, state: TrainingState, networks: Sequence[nn.Module]
     trainable, step = state.trainable, state.progress.step
     trainable.expose_gradients(networks)
     for group in state.optimizer.param_groups:
-        group["lr"] = course.rate(step)
+        group["lr"] = course.rate(step) * group.get("scale", 1.0)
     state.optimizer.step()
     if state.average:
         # Early on the average follows faster: what it began with should not linger.

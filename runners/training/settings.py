@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class TrainSettings:
         label_smoothing: Share of a label's probability that is spread over all classes.
         gradient_clip: Largest norm of the whole gradient.
         average_decay: Decay of the moving average of the weights; 0 keeps none.
+        layer_decay: Factor on the learning rate from a layer to the one before it; 1 trains all alike.
         distillation: Loss on a teacher's outputs, one of ``nas.distillation.DISTILLATIONS``.
         precision: Number format of forward and backward, ``fp32`` or ``bf16`` (autocast); ``auto`` takes
             bf16 where the processor has it and the networks run in it.
@@ -34,6 +35,7 @@ class TrainSettings:
     gradient_clip: float
     average_decay: float
     optimizer: str = "adamw"
+    layer_decay: float = field(default=1.0, repr=False)  # trainings without it are called as before
     distillation: str = "kl"
     precision: str = "fp32"
     checkpoint_s: float = 30.0
