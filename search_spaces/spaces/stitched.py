@@ -200,24 +200,37 @@ def _slot(
     number: int, place: int, layer: Layer, into: Mapping[int, _Stitch], out: Mapping[int, _Stitch]
 ) -> Slot:
     """The place of an anchor's layer: it runs before a stitch out of its anchor, or after one into it."""
+    names = (_ANCHOR, *([_larger(number - 1)] if into else []), *([_larger(number)] if out else []))
+    layer_of = partial(_standing, number=number, place=place, layer=layer, into=into, out=out)
+    return Slot(name=f"{_ANCHOR}{number}.layer{place}", choices=names, layer=layer_of)
 
-    names = [_ANCHOR, *([_larger(number - 1)] if into else []), *([_larger(number)] if out else [])]
 
-    def standing(arch: Mapping[str, Value]) -> Layer | None:
-        if arch[_ANCHOR] == number:
-            way = out.get(int(arch[_larger(number)])) if out else None
-            return layer if way is None or place < way.left else None
-        if into and arch[_ANCHOR] == number - 1:
-            way = into.get(int(arch[_larger(number - 1)]))
-            return layer if way is not None and place >= way.entered else None
-        return None
-
-    return Slot(name=f"{_ANCHOR}{number}.layer{place}", choices=tuple(names), layer=standing)
+def _standing(
+    arch: Mapping[str, Value],
+    *,
+    number: int,
+    place: int,
+    layer: Layer,
+    into: Mapping[int, _Stitch],
+    out: Mapping[int, _Stitch],
+) -> Layer | None:
+    if arch[_ANCHOR] == number:
+        way = out.get(int(arch[_larger(number)])) if out else None
+        return layer if way is None or place < way.left else None
+    if into and arch[_ANCHOR] == number - 1:
+        way = into.get(int(arch[_larger(number - 1)]))
+        return layer if way is not None and place >= way.entered else None
+    return None
 
 
 def _stitch_slot(number: int, out: Mapping[int, _Stitch]) -> Slot:
-    def standing(arch: Mapping[str, Value]) -> Layer | None:
-        way = out.get(int(arch[_larger(number)])) if arch[_ANCHOR] == number else None
-        return None if way is None else way.layer
+    return Slot(
+        name=f"{_ANCHOR}{number}.stitch",
+        choices=(_ANCHOR, _larger(number)),
+        layer=partial(_stitch_of, number=number, out=out),
+    )
 
-    return Slot(name=f"{_ANCHOR}{number}.stitch", choices=(_ANCHOR, _larger(number)), layer=standing)
+
+def _stitch_of(arch: Mapping[str, Value], *, number: int, out: Mapping[int, _Stitch]) -> Layer | None:
+    way = out.get(int(arch[_larger(number)])) if arch[_ANCHOR] == number else None
+    return None if way is None else way.layer

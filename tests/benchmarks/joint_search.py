@@ -5,11 +5,11 @@
 
 The run must be trained and measured; its limit is the search's. Both ways have the same searcher, supernet,
 images and costs. *then int8* searches archs by their float accuracy, each at the latency of its faster
-uniform format, as a run without ``space.precisions`` does; the last part of its budget goes to scoring its
-best archs in that format, and these alone count. *joint* spends all on archs with formats. Accuracies have
-int8 simulated, so nothing is exported here. The regret is to the best that either way found in any seed; the
-front's volume is above chance and under the limit; the held-back accuracy is of the best on images that no
-search saw.
+uniform format, as a run without ``space.precisions`` does; up to a quarter of its budget goes to scoring the
+best of those that will be int8 once more, as such (others are known by then). *joint* spends all on archs
+with formats. Accuracies have int8 simulated, so nothing is exported here. The regret is to the best that
+either way found in any seed; the front's volume is above chance and under the limit; the held-back accuracy
+is of the best on images that no search saw.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from search_spaces.spaces.narrowed import lifting, narrowed
 
 OBJECTIVES = {"accuracy": "max", "latency_ms": "min"}
 QUANTIZED = 1 / 4
-"""Share of the budget of *then int8* that is spent on scoring archs in the format they will have."""
+"""Share of the budget of *then int8*, at most, that is spent on scoring archs as int8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +96,20 @@ def then_int8(work: Searching, scores: Scores, budget: int, seed: int) -> Found:
         found = {name: np.where(int8, costs[1][name], costs[0][name]) for name in costs[0]}
         return np.where(int8[:, None], both[1], both[0]), found
 
-    again = max(1, round(QUANTIZED * budget))
-    trials = _trials(work, plain, scores, lambda rows: faster(rows)[1], budget - again, seed)
-    best = trials.sort_values("accuracy", ascending=False, kind="stable").head(again)
-    rows = np.array(
-        [plain.to_row({name: one[name] for name in plain.names}) for one in best.to_dict("records")]
-    )
+    def searched(evaluations: int) -> Rows:
+        """The archs that were scored in float, the most accurate first."""
+        trials = _trials(work, plain, scores, lambda rows: faster(rows)[1], evaluations, seed)
+        best = trials.sort_values("accuracy", ascending=False, kind="stable").to_dict("records")
+        return np.array([plain.to_row({name: one[name] for name in plain.names}) for one in best])
+
+    def int8(rows: Rows) -> NDArray[np.bool_]:
+        return (faster(rows)[0] != uniform(rows, "fp32")).any(axis=1)
+
+    again = round(QUANTIZED * budget)
+    again = min(again, int(int8(searched(budget - again)).sum()))
+    rows = searched(budget - again)
+    quantized = int8(rows)
+    rows = np.vstack([rows[~quantized], rows[quantized][:again]])
     deployed, costs = faster(rows)
     archs = [space.to_arch(row) for row in deployed]
     return Found(
