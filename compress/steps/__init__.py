@@ -8,6 +8,7 @@ from compress.steps.depth import Shorten
 from compress.steps.exchange import Exchange
 from compress.steps.finetune import Finetune
 from compress.steps.low_rank import LowRank
+from compress.steps.merge import Merge
 from compress.steps.mixed_precision import MixedPrecision
 from compress.steps.prune import Prune
 from compress.steps.quantize import Quantize
@@ -23,6 +24,7 @@ __all__ = [
     "Exchange",
     "Finetune",
     "LowRank",
+    "Merge",
     "MixedPrecision",
     "Prune",
     "Quantize",

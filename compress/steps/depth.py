@@ -112,7 +112,7 @@ class Shorten:
             gone = chosen(needed)
             file = context.file(folder, "shorter")
             context.export(without_blocks(network, gone), file)
-            whole, shorter = _measured(context, [context.file(folder, "whole"), file])
+            whole, shorter = latencies_ms(context, [context.file(folder, "whole"), file])
             if (reached := whole / shorter) >= goal:
                 break
             needed *= 1 + max(0.02, (shorter * goal - whole) / whole)
@@ -132,7 +132,9 @@ class Shorten:
             for group in groups
         ]
         if self.choice == "measured":
-            losses = [[0.0, rise] for rise in rises(network, names, _damage(network, context))]
+            losses = [
+                [0.0, rise] for rise in rises(network, names, partial(damage_of(network, context), network))
+            ]
         elif context.loss is None:
             raise ValueError("learned masks ask for the loss of networks, and there is none")
         else:
@@ -169,25 +171,30 @@ def _saved(
     for number, name in enumerate(kinds.values()):
         files.append(context.file(folder, f"without_{number}"))
         context.export(without_blocks(network, [name]), files[-1])
-    whole, *others = _measured(context, files)
+    whole, *others = latencies_ms(context, files)
     times = {alike: max(0.0, whole - other) for alike, other in zip(kinds, others, strict=True)}
     return whole, [times[block.alike] for block in blocks]
 
 
-def _measured(context: Context, files: list[Path]) -> list[float]:
+def latencies_ms(context: Context, files: list[Path]) -> list[float]:
+    """Latencies of files of shorter networks in milliseconds, measured side by side.
+
+    Raises:
+        ValueError: one does not run.
+    """
     timings = context.target.measure(files, budget_s=context.seconds_each * len(files))
     for timing in timings:
         if timing.status != "measured":
-            raise ValueError(f"a file without some blocks does not run: {timing.reason}")
+            raise ValueError(f"a shorter network does not run: {timing.reason}")
     return [timing.median_ms for timing in timings]
 
 
-def _damage(network: nn.Module, context: Context) -> Callable[[], float]:
-    """What a network loses: its loss, or the change of its outputs on the calibration images."""
+def damage_of(network: nn.Module, context: Context) -> Callable[[nn.Module], float]:
+    """What networks lose that are made of one: their loss, or the change of outputs on calibration images."""
     loss = context.loss
     if loss is not None:
-        return lambda: float(loss(network))
+        return lambda other: float(loss(other))
     images = torch.from_numpy(context.calibration)
     with torch.no_grad():
         whole = outputs_of(network, images)
-    return lambda: float((outputs_of(network, images) - whole).square().mean())
+    return lambda other: float((outputs_of(other, images) - whole).square().mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compress.swaps.factors import left_out, two_layers
 from compress.swaps.kinds import ChannelNorm, by_batch, narrow, separable
+from compress.swaps.merging import merged_form
 from compress.swaps.swap import SWAPS, Swap, swapped
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Swap",
     "by_batch",
     "left_out",
+    "merged_form",
     "narrow",
     "separable",
     "swapped",

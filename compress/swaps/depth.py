@@ -10,17 +10,13 @@ from torch.nn.functional import gumbel_softmax
 
 from compress.plain import faithful_copy
 from compress.swaps.blocks import gone_around
+from compress.swaps.paths import LayerSpan, cheapest_spans
 
-_UNITS = 2000  # of time, into which the exact choice divides what is to be saved
 _HOT, _COLD = 4.0, 0.1
 
 
 def cheapest(losses: Sequence[Sequence[float]], saved: Sequence[Sequence[float]], needed: float) -> list[int]:
     """One option of each group, at the least sum of losses that saves what is needed; exact to 1/2000 of it.
-
-    Dynamic programming over the time saved, as in "LayerMerge: Neural Network Depth Compression through Layer
-    Pruning and Merging" (Kim et al., ICML 2024), equation 5: there segments of layers, here options of
-    groups.
 
     Args:
         losses: Loss of each option of each group.
@@ -30,22 +26,16 @@ def cheapest(losses: Sequence[Sequence[float]], saved: Sequence[Sequence[float]]
     Raises:
         ValueError: all groups together do not save that much.
     """
-    most = sum(max(each) for each in saved)
-    if most < needed:
-        raise ValueError(f"all of them together save {most:.4g} of {needed:.4g}")
-    unit = max(needed, 1e-12) / _UNITS
-    best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
-    for group_losses, group_saved in zip(losses, saved, strict=True):
-        after: dict[int, tuple[float, tuple[int, ...]]] = {}
-        for units, (loss, chosen) in best.items():
-            for option, (more, time) in enumerate(zip(group_losses, group_saved, strict=True)):
-                reached = min(_UNITS, units + int(time / unit + 1e-9))
-                offer = (loss + more, (*chosen, option))
-                if reached not in after or offer[0] < after[reached][0]:
-                    after[reached] = offer
-        best = after
-    enough = max(best)  # all of what is needed, or as near as rounding down lets it come
-    return list(best[enough][1])
+    spans = [
+        LayerSpan(begin=group, end=group + 1, loss=loss, saved=time)
+        for group, options in enumerate(zip(losses, saved, strict=True))
+        for loss, time in zip(*options, strict=True)
+    ]
+    first = [0]
+    for options in losses:
+        first.append(first[-1] + len(options))
+    chosen = cheapest_spans(spans, len(losses), needed)
+    return [number - first[group] for group, number in enumerate(chosen)]
 
 
 def learned_masks(
