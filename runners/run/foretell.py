@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from nas.costs.layers.sums import layers_of
 from results.files import write_json
 from results.numbers import duration
 from results.records import StageTimes
@@ -41,7 +40,6 @@ def foretell(made: Wiring) -> None:
         seconds = forecast(
             recipe,
             paces_of(pacing),
-            layers=0 if made.alone else len(layers_of(made.given, made.plan.seed).probes),
             check_networks=checked_each(made.plan, len(made.forms)),
             seconds_each=made.plan.seconds_each,
         )

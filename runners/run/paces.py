@@ -17,6 +17,7 @@ import torch
 from compress.target import Target
 from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
+from nas.costs.layers.probes import Probe
 from nas.costs.layers.sums import layers_of
 from nas.costs.model.fit import MeasurePlan
 from nas.rules.moment import Size
@@ -84,7 +85,8 @@ def paces_of(work: Pacing) -> Paces:
     with TemporaryDirectory(prefix="quarry-") as folder:
         files = _files(work, arch, Path(folder))
         export_s = {form: took for form, (_, took) in files.items()}
-        layer_s = 0.0 if recipe.search.ranking == "alone" else _layer_s(work, Path(folder))
+        probes = [] if recipe.search.ranking == "alone" else layers_of(space, work.plan.seed).probes
+        layer_s = _layer_s(work, probes, Path(folder)) if probes else 0.0
         first = files[work.forms[0]][0]
         # Twice: another run may hold the device at one of these times.
         measured_s = min(
@@ -92,14 +94,16 @@ def paces_of(work: Pacing) -> Paces:
         )
         images = work.data.images(work.data.splits.val).numpy()
         run_s = _seconds(work, lambda: work.target.run(first, images))
-        bound = limit_macs(work, first, arch)
-    near = trained_part(space, bound, seed=recipe.seed)
+        size = macs_of(AnalyticCosts(space), seed=recipe.seed)
+        bound = _limit_macs(work, size, first, arch)
+    near = trained_part(space, size, bound, seed=recipe.seed)
     small = near.to_arch(near.sample(1, np.random.default_rng(recipe.seed))[0])
     network = Supernet(near.only(small), seed=recipe.seed, device=work.device)
     data, settings = training_data(work.data, recipe.train, work.device), train_settings(recipe.train)
     alone_s = seconds_per_epoch(network, data, settings, steps=_STEPS, budget_s=_STEPS_S)
     found = Paces(
         export_s=export_s,
+        layers=len(probes),
         layer_s=layer_s,
         start_s=max(0.0, measured_s - _MEASURED_S),
         alone_s=alone_s,
@@ -108,7 +112,7 @@ def paces_of(work: Pacing) -> Paces:
     if recipe.search.ranking == "alone":
         return found
     supernet = Supernet(near, seed=recipe.seed, device=work.device)
-    size = macs_of(AnalyticCosts(near), seed=recipe.seed) if recipe.train.sampling == "size" else None
+    size = macs_of(AnalyticCosts(near), seed=recipe.seed)
     evaluator = evaluator_of(supernet, work.data)
     further = finetune_settings(recipe, 1)
     teachers = Teachers(
@@ -122,12 +126,14 @@ def paces_of(work: Pacing) -> Paces:
             data,
             settings,
             rule=rule_of(recipe.train, near),
-            size=size,
+            size=size if recipe.train.sampling == "size" else None,
             steps=_STEPS,
             budget_s=_STEPS_S,
         ),
         score_s=_seconds(work, lambda: evaluator(small)),
-        ask_s={name: _ask_s(work, near, one) for name, one in searchers_of(recipe.search.searchers).items()},
+        ask_s={
+            name: _ask_s(work, near, size, one) for name, one in searchers_of(recipe.search.searchers).items()
+        },
         further_s=finetuning_pace(student, data, further, taught=teachers.of(student), seed=recipe.seed),
     )
 
@@ -148,9 +154,8 @@ def _files(work: Pacing, arch: Arch, folder: Path) -> dict[str, tuple[Path, floa
     return found
 
 
-def _layer_s(work: Pacing, folder: Path) -> float:
+def _layer_s(work: Pacing, probes: Sequence[Probe], folder: Path) -> float:
     """Seconds to export a layer or chain: the mean of a few that the target takes."""
-    probes = layers_of(work.space, work.plan.seed).probes
     file, took = folder / f"layer.{work.target.facts.format}", []
     for place in np.linspace(0, len(probes) - 1, _LAYERS).round().astype(int):
         one = probes[place]
@@ -163,15 +168,10 @@ def _layer_s(work: Pacing, folder: Path) -> float:
     return float(np.mean(took)) if took else 0.0
 
 
-def limit_macs(work: Pacing, file: Path, arch: Arch) -> float:
-    """Multiply-accumulates of networks at the limit, roughly: their number for a time is that of one network.
-
-    Args:
-        work: what is measured with.
-        file: a network's file.
-        arch: arch of that network.
-    """
-    size, given = macs_of(AnalyticCosts(work.space), seed=work.recipe.seed), work.recipe.search
+def _limit_macs(work: Pacing, size: Size, file: Path, arch: Arch) -> float:
+    """Multiply-accumulates of networks at the limit, roughly: their number for a time is that of one network,
+    whose file and arch are given."""
+    given = work.recipe.search
     if given.latency_ms is None:
         assert given.speedup is not None  # one of them is given
         return _macs(work.space, work.space.largest(), size) / given.speedup
@@ -183,12 +183,19 @@ def _macs(space: SearchSpace, arch: Arch, size: Size) -> float:
     return float(size(space.to_row(arch)[None])[0])
 
 
-def trained_part(space: SearchSpace, bound: float, *, seed: int) -> SearchSpace:
-    """About what a run will leave of a space for a limit, in multiply-accumulates: see ``fix_space``."""
+def trained_part(space: SearchSpace, size: Size, bound: float, *, seed: int) -> SearchSpace:
+    """About what a run will leave of a space for a limit: see ``fix_space``.
+
+    Args:
+        space: space as the recipe names it.
+        size: multiply-accumulates of its archs.
+        bound: multiply-accumulates of networks at the limit.
+        seed: seed of the draw of the archs that it is seen by.
+    """
     if not space.slots:
         return space
     rows = space.sample(_DRAWN, np.random.default_rng(seed))
-    macs = AnalyticCosts(space).macs(rows)
+    macs = size(rows)
     under = rows[macs <= bound]
     if not len(under):
         return space
@@ -199,16 +206,15 @@ def trained_part(space: SearchSpace, bound: float, *, seed: int) -> SearchSpace:
         if len(found) < len(choice.values)
     }
     part = narrowed(space, kept)
-    if AnalyticCosts(part).macs(part.to_row(part.largest())[None])[0] <= LARGEST * bound:
+    if _macs(space, part.largest(), size) <= LARGEST * bound:
         return part
     inside = np.all([np.isin(column, found) for column, found in zip(rows.T, places, strict=True)], axis=0)
     there = np.flatnonzero(inside & (macs <= LARGEST * bound))
     return narrowed(space, kept, reference=space.to_arch(rows[there[macs[there].argmax()]]))
 
 
-def _ask_s(work: Pacing, space: SearchSpace, searcher: SearcherChoice) -> float:
+def _ask_s(work: Pacing, space: SearchSpace, size: Size, searcher: SearcherChoice) -> float:
     """Seconds in which a searcher proposes a network, told made-up accuracies that grow with the networks."""
-    size = macs_of(AnalyticCosts(space), seed=work.recipe.seed)
     largest, rng = _macs(space, space.largest(), size), np.random.default_rng(work.recipe.seed)
     ends = [work.clock()]
 

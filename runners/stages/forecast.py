@@ -24,6 +24,7 @@ class Paces:
 
     Attributes:
         export_s: exporting a network, by its number format.
+        layers: number of distinct layers and chains that are measured; 0 where none are.
         layer_s: exporting a layer.
         start_s: a process that measures, beyond what it measures.
         epoch_s: an epoch of the supernet; 0 where there is none, as with the next two.
@@ -35,6 +36,7 @@ class Paces:
     """
 
     export_s: Mapping[str, float]
+    layers: int = 0
     layer_s: float = 0.0
     start_s: float = 0.0
     epoch_s: float = 0.0
@@ -45,9 +47,7 @@ class Paces:
     run_s: float = 0.0
 
 
-def forecast(
-    recipe: Recipe, paces: Paces, *, layers: int, check_networks: int, seconds_each: float
-) -> dict[str, float]:
+def forecast(recipe: Recipe, paces: Paces, *, check_networks: int, seconds_each: float) -> dict[str, float]:
     """Seconds of each stage of a run without minutes.
 
     Steps of compression that make networks faster are counted without their trainings: most are not tried
@@ -56,15 +56,12 @@ def forecast(
     Args:
         recipe: what is done.
         paces: what its pieces take.
-        layers: distinct layers to measure, with their chains.
         check_networks: whole networks that each form is checked on.
         seconds_each: seconds to measure one of them.
     """
     alone = recipe.search.ranking == "alone"
     found = {
-        "measure": _scouting(recipe, paces)
-        if alone
-        else _table(recipe, paces, layers, check_networks, seconds_each)
+        "measure": _scouting(recipe, paces) if alone else _table(recipe, paces, check_networks, seconds_each)
     }
     if not alone:
         found["train"] = recipe.train.epochs * (paces.epoch_s + WATCHED * paces.score_s)
@@ -84,12 +81,12 @@ def _timed(files: int, seconds_each: float, paces: Paces, *, at_once: int = GROU
     return total
 
 
-def _table(recipe: Recipe, paces: Paces, layers: int, check_networks: int, seconds_each: float) -> float:
+def _table(recipe: Recipe, paces: Paces, check_networks: int, seconds_each: float) -> float:
     total = 0.0
     for export_s in paces.export_s.values():
         networks = recipe.measure.fit_networks + 2 * check_networks
-        total += layers * paces.layer_s + networks * export_s
-        total += _timed(layers + networks, seconds_each, paces)
+        total += paces.layers * paces.layer_s + networks * export_s
+        total += _timed(paces.layers + networks, seconds_each, paces)
     return total
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nas.costs.counts.analytic import AnalyticCosts
+from nas.costs.layers.sums import layers_of
 from results.timing import Timing
 from runners.reading.load import load_recipe
 from runners.run import paces as module
@@ -25,8 +26,8 @@ SPACE = preset("digits", classes=10, input_shape=(1, 8, 8))
 def test_what_is_under_the_limit_stays_and_the_largest_is_within_four_times() -> None:
     size = AnalyticCosts(SPACE).macs
     bound = 1 / 12 * float(size(SPACE.to_row(SPACE.largest())[None])[0])
-    part = trained_part(SPACE, bound, seed=0)
-    assert AnalyticCosts(part).macs(part.to_row(part.largest())[None])[0] <= 4 * bound
+    part = trained_part(SPACE, size, bound, seed=0)
+    assert size(SPACE.to_row(part.largest())[None])[0] <= 4 * bound
     rows = SPACE.sample(500, np.random.default_rng(1))
     kept = {choice.name: set(choice.values) for choice in part.choices}
     under = [SPACE.to_arch(row) for row in rows[size(rows) <= bound]]
@@ -70,6 +71,7 @@ def test_pieces_are_timed_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
         )
     )
     assert (found.export_s, found.layer_s, found.run_s) == ({"fp32": 2.0}, 2.0, 0.5)
+    assert found.layers == len(layers_of(tiny_space(), 0).probes)
     assert (found.epoch_s, found.alone_s, found.further_s) == (7.0, 1.5, 2.5)
     assert found.start_s == pytest.approx(3.0)
     assert list(found.ask_s) == ["random"]

@@ -12,6 +12,7 @@ from runners.stages.forecast import Paces, forecast
 LAYERS, CHECKED, EACH_S = 75, 10, 0.2
 PACES = Paces(
     export_s={"fp32": 0.4, "int8": 0.9},
+    layers=LAYERS,
     layer_s=0.1,
     start_s=0.7,
     epoch_s=1.3,
@@ -79,7 +80,7 @@ def played() -> dict[str, float]:
 
 def test_each_stage_takes_what_was_foretold_within_a_factor_of_one_and_a_half() -> None:
     recipe = load_recipe("digits")
-    found = forecast(recipe, PACES, layers=LAYERS, check_networks=CHECKED, seconds_each=EACH_S)
+    found = forecast(recipe, PACES, check_networks=CHECKED, seconds_each=EACH_S)
     assert list(found) == ["measure", "train", "search", "compress", "export"]
     for stage, took in played().items():
         assert 1 / 1.5 < found[stage] / took < 1.5, stage
@@ -91,7 +92,7 @@ def test_networks_that_are_trained_alone_share_the_workers() -> None:
     race = "race.networks=12", "race.epochs=1", "race.keep=6", "race.finalists=2"
     recipe = load_recipe("digits", ['search.ranking="alone"', "search.workers=2", "train.epochs=30", *race])
     paces = Paces(export_s={"fp32": 0.4}, alone_s=2.0)
-    found = forecast(recipe, paces, layers=0, check_networks=0, seconds_each=EACH_S)
+    found = forecast(recipe, paces, check_networks=0, seconds_each=EACH_S)
     assert "train" not in found
     # Twelve networks two at a time for an epoch, then the best two for thirty.
     assert found["search"] == pytest.approx((6 + 30) * 2.0, abs=10)
@@ -100,9 +101,7 @@ def test_networks_that_are_trained_alone_share_the_workers() -> None:
 def test_longer_trainings_and_larger_budgets_take_longer() -> None:
     def total(*settings: str) -> float:
         recipe = load_recipe("digits", settings)
-        return sum(
-            forecast(recipe, PACES, layers=LAYERS, check_networks=CHECKED, seconds_each=EACH_S).values()
-        )
+        return sum(forecast(recipe, PACES, check_networks=CHECKED, seconds_each=EACH_S).values())
 
     assert total("train.epochs=48") == pytest.approx(total() + 24 * (1.3 + 4 * 0.05) + 2 * 24 * 0.2)
     assert total("search.budget=300") == pytest.approx(total() + 150 * (0.025 + 0.09))
