@@ -11,6 +11,7 @@ the machine alone then. ``--preset digits --networks 20 --fit 10 --seconds 0.1``
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from nas.costs.model.latency import lone_latencies, measured_networks
 from results.files import write_atomic
 from results.names import unknown
 from results.numbers import count as in_units
-from runners.measuring.machine import busy_cores, cores, machine_fingerprint
+from runners.measuring.machine import busy_cores, machine_fingerprint
 from runners.tables.layers import measure_on
 from runners.tables.runtimes import Tried, compare, profiles_here
 from runners.targets.hardware import PRECISIONS, HardwareProfile
@@ -65,8 +66,8 @@ def main() -> None:
     sums = layers_of(space, MeasurePlan().seed)
     busy = busy_cores()
     parts = [
-        f"Measured on {machine_fingerprint()}, one thread; other programs kept {busy:.1f} of {len(cores())} "
-        "cores busy at the start."
+        f"Measured on {machine_fingerprint()}, one thread; other programs kept {busy:.1f} of the machine's "
+        f"{os.cpu_count()} cores busy at the start."
     ]
     if arguments.part != "tables":
         parts += list(_networks(space, shape, profiles, precisions, arguments))
@@ -172,7 +173,7 @@ def _tables(
 
 
 def _line(name: str, found: Measured, sums: LayerSums) -> str:
-    check, (rows, latency_ms) = found.check, measured_networks(found.table, sums, 0)
+    check, (rows, latency_ms) = found.check, measured_networks(found.table)
     rank = "" if check.spearman is None else f"{check.spearman:.4f}"
     noise = "" if check.noise_floor is None else f"{check.noise_floor:.1%}"
     alone = np.median(sums.sum(rows, lone_latencies(sums, found.table)) / latency_ms)
