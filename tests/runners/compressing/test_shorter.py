@@ -51,6 +51,12 @@ def test_the_share_that_leaves_most_arithmetic(
         assert (got.share, got.speedup) == (found.share, pytest.approx(found.speedup))
 
 
+def test_blocks_go_only_where_twice_the_arithmetic_is_left() -> None:
+    blocks, shares = Blocks(count=4, latency=1.0, macs=1.0), {1.0: (1.0, 100)}
+    assert shorter(blocks, shares, 24, 0.5) == Shorter(share=1.0, speedup=2.0)
+    assert shorter(blocks, shares, 26, 0.5) is None
+
+
 def test_a_goal_that_no_share_of_the_channels_meets_is_met_by_fewer_blocks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
