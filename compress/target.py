@@ -31,6 +31,8 @@ class Facts:
         computed: whether latencies are computed from constants and nothing is measured.
         devices: how many of the kind there are, each of which measures at the same time as the others.
         reachable: whether files can be exported, run and measured; False for a table from elsewhere.
+        float_thin: whether small convolutions of one to three channels, as the first on pictures, are faster
+            in float in an int8 file.
     """
 
     profile: str
@@ -45,6 +47,7 @@ class Facts:
     computed: bool = False
     devices: int = 1
     reachable: bool = True
+    float_thin: bool = False
 
     @property
     def float_precision(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from compress.onnx.layers import weighted_nodes
+from compress.onnx.layers import attributes, weighted_nodes
 from compress.onnx.numbers.equalize import equalize as equalize_layers
 from compress.onnx.numbers.integers import put_integers
 from compress.onnx.numbers.ranges import PERCENTILE, RANGE_METHODS, Range, RangeMethod, activation_ranges
@@ -34,6 +35,9 @@ from results.files import write_atomic
 from results.names import unknown
 
 _ERRORS, _WARNINGS = 3, 2  # severities of ONNX Runtime; the second is its default
+
+_CHANNELS_AT_ONCE = 4  # of an int8 convolution in ONNX Runtime
+_THIN = 32  # products of an output number, below which float convolutions of few channels are faster
 
 EVERY_OPERATOR: tuple[str, ...] = ()
 """All that ONNX Runtime can quantize."""
@@ -80,6 +84,8 @@ class Int8:
         correct_bias: whether the mean that rounding moves each channel by is taken from its bias.
         float_layers: names of layers, or of modules that hold them, that stay float.
         only: names of modules outside of which all operators stay float; None has no such modules.
+        float_thin: whether small convolutions of fewer than four input channels, as the first on pictures,
+            stay float: ONNX Runtime's int8 kernels take channels in fours, and it gathers these byte by byte.
         seed: seed of adaptive rounding.
     """
 
@@ -96,6 +102,7 @@ class Int8:
     correct_bias: bool = False
     float_layers: Collection[str] = ()
     only: Collection[str] | None = None
+    float_thin: bool = False
     seed: int = 0
 
 
@@ -144,6 +151,7 @@ def quantize_static(
             source = onnx.load(str(prepared))
             own_constants(source)
             left = [*_nodes_of(source, how.float_layers), *_outside(source, how.only)]
+            left += _thin(source) if how.float_thin else []
             if how.equalize:
                 equalize_layers(source)
             known_ranges = known_ranges or {}
@@ -272,6 +280,22 @@ def _fixed_batch(path: Path) -> int:
     """Images that a file takes in a call; 0 where any number will do."""
     size: int = onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return size
+
+
+def _thin(model: ModelProto) -> list[str]:
+    """Names of convolutions of one to three input channels with small kernels, but for depthwise ones.
+
+    In ONNX Runtime float was faster for all of them, and not for larger kernels
+    (``python -m tests.benchmarks.first_layer``).
+    """
+    return [
+        one.node.name
+        for one in weighted_nodes(model)
+        if one.node.op_type == "Conv"
+        and one.shape[1] < _CHANNELS_AT_ONCE
+        and one.shape[1] < math.prod(one.shape[1:]) < _THIN
+        and attributes(one.node).get("group", 1) == 1
+    ]
 
 
 def _grouped_transposed(model: ModelProto) -> list[str]:

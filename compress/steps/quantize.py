@@ -102,6 +102,7 @@ class Quantize:
                     correct_bias=self.correct_bias,
                     float_layers=self.float_layers,
                     only=parts,
+                    float_thin=context.target.facts.float_thin,
                     seed=context.seed,
                 ),
             )

@@ -72,7 +72,11 @@ class QuantizeAware:
                 exported,
                 context.calibration,
                 file,
-                Int8(operators=operators_of(label), reduce_range=self.reduce_range),
+                Int8(
+                    operators=operators_of(label),
+                    reduce_range=self.reduce_range,
+                    float_thin=context.target.facts.float_thin and not integers,
+                ),
                 known_ranges=learned,
                 known_integers=integers,
             )

@@ -26,20 +26,32 @@ FORMAT = "onnx"
 
 
 def export_for(
-    profile: HardwareProfile, network: nn.Module, input_shape: tuple[int, ...], path: Path, precision: str
+    profile: HardwareProfile,
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    path: Path,
+    precision: str,
+    *,
+    float_thin: bool = False,
 ) -> None:
-    """Writes a network as an ONNX file for a profile, as ``Target.export`` has it."""
+    """Writes a network as an ONNX file for a profile, as ``Target.export`` has it; see ``Facts``."""
     content = onnx_bytes(
-        network, input_shape, precision=precision, unsupported_operators=profile.unsupported_operators
+        network,
+        input_shape,
+        precision=precision,
+        unsupported_operators=profile.unsupported_operators,
+        float_thin=float_thin,
     )
     write_atomic(path, content)
 
 
-def take_for(profile: HardwareProfile, source: Path, path: Path, precision: str) -> None:
-    """Writes an ONNX file as one for a profile, as ``TakesOnnx.take_onnx`` has it."""
+def take_for(
+    profile: HardwareProfile, source: Path, path: Path, precision: str, *, float_thin: bool = False
+) -> None:
+    """Writes an ONNX file as one for a profile, as ``TakesOnnx.take_onnx`` has it; see ``Facts``."""
     content = source.read_bytes()
     shape = input_shape_of(content) if precision == "int8" else ()
-    write_atomic(path, _in(precision, content, shape, profile.unsupported_operators))
+    write_atomic(path, _in(precision, content, shape, profile.unsupported_operators, float_thin))
 
 
 def input_shape_of(content: bytes) -> tuple[int, ...]:
@@ -82,6 +94,7 @@ def onnx_bytes(
     *,
     precision: str = "fp32",
     unsupported_operators: Sequence[str] = (),
+    float_thin: bool = False,
 ) -> bytes:
     """A module as an ONNX file: the one that ``compress.onnx.export`` hands over, quantized, or marked.
 
@@ -94,19 +107,23 @@ def onnx_bytes(
         raise ValueError(unknown("precision", precision, PRECISIONS))
     content = export.onnx_bytes(module, input_shape)
     if precision != MIXED:
-        return _in(precision, content, input_shape, unsupported_operators)
-    parts, content = int8_parts(module), _in("fp32", content, input_shape, unsupported_operators)
-    return _int8(content, input_shape, only=parts) if parts else content
+        return _in(precision, content, input_shape, unsupported_operators, float_thin)
+    parts, content = int8_parts(module), _in("fp32", content, input_shape, unsupported_operators, float_thin)
+    return _int8(content, input_shape, float_thin, only=parts) if parts else content
 
 
 def _in(
-    precision: str, content: bytes, input_shape: tuple[int, ...], unsupported_operators: Sequence[str]
+    precision: str,
+    content: bytes,
+    input_shape: tuple[int, ...],
+    unsupported_operators: Sequence[str],
+    float_thin: bool,
 ) -> bytes:
     """A float file in a number format."""
     if unsupported_operators:
         _refuse(onnx.load_from_string(content), unsupported_operators)
     if precision == "int8":
-        return _int8(content, input_shape)
+        return _int8(content, input_shape, float_thin)
     return content if precision == "fp32" else marked(content, precision)
 
 
@@ -116,11 +133,14 @@ def _refuse(model: onnx.ModelProto, unsupported: Sequence[str]) -> None:
         raise ValueError(f"uses {', '.join(found)}, which the profile cannot run")
 
 
-def _int8(content: bytes, input_shape: tuple[int, ...], only: Collection[str] | None = None) -> bytes:
+def _int8(
+    content: bytes, input_shape: tuple[int, ...], float_thin: bool, only: Collection[str] | None = None
+) -> bytes:
     """Quantized as compression tries first, but on random images: the scales are not the deployed ones."""
     images = np.random.default_rng(0).standard_normal((4, *input_shape), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(content)
-        quantize_static(source, images, target, Int8(operators=OPERATORS[Quantize().operators[0]], only=only))
+        how = Int8(operators=OPERATORS[Quantize().operators[0]], only=only, float_thin=float_thin)
+        quantize_static(source, images, target, how)
         return target.read_bytes()

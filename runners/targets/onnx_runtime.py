@@ -48,17 +48,18 @@ class OnnxRuntimeTarget:
             machine=machine_fingerprint(),
             format=FORMAT,
             precisions=profile.precisions,
+            float_thin=True,
         )
 
     def export(
         self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
     ) -> None:
         """Writes an ONNX file; see ``export_for``."""
-        export_for(self._profile, network, input_shape, path, precision)
+        export_for(self._profile, network, input_shape, path, precision, float_thin=self.facts.float_thin)
 
     def take_onnx(self, source: Path, path: Path, *, precision: str = "fp32") -> None:
         """Writes an ONNX file as one for this target."""
-        take_for(self._profile, source, path, precision)
+        take_for(self._profile, source, path, precision, float_thin=self.facts.float_thin)
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a file, run in this process."""

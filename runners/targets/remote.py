@@ -77,13 +77,14 @@ class RemoteTarget:
             format=FORMAT,
             precisions=self._profile.precisions,
             local=False,
+            float_thin=True,
         )
 
     def export(
         self, network: nn.Module, input_shape: tuple[int, ...], path: Path, *, precision: str = "fp32"
     ) -> None:
         """Writes an ONNX file here; see ``export_for``."""
-        export_for(self._profile, network, input_shape, path, precision)
+        export_for(self._profile, network, input_shape, path, precision, float_thin=True)
 
     def run(self, file: Path, images: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a file in this machine's ONNX Runtime: images need not travel to be classified."""

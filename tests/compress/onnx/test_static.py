@@ -16,6 +16,7 @@ from torch import nn
 
 from compress.onnx.export import export_onnx
 from compress.onnx.file import OnnxFile
+from compress.onnx.numbers.integers import integer_layers
 from compress.onnx.static import CONVOLUTIONS, Int8, quantize_static
 from compress.onnx.verify import verify
 from tests.compress.networks import images
@@ -142,6 +143,26 @@ def test_a_grouped_transposed_convolution_stays_float_and_the_rest_is_quantized(
     weights = {entry.name: entry.data_type for entry in graph.initializer}
     assert weights["2.weight"] == onnx.TensorProto.FLOAT
     assert sum(kind == onnx.TensorProto.INT8 for kind in weights.values()) >= 2
+
+
+def test_where_that_is_faster_small_convolutions_of_few_channels_stay_float_and_no_others(tmp_path):
+    layers = {
+        "thin": nn.Conv2d(3, 3, 3, padding=1),  # 27 products an output number
+        "wide": nn.Conv2d(3, 3, 7, padding=3),
+        "depthwise": nn.Conv2d(3, 3, 3, padding=1, groups=3),
+        "point": nn.Conv2d(3, 4, 1),
+        "four": nn.Conv2d(4, 4, 3, padding=1),
+    }
+    network = nn.Sequential(*layers.values()).eval()
+    given = np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype(np.float32)
+    export_onnx(network, (3, 8, 8), tmp_path / "float.onnx")
+    for float_thin in (False, True):
+        file = tmp_path / f"{float_thin}.onnx"
+        quantize_static(tmp_path / "float.onnx", given, file, Int8(float_thin=float_thin))
+        found = {one.name for one in integer_layers(onnx.load(file))}
+        left = [name for place, name in enumerate(layers) if str(place) not in found]
+        assert left == (["thin"] if float_thin else [])
+        assert np.isfinite(OnnxFile(file)(given)).all()
 
 
 def test_a_graph_with_nothing_to_quantize_brings_no_chatter_of_the_runtime(tmp_path, capfd):
