@@ -25,7 +25,7 @@ class Race(Section):
     """Networks that are trained to the end, at most as many as ``search.workers``."""
     sieve: tuple[Part, ...] = ()
     """Zero-cost proxies whose mean rank orders the networks of a family before the first round, such as
-    ``["synflow", "naswot"]``; empty takes those with most multiply-accumulates and parameters first."""
+    ``["synflow", "naswot"]``; empty takes those with most multiply-accumulates first."""
 
 
 class Blockwise(Section):

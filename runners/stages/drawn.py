@@ -52,9 +52,9 @@ class Drawn:
             if bound is not None:
                 fits &= costs[name] <= bound
         fits[self._index(rows, space.to_row(space.largest()))] = True  # a speed-up is over it
-        self.rows, self.macs, self.params = rows[fits], costs["macs"][fits], costs["params"][fits]
+        self.rows, self.macs, params = rows[fits], costs["macs"][fits], costs["params"][fits]
         layers = (space.layer_ids(self.rows) >= 0).sum(axis=1) if space.slots else np.ones(len(self.rows))
-        sizes = np.log(np.maximum(np.column_stack([self.macs, self.params, layers]), 1.0))
+        sizes = np.log(np.maximum(np.column_stack([self.macs, params, layers]), 1.0))
         scale = np.maximum(sizes.std(axis=0), 1e-9)
         self._features = np.column_stack([(sizes - sizes.mean(axis=0)) / scale, space.one_hot(self.rows)])
         self._taken = np.zeros(len(self.rows), dtype=bool)
@@ -89,7 +89,7 @@ class Drawn:
         if not len(wanted):
             away = np.abs(np.log(predicted[free] / (0.9 * limit_ms)))
             return self._take(free[np.argsort(away, kind="stable")[: self._at_once]].tolist())
-        ordered = wanted[by_size(self.macs[wanted], self.params[wanted])]
+        ordered = wanted[np.argsort(-self.macs[wanted], kind="stable")]
         kinds = families(self.space, self.rows[ordered]).tolist()
         largest = np.array(in_turn(ordered.tolist(), kinds)[: 3 * self._at_once // 4], dtype=np.int64)
         others = np.setdiff1d(wanted, largest)
@@ -144,12 +144,6 @@ def _regular(space: SearchSpace, n: int, rng: np.random.Generator) -> Rows:
     moved = rng.random(places.shape) < _IRREGULAR
     places = places + np.where(moved, rng.choice([-1, 1], size=places.shape), 0)
     return space.canonical(np.clip(places, 0, space.n_values - 1))
-
-
-def by_size(macs: NDArray[np.float64], params: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Places by the mean rank of multiply-accumulates and parameters, (n,), the largest first."""
-    ranks = sum(np.argsort(np.argsort(-size, kind="stable")) for size in (macs, params))
-    return np.asarray(np.argsort(ranks, kind="stable"))
 
 
 def counts(space: SearchSpace, rows: Rows) -> dict[str, NDArray[np.float64]]:

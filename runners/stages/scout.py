@@ -22,7 +22,7 @@ from results.records import Scouted
 from runners.console import Console
 from runners.pools.known import key_of
 from runners.recipe.schema import Search
-from runners.stages.drawn import Drawn, by_size, counts
+from runners.stages.drawn import Drawn, counts
 from runners.stages.starters import firsts
 from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
@@ -183,12 +183,13 @@ def scouted_limit(search: Search, limits: Limits, space: SearchSpace, found: Seq
 def using_limit(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
     """Networks that meet the limit with a margin and use most of it, each in its fastest format.
 
-    Those with the most multiply-accumulates and parameters, by the mean of both ranks, come first. Where none
-    uses most of the limit, the whole space being faster, all that meet it.
+    Those with the most multiply-accumulates come first: within a family little else is known to say as much
+    before training (docs/alone.md). Where none uses most of the limit, the whole space being faster, all
+    that meet it.
     """
     met = meeting(found, limit_ms)
     near = [one for one in met if _ms(one) >= _LEAST_SHARE * limit_ms]
-    return _largest_first(near or met)
+    return sorted(near or met, key=lambda one: -one.macs)
 
 
 def meeting(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
@@ -199,11 +200,6 @@ def meeting(found: Sequence[Scouted], limit_ms: float) -> list[Scouted]:
         if one.latency_ms is not None and (key not in fastest or _ms(one) < _ms(fastest[key])):
             fastest[key] = one
     return [one for one in fastest.values() if (one.high_ms or math.inf) <= _MARGIN * limit_ms]
-
-
-def _largest_first(found: Sequence[Scouted]) -> list[Scouted]:
-    sizes = (np.array([getattr(one, name) for one in found], dtype=np.float64) for name in ("macs", "params"))
-    return [found[place] for place in by_size(*sizes)]
 
 
 def _ms(one: Scouted) -> float:
