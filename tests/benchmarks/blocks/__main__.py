@@ -1,7 +1,8 @@
 """Which blocks pay: every token mixer, channel mixer and gate in one backbone, at equal latency.
 
     python -m tests.benchmarks.blocks DATA --out build/blocks                (DATA: CIFAR-10's parquet files)
-    python -m tests.benchmarks.blocks DATA --out build/blocks --images 6000 --epochs 4 --seeds 1 --minutes 5
+    python -m tests.benchmarks.blocks DATA --out build/short --images 2000 --epochs 2 --test-images 2000 \\
+        --seeds 2 --seconds-each 0.1                                          (all of it in some ten minutes)
     python -m tests.benchmarks.blocks --out build/blocks --table
 
 The backbone is a MetaFormer of three stages of one block for 32x32, a stem of stride 2, ratio 2, the part in
