@@ -64,7 +64,8 @@ def look_at(source: str) -> Look:
     check_place(path)
     if path.suffix.lower() in (".csv", ".npz"):
         raise ValueError(
-            f"{path}: lists and arrays are looked at by no command; docs/tasks.md has recipes for them"
+            f"{path}: lists and arrays are not looked at; say the size of images, and what their labels "
+            "are of, in a recipe (docs/tasks.md)"
         )
     if not is_image_folder(path):
         return _look_at_tables(path)

@@ -23,8 +23,8 @@ class Classification:
     """One of several classes for each image; a network gives a logit for each class, (N, classes).
 
     Attributes:
-        class_weights: Weight of each class in the loss: ``equal``, ``balanced`` (a class with half of the
-            images has twice the weight) or by name, ``{ cat = 3 }``, the others 1.
+        class_weights: Weight of each class in the loss: ``equal``, ``balanced`` (a class with half as
+            many images has twice the weight) or by name, ``{ cat = 3 }``, the others 1.
         score_by: Score: ``accuracy``, ``recall`` (mean over the classes of the share of their images that are
             recognized: balanced accuracy) or ``f1`` (mean over the classes).
     """

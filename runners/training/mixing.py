@@ -32,9 +32,9 @@ class Mix:
     def __call__(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Mixed images (N, C, H, W) and the probabilities of their classes (N, classes), float32.
 
-        Labels (N,) may be probabilities (N, classes) already.
+        Labels (N,) may be probabilities (N, classes) already, zeros and ones (N, labels), or values.
         """
-        target = F.one_hot(labels, self.classes).float() if labels.ndim == 1 else labels
+        target = (F.one_hot(labels, self.classes) if labels.ndim == 1 else labels).float()
         if not (self.mixup or self.cutmix) or (self.share < 1 and rng.random() >= self.share):
             return images, target
         partner = images.flip(0)  # batches are shuffled: the order says nothing

@@ -96,3 +96,13 @@ def test_a_share_of_the_batches_is_mixed() -> None:
         for seed in range(200)
     ]
     assert 0.12 < np.mean(mixed) < 0.35
+
+
+def test_several_labels_and_values_are_mixed_in_the_same_proportion() -> None:
+    images, _ = plain(2)
+    marks = torch.tensor([[1, 0, 1], [1, 1, 0]])
+    for labels in (marks, marks.float() * 50):
+        mixed, target = Mix(classes=3, mixup=1.0)(images, labels, np.random.default_rng(0))
+        share = mixed[:, 0, 0, 0]  # of the second image, which is one everywhere
+        expected = labels[0] * (1 - share[:, None]) + labels[1] * share[:, None]
+        torch.testing.assert_close(target, expected)
