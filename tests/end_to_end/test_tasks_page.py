@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -136,9 +135,8 @@ def test_a_task_that_lacks_something_is_told_before_the_run(
     for task, words in (
         ("lacking.py:Half", "lacking.py:Half has no metric, answer"),
         ("my_task.py:Orderd", "has no 'Orderd'. Did you mean 'Ordered'"),
-        ({"kind": "my_task.py:Ordered", "far": -1.0}, "task.far = -1.0: Input should be greater"),
+        ('{ kind = "my_task.py:Ordered", far = -1.0 }', "task.far = -1.0: Input should be greater"),
         ("regresion", "unknown task 'regresion'.* Did you mean 'regression'.*Or a task of yours"),
     ):
-        given = task if isinstance(task, str) else json.dumps(task)
         with pytest.raises(ValueError, match=words):
-            load_recipe(str(folder / "rare.toml"), [f"task={given}"])
+            load_recipe(str(folder / "rare.toml"), [f"task={task}"])
