@@ -8,6 +8,7 @@ from collections import deque
 _LATELY = 0.5  # share of the time so far that the rate is taken over
 _LEAST_S = 30.0  # but no less than this
 _KEPT = 256  # readings in that time
+_KNOWN, _KNOWN_S = 0.05, 60.0  # share of the work, or time, before which a rate is that of getting started
 
 
 class TimeLeft:
@@ -18,11 +19,13 @@ class TimeLeft:
     """
 
     def __init__(self) -> None:
-        self._began = self._before = 0.0
+        self._began = self._before = self._first = 0.0
         self._readings: deque[tuple[float, float]] = deque()
 
     def seconds(self, done: float, total: float) -> float | None:
         """Seconds left, now that ``done`` of ``total`` is done; None while no rate is known.
+
+        Before a minute is over or a twentieth is done, what is seen is mostly how long getting started takes.
 
         The first reading sets the clock, so a resumed piece of work does not start at zero. Less done than
         before is another piece of work, with a clock of its own.
@@ -32,7 +35,7 @@ class TimeLeft:
             readings.clear()
         self._before = done
         if not readings:
-            self._began = now
+            self._began, self._first = now, done
             readings.append((now, done))
             return None
         window_s = max(_LEAST_S, _LATELY * (now - self._began))
@@ -40,5 +43,7 @@ class TimeLeft:
             readings.append((now, done))
         while len(readings) > 2 and now - readings[1][0] >= window_s:
             readings.popleft()
+        if done - self._first < _KNOWN * (total - self._first) and now - self._began < _KNOWN_S:
+            return None
         then, earlier = readings[0]
         return (total - done) * (now - then) / (done - earlier) if done > earlier else None

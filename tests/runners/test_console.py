@@ -84,7 +84,7 @@ def test_each_piece_of_work_has_its_name_and_its_clock(
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "net-1, prune: 10%, 1 min 30 s left"
     assert said[1].startswith("net-2, retrain: 1%")
-    assert said[2:4] == ["net-2, retrain: 2%, 16 min 20 s left", "net-2, retrain: 3%, 16 min 10 s left"]
+    assert said[6:8] == ["net-2, retrain: 6%, 15 min 40 s left", "net-2, retrain: 7%, 15 min 30 s left"]
 
 
 def test_progress_of_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

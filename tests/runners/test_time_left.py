@@ -66,7 +66,17 @@ def test_less_done_than_before_is_another_piece_of_work(monkeypatch: pytest.Monk
         left.seconds(done, 100)
     clock = itertools.count(300.0, 4.0)
     assert left.seconds(1, 100) is None
-    assert [left.seconds(done, 100) for done in (2, 3, 4)] == [4.0 * 98, 4.0 * 97, 4.0 * 96]
+    assert [left.seconds(done, 100) for done in range(2, 10)][-3:] == [4.0 * 93, 4.0 * 92, 4.0 * 91]
+
+
+def test_getting_started_is_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that take 20 s to come up, and then do a hundredth of the work in a second."""
+    left, said = TimeLeft(), []
+    for now, done in ((0.0, 0), (20.0, 1), (21.0, 2), (22.0, 3), (26.0, 7)):
+        monkeypatch.setattr(module.time, "monotonic", lambda now=now: 1000.0 + now)
+        said.append(left.seconds(done, 100))
+    assert said[:4] == [None] * 4
+    assert said[4] == pytest.approx(93 * 26 / 7)
 
 
 def test_nothing_done_is_no_estimate() -> None:
