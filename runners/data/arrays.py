@@ -23,7 +23,7 @@ def read_npz(view: View, *, path: Path) -> Raw:
     Images are (N, height, width) or (N, height, width, channels), or channels first; of 8 bits, or of
     anything else in the range from 0 to ``data.white``. Labels are classes, (N,) or (N, 1); zeros and ones,
     (N, labels); or numbers, (N,) or (N, values); which of these is the task's to say. An array ``classes``
-    has their names.
+    has their names in the order of the outputs; labels that are words are among them.
 
     Args:
         view: size and channels to bring the images to, and what labels are of.
@@ -74,8 +74,11 @@ def _splits(
                 f"{path} has {', '.join(arrays) or 'nothing'}; needed are images and labels, or train_images "
                 f"and train_labels (val_ and test_ where there are such)"
             )
-        if len(images) != len(labels):
-            raise ValueError(f"{path} has {len(images)} {begin}images and {len(labels)} {begin}labels")
+        if images.shape[:1] != labels.shape[:1] or not images.ndim:
+            raise ValueError(
+                f"{path} has {begin}images of shape {images.shape} and {begin}labels of {labels.shape}; both "
+                f"begin with the number of images"
+            )
         found[split] = (images, f"{begin}labels", labels)
     return found
 
@@ -89,9 +92,13 @@ def _labels(where: str, answer: str, given: NDArray[Any]) -> NDArray[Any]:
             raise ValueError(
                 f"{where} are {given.dtype} of {given.shape}; right are numbers, (N,) or (N, values)"
             )
-        if odd := np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist():
-            raise ValueError(f"{where}: #{odd[0]} is no finite number (NaN or infinity)")
-        return values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            single = values.astype(np.float32)
+        if odd := np.flatnonzero(~np.isfinite(single).all(axis=1)).tolist():
+            raise ValueError(
+                f"{where}: #{odd[0]} is no finite number of 32 bits (NaN, infinity, or too large)"
+            )
+        return single
     if answer == "labels":
         if values.ndim != 2 or values.dtype.kind not in "iufb" or not np.isin(values, (0, 1)).all():
             raise ValueError(
@@ -110,7 +117,9 @@ def _named(
     path: Path, answer: str, labels: Mapping[str, NDArray[Any]], classes: NDArray[Any] | None
 ) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
     """The names, and the labels of each split as numbers."""
-    names = None if classes is None else tuple(map(str, classes.tolist()))
+    names = None if classes is None else tuple(map(str, classes.ravel().tolist()))
+    if names is not None and len(set(names)) < len(names):
+        raise ValueError(f"{path}: two of classes have the same name")
     train = labels["train"]
     if train.ndim > 1:
         kind = "label" if answer == "labels" else "value"
@@ -122,14 +131,14 @@ def _named(
                 )
         return names, dict(labels)
     known: Sequence[Any] = np.unique(train).tolist()
-    if names is not None and train.dtype.kind != "U":
-        known = list(range(len(names)))
+    if names is not None:
+        known = names if train.dtype.kind == "U" else range(len(names))
     place = {value: index for index, value in enumerate(known)}
     for split, values in labels.items():
         if strange := sorted(set(values.tolist()) - set(known)):
+            where = "no class of its training images" if names is None else "not among its classes"
             raise ValueError(
-                f"{path} has {split} labels that are no class of its training images: "
-                f"{', '.join(map(str, strange[:5]))}"
+                f"{path} has {split} labels that are {where}: {', '.join(map(str, strange[:5]))}"
             )
     numbers = {
         split: np.array([place[one] for one in values.tolist()], dtype=np.int64)
@@ -140,7 +149,7 @@ def _named(
 
 def _pixels(where: str, images: NDArray[Any], view: View) -> NDArray[np.uint8]:
     """Images as uint8 (N, C, H, W) of the size that is wanted."""
-    ordered = images[..., None] if images.ndim == 3 else images
+    ordered = images[..., None] if images.ndim == 3 and view.channels == 1 else images
     if ordered.ndim != 4 or view.channels not in (ordered.shape[3], ordered.shape[1]):
         raise ValueError(
             f"{where} have shape {images.shape}; right are (N, height, width) or with channels at the end "

@@ -45,6 +45,10 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None, *, answer: s
         if missing not in splits:
             whole = splits["train"]
             keep, off = stratified(whole.labels, fraction, seed, len(raw.classes))
+            if not len(off):  # of several labels, where no two images have the same for their rarest
+                raise ValueError(
+                    f"too few training images in {recipe.source.kind}: the {missing} split is empty"
+                )
             splits["train"] = RawSplit(whole.pixels[keep], whole.labels[keep])
             splits[missing] = RawSplit(whole.pixels[off], whole.labels[off])
     mean, std = _statistics(splits["train"].pixels)

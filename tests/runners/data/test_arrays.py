@@ -55,6 +55,14 @@ def test_splits_of_their_own_and_names(tmp_path: Path) -> None:
     assert (found.classes, len(found.test), len(found.train) + len(found.val)) == (("x", "y", "z"), 12, 12)
 
 
+def test_words_keep_their_names_whatever_the_order_of_the_classes(tmp_path: Path) -> None:
+    words = np.array(["cat", "dog", "ape"])[LABELS]
+    found = loaded(tmp_path, images=IMAGES, labels=words, classes=np.array(["dog", "cat", "ape"]))
+    assert found.classes == ("dog", "cat", "ape")
+    said = {pixels: found.classes[label] for pixels, label in whole(found).items()}
+    assert said == {image.tobytes(): word for image, word in zip(IMAGES, words.tolist(), strict=True)}
+
+
 @pytest.mark.parametrize("place", [1, -1])
 def test_five_channels_of_sixteen_bits(tmp_path: Path, place: int) -> None:
     deep = RNG.integers(0, 4096, (12, 8, 8, 5)).astype(np.uint16)
@@ -88,7 +96,18 @@ def test_labels_and_values(tmp_path: Path) -> None:
 NAN = np.where(np.arange(12) == 4, np.nan, 1.0)
 WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("class", {"images": IMAGES}, {}, "has images; needed are images and labels"),
-    ("class", {"images": IMAGES, "labels": LABELS[:5]}, {}, "12 images and 5 labels"),
+    (
+        "class",
+        {"images": IMAGES, "labels": LABELS[:5]},
+        {},
+        r"images of shape \(12, 8, 8\) and labels of \(5,\)",
+    ),
+    ("class", {"images": np.array(3), "labels": np.array(3)}, {}, r"images of shape \(\) and labels of \(\)"),
+    ("class", {"images": IMAGES, "labels": LABELS, "classes": np.array(list("aba"))}, {}, "the same name"),
+    ("class", {"images": IMAGES, "labels": LABELS, "classes": np.array(list("ab"))}, {}, "not among .*: 2"),
+    # Signals (N, channels, length) are no images: as ones of a column they were cut to a few values.
+    ("class", {"images": IMAGES, "labels": LABELS}, {"channels": 8, "height": 1}, "data.channels are 8"),
+    ("labels", {"images": IMAGES[:3], "labels": np.eye(3)}, {}, "too few .* the test split is empty"),
     ("class", {"images": IMAGES, "labels": np.eye(3)[LABELS]}, {}, r'one class an image.*"multi_label"'),
     ("class", {"images": IMAGES, "labels": NAN}, {}, "one class an image"),
     ("class", {"images": IMAGES, "labels": LABELS}, {"channels": 3}, r"\(12, 8, 8\).*data.channels are 3"),
@@ -103,6 +122,7 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("labels", {"images": IMAGES, "labels": LABELS}, {}, "zeros and ones"),
     ("labels", {"images": IMAGES, "labels": np.stack([LABELS] * 2, 1)}, {}, "zeros and ones"),
     ("values", {"images": IMAGES, "labels": NAN}, {}, "labels of .*: #4 is no finite number"),
+    ("values", {"images": IMAGES, "labels": LABELS + 1e300}, {}, "#0 is no finite number"),
     ("values", {"images": IMAGES, "labels": np.array(list("abc"))[LABELS]}, {}, "right are numbers"),
     (
         "values",
