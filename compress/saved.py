@@ -7,6 +7,7 @@ began with, then loading the weights.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from compress.candidate import Candidate
 from compress.pruning.channels import Cut, cut_channels
 from compress.swaps import Swap, swapped
-from results.files import read_json, write_atomic, write_json
+from results.files import write_atomic, write_json
 from results.records import Record, StepRecord
 
 WEIGHTS, SHAPE = "network.safetensors", "candidate.json"
@@ -87,11 +88,12 @@ def restore(original: nn.Module, example: Tensor, place: Path) -> Candidate:
         place: Folder it was saved in.
 
     Raises:
-        SavedError: a file is damaged, or belongs to another network.
-        FileNotFoundError: nothing was saved there.
+        SavedError: a file is damaged or gone, or belongs to another network.
     """
     try:
-        saved = CandidateRecord.from_json(read_json(place / SHAPE))
+        saved = CandidateRecord.from_json(json.loads((place / SHAPE).read_bytes()))
+    except FileNotFoundError as error:
+        raise SavedError(f"{place / SHAPE} is gone; {_way_out(place)}") from error
     except ValueError as error:
         raise SavedError(f"{place / SHAPE} is damaged ({error}); {_way_out(place)}") from error
     file = place / saved.file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from results.records import Record
-from results.timing import Timing
+from results.timing import Memory, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,19 @@ class Target(Protocol):
 
         Raises:
             ValueError: the runtime does not tell, or cannot run the file.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsMemory(Protocol):
+    """A target that also says what memory a file takes."""
+
+    def memory(self, file: Path) -> Memory:
+        """Memory of a process of its own that loads a file and runs it.
+
+        Raises:
+            ValueError: the file does not run, or the system does not tell.
         """
         ...
 

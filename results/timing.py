@@ -56,3 +56,16 @@ def merge(measured: Sequence[Sequence[Timing]]) -> list[Timing]:
             )
         )
     return merged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Memory of a process that runs one file and does nothing else.
+
+    Attributes:
+        process_bytes: most that was resident, the runtime itself included.
+        own_bytes: what of it came with the file: the rise from before it was loaded.
+    """
+
+    process_bytes: int
+    own_bytes: int

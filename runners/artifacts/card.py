@@ -74,7 +74,7 @@ def card_of(
         weights: Accuracies with each set of weights; None where there was no choice.
     """
     content, facts = candidate.file.read_bytes(), target.facts
-    broken = (*broken, *_broken_limits(profile, counts, len(content), candidate.precision))
+    broken = (*broken, *_broken_limits(profile, counts, timing, len(content), candidate.precision))
     return Card(
         name=name,
         file=f"model{candidate.file.suffix}",
@@ -125,7 +125,7 @@ def card_of(
 
 
 def _broken_limits(
-    profile: HardwareProfile, counts: Counts, size_bytes: int, precision: str
+    profile: HardwareProfile, counts: Counts, timing: Timing, size_bytes: int, precision: str
 ) -> tuple[str, ...]:
     """What the device cannot hold or run of a file, in words."""
     limits = profile.limits
@@ -133,6 +133,7 @@ def _broken_limits(
         "size_bytes": size_bytes,
         "peak_memory_bytes": counts.peak_memory_bytes // (4 if precision == "int8" else 1),
         "params": counts.params,
+        "energy_mj": round(timing.median_ms * (profile.watts or 0.0), 3),
     }
     broken = [
         f"{name} {value:,} over the limit of {getattr(limits, name):,.0f}"

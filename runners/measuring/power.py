@@ -10,6 +10,11 @@ from pathlib import Path
 POWERCAP = Path("/sys/class/powercap")
 
 
+def may_count(root: Path = POWERCAP) -> bool:
+    """Whether there are counters here that this process may read."""
+    return bool(_counters(root))
+
+
 def watts_during(
     work: Callable[[], object], *, root: Path = POWERCAP, clock: Callable[[], float] = time.monotonic
 ) -> float | None:

@@ -125,7 +125,12 @@ class Wiring:
     def limit_ms(self, models: Mapping[str, LatencyModel], given: SearchSpace) -> float:
         """The limit on the latency; a speed-up is over the largest network of the space as given."""
         first = next(iter(models.values()))
-        return latency_limit(given, first, self.run.recipe.search, self.profile.limits)
+        return latency_limit(given, first, self.run.recipe.search, self.device_ms)
+
+    @property
+    def device_ms(self) -> float:
+        """The most ms that a call may take on the device itself, for its own limits on time and energy."""
+        return self.profile.limits.most_ms(watts_of(self.path / "measure", self.profile))
 
     def space_without(self, without: tuple[str, ...]) -> SearchSpace:
         """The space as the recipe names it, without some of the preset's parts, by name."""
@@ -221,7 +226,7 @@ class Wiring:
     def scouted_limit_ms(self) -> float:
         """The limit on the latency of networks that are measured one by one."""
         found = [one for one in scouted(self.path / "measure") if one.precision in self.forms]
-        return scouted_limit(self.run.recipe.search, self.profile.limits, self.space, found)
+        return scouted_limit(self.run.recipe.search, self.device_ms, self.space, found)
 
     @property
     def racing(self) -> Racing:

@@ -22,6 +22,7 @@ from runners.stages.compress import compress_front
 from runners.stages.export import export_files
 from runners.stages.first_look import look_first
 from runners.stages.measure import (
+    counts_power,
     measure,
     measured_for,
     record_target,
@@ -196,11 +197,14 @@ def check_whole(made: Wiring) -> None:
     """Whether a run can go through all stages: known before it begins, not an hour into it.
 
     Raises:
-        ValueError: the target or the device to train on is not there, the space has fewer networks than are
+        ValueError: the target or the device to train on is not there, energy is limited and nobody knows the
+            power, the space has fewer networks than are
             to be measured, it cannot be trained on the data, or one of its networks, taken through all that a
             run does, fails.
     """
     _ = made.target, made.device
+    if made.profile.watts is None and (made.alone or not counts_power(made.target)):
+        made.profile.limits.most_ms(None)
     if not made.alone:
         check_size(made.given, made.plan)
     wanted, given = made.profile.input_shape, made.data.input_shape

@@ -13,7 +13,6 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.model.latency import LatencyModel
 from results.precision import MIXED
 from runners.recipe.schema import Search
-from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
 _Floats = NDArray[np.float64]
@@ -21,15 +20,15 @@ _Floats = NDArray[np.float64]
 _VALUE_BYTES = {"fp32": 4, "bf16": 4, "fp16": 4, "int8": 1, MIXED: 4}  # counts know of mixed archs themselves
 
 
-def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, limits: Limits) -> float:
+def latency_limit(space: SearchSpace, model: LatencyModel, recipe: Search, device_ms: float) -> float:
     """The limit in ms: as given, or the largest network's predicted latency over the speed-up wanted.
 
-    Where the device itself has a tighter one, that. The model is that of the target's first precision.
+    Where the device itself has a tighter one (``device_ms``, infinite where it has none), that. The model is
+    that of the target's first precision.
 
     Raises:
         ValueError: a speed-up over a largest network that the target cannot run.
     """
-    device_ms = limits.latency_ms or math.inf
     if recipe.latency_ms is not None:
         return min(recipe.latency_ms, device_ms)
     assert recipe.speedup is not None  # the recipe has one of the two

@@ -19,7 +19,7 @@ from results.precision import MIXED
 from results.records import TargetRecord, read_record
 from runners.console import Console
 from runners.measuring.machine import BUSY_CORES, busy_cores, machine_fingerprint
-from runners.measuring.power import watts_during
+from runners.measuring.power import may_count, watts_during
 from runners.tables.layers import measure_on
 from runners.targets.hardware import HardwareProfile
 from search_spaces.space import SearchSpace
@@ -240,12 +240,17 @@ def _cannot_run(table: LatencyTable) -> dict[str, str]:
     return found
 
 
+def counts_power(target: Target) -> bool:
+    """Whether what a target draws can be counted: it is this processor, and its counters may be read."""
+    facts = target.facts
+    return facts.local and facts.machine == machine_fingerprint() and may_count()
+
+
 def _watts(space: SearchSpace, target: Target, precision: str, console: Console) -> float | None:
     """What this machine draws while it runs the largest network; None where nobody counts."""
-    facts = target.facts
-    if not facts.local or facts.machine != machine_fingerprint():  # the counters are the processor's
+    if not counts_power(target):
         return None
-    largest = space.largest()
+    facts, largest = target.facts, space.largest()
     with TemporaryDirectory(prefix="quarry-") as scratch:
         file = Path(scratch) / f"largest.{facts.format}"
         try:

@@ -158,15 +158,14 @@ def scouted(folder: Path) -> list[Scouted]:
     return [Scouted.from_json(line) for line in read_lines(folder / SCOUTED)]
 
 
-def scouted_limit(search: Search, limits: Limits, space: SearchSpace, found: Sequence[Scouted]) -> float:
+def scouted_limit(search: Search, device_ms: float, space: SearchSpace, found: Sequence[Scouted]) -> float:
     """The limit in ms: as given, or the largest network's measured latency over the speed-up wanted.
 
-    Where the device itself has a tighter one, that.
+    Where the device itself has a tighter one (``device_ms``, infinite where it has none), that.
 
     Raises:
         ValueError: a speed-up over a largest network that does not run on the target.
     """
-    device_ms = limits.latency_ms or math.inf
     if search.latency_ms is not None:
         return min(search.latency_ms, device_ms)
     assert search.speedup is not None  # the recipe has one of the two

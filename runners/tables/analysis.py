@@ -11,8 +11,9 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from compress.target import OperatorTime, TakesOnnx
-from results.timing import Timing
+from compress.target import OperatorTime, TakesOnnx, Target, TellsMemory
+from nas.costs.counts.analytic import count
+from results.timing import Memory, Timing
 from runners.given import load_network
 from runners.targets.hardware import HardwareProfile
 from runners.targets.target import open_target
@@ -31,12 +32,17 @@ class LatencyReport:
         operators: time by type, longest first; timing them adds time of its own, so read the shares.
         remarks: what to make of it, one sentence each.
         computed: whether the latency was computed from constants and not measured.
+        memory: memory that it takes in a process of its own; None where the runtime or system does not tell.
+        predicted_bytes: what it should take in float32: its weights, and the values that have to be there at
+            once; None where the model is a file.
     """
 
     timing: Timing
     operators: tuple[OperatorTime, ...]
     remarks: tuple[str, ...]
     computed: bool
+    memory: Memory | None
+    predicted_bytes: int | None
 
 
 def load_model(spec: str) -> Path | nn.Module:
@@ -101,6 +107,7 @@ def analyse(
         (timing,) = target.measure([path], budget_s=seconds, half_width=0.005)
         if timing.status != "measured":
             raise ValueError(f"the model does not run on profile {profile.name!r}: {timing.reason}")
+        memory, unmeasured = _memory(target, path)
         operators: tuple[OperatorTime, ...] = ()
         try:
             operators, words = target.operator_times(path), ""
@@ -109,7 +116,28 @@ def analyse(
     if facts.computed:
         words = "this is computed from the profile's constants; nothing was measured"
     remarks = [words] if words else _remarks(timing, operators)
-    return LatencyReport(timing=timing, operators=operators, remarks=tuple(remarks), computed=facts.computed)
+    predicted_bytes = None
+    if isinstance(model, nn.Module) and input_shape is not None:
+        known = count(model, input_shape)
+        predicted_bytes = 4 * known.params + profile.batch * known.peak_memory_bytes
+    return LatencyReport(
+        timing=timing,
+        operators=operators,
+        remarks=(*remarks, *unmeasured),
+        computed=facts.computed,
+        memory=memory,
+        predicted_bytes=predicted_bytes,
+    )
+
+
+def _memory(target: Target, file: Path) -> tuple[Memory | None, list[str]]:
+    """Memory that a file takes; None, and why, where that is not told."""
+    if not isinstance(target, TellsMemory):
+        return None, []
+    try:
+        return target.memory(file), []
+    except ValueError as error:
+        return None, [f"its memory was not measured: {error}"]
 
 
 def with_shape(model: Path, input_shape: tuple[int, ...] | None, batch: int | None) -> bytes:

@@ -16,6 +16,7 @@ from nas.costs.layers.sums import layers_of
 from nas.costs.table.exchange import export_csv, import_csv
 from nas.costs.table.plausibility import Drift, check_plausible, remeasure, why_stale
 from nas.costs.table.table import LatencyTable, load_table, merge_tables
+from results.timing import Memory
 from runners.tables.analysis import LatencyReport, analyse, load_model
 from runners.tables.kit import KIT_RUNTIMES, read_kit, write_kit
 from runners.tables.layers import MeasurePlan, exporter, table_header
@@ -55,12 +56,24 @@ def latency(
         f", 95 % interval {timing.low_ms:.4g} to {timing.high_ms:.4g} ms, {timing.repeats} blocks of runs"
     )
     say(f"{timing.median_ms:.4g} ms on {hardware.name}{'' if report.computed else interval}")
+    if report.memory is not None:
+        say(_memory_words(report.memory, report.predicted_bytes))
     total = sum(entry.latency_ms for entry in report.operators)
     for entry in report.operators[:12]:
         say(f"{entry.latency_ms / total:6.1%}  {entry.nodes:4d} x {entry.operator}")
     for remark in report.remarks:
         say(f"- {remark}")
     return report
+
+
+def _memory_words(memory: Memory, predicted_bytes: int | None) -> str:
+    own = f"{memory.own_bytes / 1e6:.1f} MB of it since the runtime was loaded"
+    predicted = (
+        ""
+        if predicted_bytes is None
+        else f"; weights and the values that have to be there at once are {predicted_bytes / 1e6:.1f} MB"
+    )
+    return f"{memory.process_bytes / 1e6:.1f} MB of memory in a process of its own, {own}{predicted}"
 
 
 def compare_runtimes(

@@ -14,9 +14,10 @@ from torch import nn
 from compress.onnx.agreement import BATCHES, refuse_difference
 from compress.target import Facts, OperatorTime
 from results.files import write_atomic
-from results.timing import Timing
+from results.timing import Memory, Timing
 from runners.measuring.apart import PATIENCE_S, Apart
 from runners.measuring.machine import machine_fingerprint
+from runners.measuring.memory import peak_of
 from runners.measuring.process import measure_apart, threads_of
 from runners.targets.calls import FREE
 from runners.targets.hardware import HardwareProfile
@@ -97,6 +98,10 @@ class ApartTarget:
             half_width=half_width,
             settings=self._settings,
         )
+
+    def memory(self, file: Path) -> Memory:
+        """Memory of a process of its own that runs a file."""
+        return peak_of(f"{self._module}:load", file, self._profile, settings=self._settings)
 
     def operator_times(self, file: Path, images: NDArray[Any] | None = None) -> tuple[OperatorTime, ...]:
         """Time by type of operator after the runtime's own fusions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -22,9 +23,32 @@ class Limits(_Part):
     """What the device can hold; None where it sets no limit."""
 
     latency_ms: Positive | None = None
+    energy_mj: Positive | None = None
     params: Positive | None = None
     peak_memory_bytes: Positive | None = None
     size_bytes: Positive | None = None
+
+    def most_ms(self, watts: float | None) -> float:
+        """The most that a call may take, in ms: energy is power times time, so a limit on it is one on both.
+
+        Args:
+            watts: power that the device draws; None where nobody knows.
+
+        Raises:
+            ValueError: energy is limited, and nobody knows the power.
+        """
+        latency_ms = self.latency_ms or math.inf
+        if self.energy_mj is None:
+            return latency_ms
+        if watts is None:
+            raise ValueError(
+                f"limits.energy_mj = {self.energy_mj:g} in the profile, and nobody knows what the device "
+                "draws: "
+                "give the profile its watts. Where networks share weights, this machine's own counters would "
+                "do (RAPL, /sys/class/powercap), but there are none that may be read here, or it is another "
+                "machine that is measured"
+            )
+        return min(latency_ms, self.energy_mj / watts)
 
 
 class Runtime(BaseModel):

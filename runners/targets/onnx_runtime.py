@@ -13,8 +13,9 @@ from torch import nn
 
 from compress.onnx.times import operator_times
 from compress.target import Facts, OperatorTime
-from results.timing import Timing
+from results.timing import Memory, Timing
 from runners.measuring.machine import machine_fingerprint
+from runners.measuring.memory import peak_of
 from runners.measuring.process import measure_apart, threads_of
 from runners.measuring.stopwatch import example_inputs, words_of
 from runners.targets.hardware import HardwareProfile, only_in
@@ -73,6 +74,16 @@ class OnnxRuntimeTarget:
             self._profile,
             budget_s=budget_s,
             half_width=half_width,
+            settings={"config": self._options},
+        )
+
+    def memory(self, file: Path) -> Memory:
+        """Memory of a process of its own that runs a file."""
+        return peak_of(
+            "runners.measuring.stopwatch:onnx_load",
+            file,
+            self._profile,
+            imports=("onnxruntime",),
             settings={"config": self._options},
         )
 

@@ -148,6 +148,18 @@ def test_a_module_that_gives_no_space_is_named(
         assert word in said.error
 
 
+def test_a_limit_on_energy_without_a_known_power_is_refused_at_once(call: Call, tmp_path: Path) -> None:
+    constants = "macs_per_s = 1e9, bytes_per_s = 1e9"
+    (tmp_path / "device.toml").write_text(
+        f'name = "device"\nlimits = {{ energy_mj = 3 }}\nruntime = {{ kind = "analytic", {constants} }}\n'
+    )
+    said = call("run", "digits", "--out", "run", *settings("measure.profile=device.toml"))
+    assert said.code == 1
+    assert "energy_mj = 3" in said.error
+    assert "watts" in said.error
+    assert not (tmp_path / "run" / "measure").exists()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_says_how_to_go_on(
     call: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int

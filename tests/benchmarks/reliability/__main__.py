@@ -4,8 +4,8 @@
 
 Takes a small job of each kind (`quarry run` on the digits, `quarry compress-model`), under latencies that are
 computed, so that a job follows from its seed. Prints every fault and writes the table of the kinds that are
-done; they stay in FOLDER (runs/benchmarks/reliability), so a stopped command goes on. Exits 1 where a job
-ended wrong.
+there; they stay in FOLDER (runs/benchmarks/reliability), and a kind is tried again when its file there is
+deleted. Exits 1 where a job ended wrong.
 """
 
 from __future__ import annotations
@@ -37,26 +37,24 @@ def _lines(log: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def kinds(
-    whole: Whole, scratch: Path, moments: int, seed: int, file: str
-) -> dict[str, Callable[[], Iterator[Ending]]]:
-    """The kinds of faults by name, each made when called."""
+def kinds(whole: Whole, moments: int, seed: int, file: str) -> dict[str, Callable[[Path], Iterator[Ending]]]:
+    """The kinds of faults by name, each made when called with a folder to work in."""
 
-    def damaged_half_way(happened: Callable[[Path], bool]) -> Iterator[Ending]:
+    def damaged_half_way(happened: Callable[[Path], bool], scratch: Path) -> Iterator[Ending]:
         state = faults.half_finished(whole, scratch / "half", happened)
         return faults.damaged(whole, state, scratch, file)
 
     half_way = {words: happened for words, happened in HALF_WAY.items() if words in whole.job.half_way}
     return {
-        "kill -9": lambda: faults.killed(whole, scratch, moments, seed),
-        "file damaged when done": lambda: faults.damaged(whole, whole.folder, scratch, file),
+        "kill -9": lambda scratch: faults.killed(whole, scratch, moments, seed),
+        "file damaged when done": lambda scratch: faults.damaged(whole, whole.folder, scratch, file),
         **{
             f"file damaged {words}": partial(damaged_half_way, happened)
             for words, happened in half_way.items()
         },
-        "disk full": lambda: faults.disk_full(whole, scratch),
-        "two processes": lambda: faults.two_processes(whole, scratch),
-        "another clock": lambda: faults.clock_set_back(whole, scratch),
+        "disk full": lambda scratch: faults.disk_full(whole, scratch),
+        "two processes": lambda scratch: faults.two_processes(whole, scratch),
+        "another clock": lambda scratch: faults.clock_set_back(whole, scratch),
     }
 
 
@@ -79,18 +77,18 @@ def main() -> None:
             continue
         place = folder / job.name.split()[-1]
         whole = faults.undisturbed(job, place / "whole")
-        made = kinds(whole, place, options.moments, options.seed, options.file)
+        made = kinds(whole, options.moments, options.seed, options.file)
         for name, make in made.items():
             file = place / f"{name}.json"
             if not any(part in name for part in options.only.split(",")) or (whole_kinds and file.exists()):
                 continue
             endings = []
-            for ending in make():
+            for ending in make(place / name):
                 repeated = "" if ending.repeated is None else f" ({ending.repeated:+.0%} time)"
                 print(f"{job.name}, {name}: {ending.what}: {ending.how}{repeated} {ending.words}", flush=True)
                 endings.append(ending)
-            if whole_kinds:
-                write_json(file, [asdict(one) for one in endings])
+                if whole_kinds:
+                    write_json(file, [asdict(one) for one in endings])
     lines, wrong = table(folder)
     print("\n".join(lines))
     before, rest = PAGE.read_text().split(BEGIN)

@@ -101,7 +101,8 @@ def killed(whole: Whole, scratch: Path, moments: int, seed: int) -> Iterator[End
         said = quarry(whole.job.arguments, folder)
         ending = _ended(f"killed at {where}", whole, run, said)
         if ending.how == "same":
-            ending = _nothing_redone(ending, run, logs, files)
+            kept = {name: lines for name, lines in logs.items() if name in whole.results}
+            ending = _nothing_redone(ending, run, kept, files)
         again = (first.cpu_s + said.cpu_s) / whole.cpu_s - 1
         yield Ending(what=ending.what, how=ending.how, words=ending.words, repeated=again)
         if ending.how == "same":
@@ -110,7 +111,7 @@ def killed(whole: Whole, scratch: Path, moments: int, seed: int) -> Iterator[End
 
 def _finished(run: Path) -> list[str]:
     file = run / "stages.json"
-    return list(json.loads(file.read_text())["seconds"]) if file.exists() else []
+    return list(json.loads(file.read_text())) if file.exists() else []
 
 
 def _logs(run: Path) -> dict[str, list[str]]:

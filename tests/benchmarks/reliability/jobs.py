@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 
+from results.files import read_lines, write_atomic
+
 RECIPE = """
 name = "job"
 [data]
@@ -33,7 +35,7 @@ epochs = 3
 batch_size = 64
 learning_rate = 3e-3
 [measure]
-profile = "mcu"
+profile = "{device}"
 fit_networks = 5
 check_networks = 3
 [search]
@@ -48,6 +50,15 @@ recovery = {{ epochs = 3 }}
 steps = ["finetune", "store"]
 tolerance = 0.5
 calibration_images = 32
+"""
+DEVICE = """
+name = "computed"
+precisions = ["fp32", "int8"]
+[runtime]
+kind = "analytic"
+macs_per_s = 240e6
+bytes_per_s = 40e6
+layer_overhead_ms = 0.001
 """
 SPACE = """
 from search_spaces.spaces.metaformer import Stage, metaformer
@@ -114,9 +125,13 @@ class Job:
     def begin(self, folder: Path) -> None:
         """Writes what the job is given."""
         folder.mkdir(parents=True, exist_ok=True)
-        space = self.images.with_name("space.py")  # one place for all: a recipe with another is another
-        space.write_text(SPACE)
-        (folder / "job.toml").write_text(RECIPE.format(images=self.images, space=space))
+        # One place for all: a recipe with another is another.
+        space, device = self.images.with_name("space.py"), self.images.with_name("device.toml")
+        for file, content in ((space, SPACE), (device, DEVICE)):
+            if not file.exists():
+                write_atomic(file, content)
+        recipe = RECIPE.format(images=self.images, space=space, device=device)
+        (folder / "job.toml").write_text(recipe)
         (folder / "net.py").write_text(NETWORK)
 
     def copy(self, source: Path, folder: Path) -> None:
@@ -129,7 +144,7 @@ class Job:
 def jobs(images: Path) -> tuple[Job, ...]:
     """The job of each kind, on a folder of images, whose decoded form is kept beside what they make."""
     compress = (
-        "compress-model net.py:make --profile mcu --speedup 1.5 --epochs 2 --networks 1 --out run --data"
+        "compress-model net.py:make --profile DEVICE --speedup 5 --epochs 4 --networks 1 --out run --data"
     )
     return (
         Job(
@@ -142,7 +157,10 @@ def jobs(images: Path) -> tuple[Job, ...]:
         Job(
             name="quarry compress-model",
             images=images,
-            arguments=(*compress.split(), str(images)),
+            arguments=(
+                *compress.replace("DEVICE", str(images.with_name("device.toml"))).split(),
+                str(images),
+            ),
             after=(("verify", "run"),),
             half_way=("in compression",),
         ),
@@ -182,7 +200,7 @@ def _content(file: Path) -> Any:
         if file.suffix == ".json":
             return _timeless(json.loads(file.read_text()))
         if file.suffix == ".jsonl":
-            return [_timeless(json.loads(line)) for line in file.read_text().splitlines()]
+            return [_timeless(line) for line in read_lines(file)]  # without one that was cut short
         if file.suffix == ".safetensors":  # their description has its entries in any order
             return {name: _sum(tensor.tobytes()) for name, tensor in load_file(file).items()}
     except (ValueError, SafetensorError):

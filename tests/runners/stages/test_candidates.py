@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 
 from runners.recipe.schema import Search
 from runners.stages.candidates import Candidates, latency_limit
-from runners.targets.hardware import Limits
 from search_spaces.spaces.presets import preset
 
 
@@ -54,5 +54,6 @@ def test_a_speed_up_over_a_network_that_cannot_run_is_refused() -> None:
     space = preset("digits", classes=10, input_shape=(1, 8, 8))
     model: Any = SimpleNamespace(latency_ms=lambda rows: np.full(len(rows), np.inf))
     with pytest.raises(ValueError, match="speedup = 2 is over the largest network, which has layers that"):
-        latency_limit(space, model, Search(speedup=2), Limits())
-    assert latency_limit(space, model, Search(latency_ms=2), Limits()) == 2
+        latency_limit(space, model, Search(speedup=2), math.inf)
+    assert latency_limit(space, model, Search(latency_ms=2), math.inf) == 2
+    assert latency_limit(space, model, Search(latency_ms=2), 1.5) == 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,10 +145,10 @@ def test_a_speed_up_is_over_the_largest_network_that_was_measured(tmp_path: Path
     work = scouting(Device(), tmp_path)
     scout_sizes(work)
     found = scouted(tmp_path)
-    assert scouted_limit(Search(speedup=4), Limits(), SPACE, found) == 198 / 4
-    assert scouted_limit(Search(speedup=3), Limits(latency_ms=20), SPACE, found) == 20
+    assert scouted_limit(Search(speedup=4), math.inf, SPACE, found) == 198 / 4
+    assert scouted_limit(Search(speedup=3), 20.0, SPACE, found) == 20
     with pytest.raises(ValueError, match="largest network, which does not run"):
-        scouted_limit(Search(speedup=4), Limits(), SPACE, [])
+        scouted_limit(Search(speedup=4), math.inf, SPACE, [])
 
 
 def test_files_of_the_scouting_are_read_whole(tmp_path: Path) -> None:

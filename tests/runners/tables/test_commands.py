@@ -37,10 +37,15 @@ def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest
     assert report.timing.median_ms > 0
     assert any("Conv" in entry.operator for entry in report.operators)
     assert "ms on cpu-ort" in lines[0]
+    assert "MB of memory in a process of its own" in lines[1]
+    assert report.memory is not None
+    assert 0 < report.memory.own_bytes < report.memory.process_bytes < 200e6
     assert any("mean nothing here" in line for line in lines)
     (tmp_path / "mine.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(4, 4)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert latency("mine:make", input_shape="4", seconds=0.1, say=lines.append).timing.repeats >= 4
+    report = latency("mine:make", input_shape="4", seconds=0.1, say=lines.append)
+    assert report.timing.repeats >= 4
+    assert report.predicted_bytes == 4 * (4 * 4 + 4) + 4 * (4 + 4), "weights; input and output at once"
     assert "mine" in sys.modules
 
 

@@ -1,9 +1,11 @@
 """Profiles: shipped ones load, and a wrong one says what is wrong and what would be right."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from runners.targets.hardware import Limits
 from runners.targets.profile import load_profile, shipped_profiles
 from runners.targets.target import open_target
 
@@ -81,3 +83,12 @@ def test_a_gpu_that_is_not_there_is_said_before_work_starts(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="needs a CUDA GPU"):
         open_target(load_profile("cuda-torch"))
+
+
+def test_a_limit_on_energy_is_one_on_the_latency_where_the_power_is_known() -> None:
+    assert Limits(latency_ms=20, energy_mj=30).most_ms(2.0) == 15
+    assert Limits(latency_ms=10, energy_mj=30).most_ms(2.0) == 10
+    assert Limits(latency_ms=10).most_ms(None) == 10
+    assert Limits().most_ms(2.0) == math.inf
+    with pytest.raises(ValueError, match=r"energy_mj = 30 .* nobody knows .* give the profile its watts"):
+        Limits(energy_mj=30).most_ms(None)
