@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _PART = ".part"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a user's share of it, the largest file
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -53,17 +54,17 @@ def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Gives errors of writing the file they are about; libraries have their own for a full disk."""
+    """Gives errors of writing the file they are about; libraries have their own for one that has no room."""
     try:
         yield
     except OSError as error:
         error.filename = str(path)
         raise
     except Exception as error:
-        full = os.strerror(errno.ENOSPC)
-        if full not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, full, str(path)) from error
+        for code in _NO_ROOM:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), str(path)) from error
+        raise
 
 
 def is_part(path: Path) -> bool:

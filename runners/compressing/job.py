@@ -95,7 +95,7 @@ def begin(
             raise ValueError(
                 f"{out} was begun with {' and with '.join(changed)}; choose another folder, or delete it"
             )
-    else:
+    if not (out / "provenance.json").exists() or not file.exists():
         command = shlex.join(["quarry", *sys.argv[1:]])
         write_json(out / "provenance.json", provenance(options.seed, command).to_json())
     write_json(file, now)

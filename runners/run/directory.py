@@ -82,6 +82,8 @@ class RunDirectory:
                 "go on with it, use the version in provenance.json; or start another run with another --out"
             )
         found = validate(values, f"the recipe of the run in {path}")
+        if not (path / "provenance.json").exists():  # it was deleted, say for being damaged; cards need it
+            write_json(path / "provenance.json", provenance(found.seed, command).to_json())
         if recipe is not None and recipe != found:
             if not any((path / output).exists() for stage in STAGES for output in stage.writes):
                 # Nothing was made under the old one: it was refused for what this one may have mended.

@@ -145,11 +145,12 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
 
 
-def test_a_full_disk_in_a_librarys_own_words_is_an_error_of_the_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["No space left on device", "Disk quota exceeded", "File too large"])
+def test_a_full_disk_in_a_librarys_own_words_is_an_error_of_the_disk(tmp_path: Path, words: str) -> None:
     def save(path: Path) -> None:
-        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise RuntimeError(f"Error while serializing: I/O error: {words} (os error 28)")
 
-    with pytest.raises(OSError, match="No space left on device: '.*weights'"):
+    with pytest.raises(OSError, match=f"{words}: '.*weights'"):
         replace_atomic(tmp_path / "weights", save)
     assert list(tmp_path.iterdir()) == []
 

@@ -60,7 +60,9 @@ def test_a_run_keeps_its_recipe_and_says_where_it_was_made(tmp_path: Path) -> No
     assert made["command"] == "quarry run digits"
     assert made["machine"]["cores"] == os.cpu_count()
     assert {"python", "torch", "numpy"} <= made["versions"].keys()
+    (tmp_path / "new" / "run" / "provenance.json").unlink()  # as is advised where it is damaged
     with opened(tmp_path / "new" / "run", None) as run:
+        assert read_json(run.path / "provenance.json")["seed"] == DIGITS.seed
         assert run.recipe == DIGITS
         assert run.finished == {}
 
