@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -81,7 +80,7 @@ def main(loader: str, file: str, request: str, result: str) -> None:
     module, function = loader.split(":")
     load = getattr(load_module(module), function)
     for name in job["imports"]:
-        importlib.import_module(name)
+        load_module(name)
     before = _bytes("VmRSS")
     try:
         call = load(file, job)
