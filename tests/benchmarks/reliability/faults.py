@@ -130,7 +130,8 @@ def _files(run: Path, stages: Sequence[str]) -> dict[str, int]:
         for stage in stages
         if stage in folders
         for file in (run / folders[stage]).rglob("*")
-        if file.is_file() and file.name != "scores.jsonl"  # of the search, beside the weights
+        # Of the search, beside the weights; of the export, beside what was compressed.
+        if file.is_file() and file.name != "scores.jsonl" and file.stem != "largest"
     }
 
 
