@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from results.names import did_you_mean, unknown
 from runners.data.decoded import kept
@@ -22,6 +23,7 @@ from runners.data.tables import split_of
 
 _FILES = ("file", "filename", "file_name", "image", "path")
 _SPLIT = "split"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ def read_csv(
     images: str = "",
     file_column: str = "",
     label_columns: tuple[str, ...] = (),
-    separator: str = ";",
+    separator: Annotated[str, Field(min_length=1)] = ";",
 ) -> Raw:
     """Images that a CSV file names, with a class, labels or values beside each; its first line names columns.
 
@@ -105,10 +107,10 @@ def _lines(
     folder = path.parent / Path(images).expanduser()
     with path.open(newline="", encoding="utf-8-sig") as content:
         reader = csv.DictReader(content, skipinitialspace=True)
-        known = list(reader.fieldnames or ())
-        file_column, columns = _columns(path, known, file_column, label_columns)
         found, seen = [], dict[str, int]()
         try:
+            known = list(reader.fieldnames or ())
+            file_column, columns = _columns(path, known, file_column, label_columns)
             for row in reader:
                 found.append(_line(path, reader.line_num, row, folder, file_column, columns))
         except (csv.Error, UnicodeDecodeError) as error:
@@ -139,6 +141,8 @@ def _columns(
         for name in names:
             if name not in known:
                 raise ValueError(f"{path}:1: data.source.{key}: {unknown('column', name, known)}")
+            if known.count(name) > 1:
+                raise ValueError(f"{path}:1: {known.count(name)} columns are called {name!r}")
     if not columns:
         raise ValueError(f"{path}:1: there is no column beside {file_column!r}; labels have one or more")
     return file_column, columns
@@ -176,7 +180,8 @@ def _numbered(
     """The names of classes, labels or values, and the labels of all lines as numbers."""
     if answer == "values":
         return columns, np.array([_values(path, one, columns) for one in lines], dtype=np.float32)
-    if answer == "labels" and len(columns) > 1:
+    marks = {one.cells for one in lines} == {("0",), ("1",)}  # one column, of one label
+    if answer == "labels" and (len(columns) > 1 or marks):
         return columns, np.array([_marks(path, one, columns) for one in lines], dtype=np.int64)
     if len(columns) > 1:
         raise ValueError(
@@ -198,10 +203,10 @@ def _numbered(
             raise ValueError(f"{path}:{one.number}: no training image has the {kind} {strange[0]!r}")
     if not several:
         return names, np.array([place[words[0]] for words in given], dtype=np.int64)
-    marks = np.zeros((len(lines), len(names)), dtype=np.int64)
-    for row, words in zip(marks, given, strict=True):
+    found = np.zeros((len(lines), len(names)), dtype=np.int64)
+    for row, words in zip(found, given, strict=True):
         row[[place[name] for name in words]] = 1
-    return names, marks
+    return names, found
 
 
 def _words(line: _Line, separator: str) -> tuple[str, ...]:
@@ -212,7 +217,7 @@ def _in_order(names: set[str]) -> tuple[str, ...]:
     """Names in order, numbers by their size."""
     names = names - {""}
     if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 
@@ -223,8 +228,8 @@ def _values(path: Path, line: _Line, columns: Sequence[str]) -> list[float]:
             found.append(float(cell))
         except ValueError:
             raise ValueError(f"{path}:{line.number}: {name} is {cell!r}; right is a number") from None
-        if not np.isfinite(found[-1]):
-            raise ValueError(f"{path}:{line.number}: {name} is {cell}; right is a finite number")
+        if not abs(found[-1]) <= _LARGEST:
+            raise ValueError(f"{path}:{line.number}: {name} is {cell}; right is a finite number of 32 bits")
     return found
 
 

@@ -19,7 +19,7 @@ def written(folder: Path, *lines: str, name: str = "list.csv") -> Path:
     (folder / "pics").mkdir(exist_ok=True)
     for index in range(6):
         Image.new("L", (9, 9), 40 * index).save(folder / "pics" / f"{index}.png")
-    (folder / name).write_text("\n".join(lines) + "\n")
+    (folder / name).write_text("\n".join(lines) + "\n", errors="surrogateescape")
     return folder / name
 
 
@@ -66,6 +66,13 @@ def test_labels_in_one_column_or_in_one_each_are_the_same(tmp_path: Path) -> Non
     assert first.train.labels.shape[1] == 2
 
 
+def test_one_column_of_zeros_and_ones_is_one_label(tmp_path: Path) -> None:
+    found = loaded(written(tmp_path, *rows("1", "0", "1", "0", "1", "0", header="file,sick")), "labels")
+    assert found.classes == ("sick",)
+    for split in (found.train, found.val, found.test):
+        assert (split.labels[:, 0] == (split.images[:, 0, 0, 0] // 40 + 1) % 2).all()
+
+
 def test_values_and_a_folder_of_images(tmp_path: Path) -> None:
     lines = [f"{index}.png,{index * 0.5},ignored" for index in range(6)]
     listed = written(tmp_path, "name,age,note", *lines)
@@ -104,8 +111,11 @@ WRONG: list[tuple[str, list[str], str]] = [
     ),
     ("class", rows("a,1", "b,2", header="file,label,more"), r"2 columns of labels \(label, more\)"),
     ("class", rows("a", "b,c"), r":3: it has another number of cells"),
+    ("labels", rows("1,0", "0,1", header="file,cat,cat"), r":1: 2 columns are called 'cat'"),
+    ("class", rows("caf\udce9", "b"), r"list.csv:1: 'utf-8' codec can't decode byte 0xe9"),
     ("class", ["file,label"], r"lists no training image"),
     ("values", rows("1.5", "much"), r":3: label is 'much'; right is a number"),
+    ("values", rows("1.5", "1e39"), r":3: label is 1e39; right is a finite number of 32 bits"),
     ("values", rows("1.5", "nan"), r":3: label is nan; right is a finite number"),
     ("labels", rows("1,0", "1,2", header="file,cat,dog"), r":3: dog is '2'; right are 0 and 1"),
 ]
