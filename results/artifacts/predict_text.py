@@ -51,7 +51,7 @@ def main(paths):
     for file in files_of(paths):
         try:
             images = prepare(file)
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises these for what is no picture
+        except (OSError, ValueError, SyntaxError, EOFError) as error:  # for what is no picture or array
             print(f"{{file}}: {{error}}", file=sys.stderr)
             failed += 1
             continue

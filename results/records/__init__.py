@@ -6,6 +6,8 @@ Units are in the names: accuracies are fractions in [0, 1], latencies millisecon
 from results.records.answer import ONE_CLASS, Answer
 from results.records.audit import AuditedNetwork, AuditEntry, AuditSummary, Estimate, Ranking
 from results.records.card import (
+    FROM_ARRAYS,
+    FROM_PICTURES,
     Agreement,
     Card,
     CardAccuracy,
@@ -46,6 +48,8 @@ from results.records.search import (
 from results.records.training import EpochRecord, SpaceRecord, TrainingRecord
 
 __all__ = [
+    "FROM_ARRAYS",
+    "FROM_PICTURES",
     "ONE_CLASS",
     "Agreement",
     "Answer",

@@ -10,6 +10,14 @@ from results.records.answer import ONE_CLASS, Answer
 from results.records.codec import Record, Value
 from results.records.run import Provenance
 
+FROM_PICTURES = (
+    "first frame, a JPEG in full and not at a reduced size; turned upright as EXIF says; more than 8 "
+    "bits rounded to 8 (see white, refused without); transparency laid over white; then to grey or RGB"
+)
+FROM_ARRAYS = (
+    "an array (height, width, channels); other than 8 bits rounded to 8 (see white, refused without)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardInput(Record):
@@ -179,10 +187,7 @@ class Preprocessing(Record):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     white: float | None = None
-    decode: str = (
-        "first frame, a JPEG in full and not at a reduced size; turned upright as EXIF says; more than 8 "
-        "bits rounded to 8 (see white, refused without); transparency laid over white; then to grey or RGB"
-    )
+    decode: str = FROM_PICTURES
     resize: str = "bilinear to cover the input, aspect kept, then a centre crop"
     scale: str = "8-bit pixels / 255, then (value - mean) / std, in float32"
 

@@ -212,15 +212,21 @@ _DEEP = """values = np.asarray(image, dtype=np.float64) * 255 / {white}
         image = Image.fromarray(values.round().astype(np.uint8))"""
 
 
+# What `runners.data.arrays` does; a test compares bits.
 _PREPARE_ARRAY = """import numpy as np
 
 def prepare(file):
-    \"\"\"An array of 8-bit pixels, {shape}, or its .npy file, as input of the model.\"\"\"
+    \"\"\"An array of pixels, {shape}, or its .npy file, as input of the model.\"\"\"
     pixels = file if isinstance(file, np.ndarray) else np.load(file)
-    if pixels.shape != {shape} or pixels.dtype != np.uint8:
+{deep}    if pixels.shape != {shape} or pixels.dtype != np.uint8:
         raise ValueError(f"needed is uint8 {shape}, not {{pixels.dtype}} {{pixels.shape}}")
     mean, std = np.float32({mean}), np.float32({std})
     return ((pixels.astype(np.float32) / np.float32(255) - mean) / std).transpose(2, 0, 1)[None]
+"""
+_DEEP_ARRAY = """    if pixels.dtype != np.uint8 and pixels.dtype.kind in "iuf" and pixels.size:
+        if not (pixels.min() >= 0 and pixels.max() <= {white}):
+            raise ValueError("needed are values from 0 to {white}")
+        pixels = (pixels * (255.0 / {white})).round().astype(np.uint8)
 """
 
 
@@ -228,7 +234,10 @@ def preparation_code(given: Preprocessing) -> str:
     """Code from an image file to the input, with plain Pillow and NumPy; from an array otherwise."""
     if not given.is_picture:
         return _PREPARE_ARRAY.format(
-            shape=(given.height, given.width, given.channels), mean=list(given.mean), std=list(given.std)
+            shape=(given.height, given.width, given.channels),
+            mean=list(given.mean),
+            std=list(given.std),
+            deep="" if given.white is None else _DEEP_ARRAY.format(white=given.white),
         )
     refused = 'raise ValueError("more than 8 bits a channel: no value of full intensity is known")'
     return _PREPARE.format(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from results.records import Preprocessing
+from results.records import FROM_ARRAYS, FROM_PICTURES, Preprocessing
 from runners.data.balance import check_balanced
 from runners.data.raw import Raw, RawSplit, View
 from runners.data.sources import SOURCES, resolved
@@ -64,6 +64,7 @@ def load_data(recipe: Data, seed: int, decoded: Path | None = None, *, answer: s
             mean=mean,
             std=std,
             white=recipe.white,
+            decode=FROM_PICTURES if recipe.channels in (1, 3) else FROM_ARRAYS,
         ),
     )
 

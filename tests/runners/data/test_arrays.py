@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from results.records.card_text import preparation_code
 from runners.data.load import load_data
-from runners.data.splits import Splits
+from runners.data.splits import Prepare, Splits
 from runners.recipe.schema import Data
 
 RNG = np.random.default_rng(0)
@@ -75,6 +77,27 @@ def test_five_channels_of_sixteen_bits(tmp_path: Path, place: int) -> None:
     }
     assert whole(found) == expected
     assert len(found.preprocessing.mean) == 5
+
+
+@pytest.mark.parametrize(("kind", "white"), [(np.uint16, 4095), (np.float32, 1.0), (np.float16, 1.0)])
+def test_predict_prepares_an_array_as_it_was_trained_on(tmp_path: Path, kind: Any, white: float) -> None:
+    deep = (RNG.random((12, 8, 8, 2)) * white).astype(kind)
+    found = loaded(tmp_path, changes={"channels": 2, "white": white}, images=deep, labels=LABELS)
+    assert found.preprocessing.decode.startswith("an array")
+    prepare = runpy.run_path(written(tmp_path, preparation_code(found.preprocessing)))["prepare"]
+    trained = Prepare(preprocessing=found.preprocessing)(found.train.images, None).numpy()
+    known = {one.tobytes() for one in map(np.ascontiguousarray, trained)}
+    given = {np.ascontiguousarray(prepare(image)[0]).tobytes() for image in deep}
+    assert known <= given
+    with pytest.raises(ValueError, match=r"needed are values from 0 to"):
+        prepare(deep[0] + 1.001 * white)
+    with pytest.raises(ValueError, match=r"needed is uint8 \(8, 8, 2\)"):
+        prepare(deep[0, 1:])
+
+
+def written(folder: Path, code: str) -> str:
+    (folder / "prepare.py").write_text(code)
+    return str(folder / "prepare.py")
 
 
 def test_other_sizes_are_brought_to_the_recipes(tmp_path: Path) -> None:
