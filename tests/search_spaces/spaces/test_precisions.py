@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from nas.costs.layers.sums import SlotSums
@@ -13,13 +14,28 @@ from results.precision import int8_parts
 from search_spaces.choice import Choice
 from search_spaces.rules import rule_of
 from search_spaces.space import SearchSpace
+from search_spaces.spaces.convnet import ConvNet, ConvStage, convnet
 from search_spaces.spaces.narrowed import ruled
 from search_spaces.spaces.precisions import with_precisions
 from search_spaces.spaces.presets import preset
+from search_spaces.spaces.stitched import Anchor, stitched
 
 PLAIN = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("pooling", "depthwise"))
 PER = ("stage", "block")
 SPACES = {per: with_precisions(PLAIN, per) for per in PER}
+ENDING = convnet(
+    "ending",
+    ConvNet(
+        stages=tuple(
+            ConvStage(widths=(16, 32), depths=(1, 2), blocks=blocks, options={"residual": {"gate": "none"}})
+            for blocks in (("residual",), ("residual", "reversible"), ("residual",))
+        ),
+        stem_strides=(1,),
+        exits=(1, 2),
+    ),
+    classes=3,
+    input_shape=(3, 16, 16),
+)
 
 
 def part_of(layer: str, per: str) -> str:
@@ -45,8 +61,9 @@ def test_networks_are_the_same_and_each_part_is_marked_with_its_choice(per):
 
 
 @pytest.mark.parametrize("per", PER)
-def test_a_choice_is_active_where_its_part_has_layers(per):
-    space = SPACES[per]
+@pytest.mark.parametrize("plain", [PLAIN, ENDING], ids=lambda space: space.name)
+def test_a_choice_is_active_where_its_part_has_layers(per, plain):
+    space = with_precisions(plain, per)
     rows = space.sample(100, np.random.default_rng(1))
     for row, active in zip(rows, space.active(rows), strict=True):
         there = {part_of(layer.name, per) for layer in space.lower(space.to_arch(row))}
@@ -104,3 +121,16 @@ def test_borders_are_where_neighbours_differ(per):
         expected.append((len(met), sum(met)))
     np.testing.assert_array_equal(SlotSums(space).borders(rows), expected)
     np.testing.assert_array_equal(SlotSums(PLAIN).borders(PLAIN.sample(3, np.random.default_rng(0))), 0)
+
+
+def test_a_part_of_a_stitched_space_chooses_where_its_anchor_runs():
+    archs = PLAIN.smallest(), PLAIN.largest()
+    anchors = [Anchor(arch=arch, network=PLAIN.build(arch).eval()) for arch in archs]
+    space = with_precisions(stitched(PLAIN, anchors, torch.randn(4, 1, 8, 8)), "stage")
+    there = space.to_arch(space.to_row({"anchor": 1, "anchor1.precision": "int8"}))
+    assert [
+        name for name, one in zip(space.names, space.active(space.to_row(there)[None])[0], strict=True) if one
+    ] == [
+        "anchor",
+        "anchor1.precision",
+    ]
