@@ -97,6 +97,8 @@ def matched(x: Tensor, logits: Tensor, similarity: float, information: float) ->
 def fused(x: Tensor, told: Tensor, order: Tensor, match: Tensor, kept: float) -> Tensor:
     """Tokens (B, C, K): the even ones with those fused into them, then the odd ones that are left."""
     gone = _gone(int(x.shape[2]), kept)
+    # Two of no weight have no mean; gradients divide by squares of weights.
+    told = told.clamp(min=torch.finfo(told.dtype).tiny ** 0.5)
     even, odd = x[:, :, ::2], x[:, :, 1::2].gather(2, order.unsqueeze(1).expand(-1, x.shape[1], -1))
     of_even, of_odd = told[:, :, ::2], told[:, :, 1::2].gather(2, order.unsqueeze(1))
     goes = _one_hot(match[:, :gone], even)  # (B, gone, even)

@@ -11,6 +11,7 @@ import torch
 from compress.pruning.prune import prune
 from nas.supernet.supernet import Supernet
 from search_spaces.mixers import Mixer, mixer
+from search_spaces.mixers.attention.fused import FusedTokens
 from search_spaces.mixers.attention.partition import Partition, adjacent, grid
 from search_spaces.reference.macs import count_macs
 from search_spaces.spaces.metaformer import Stage, metaformer
@@ -173,3 +174,14 @@ def test_swin_v2_is_a_setting_that_a_recipe_names_and_a_search_decides_its_windo
 def test_bad_settings_are_refused_in_words(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Stage(widths=(16,), depths=(1,), mixers=(name,), options={name: options})
+
+
+def test_tokens_that_tell_nothing_beside_others_are_fused_to_finite_ones() -> None:
+    torch.manual_seed(0)
+    network = FusedTokens(16, tokens_kept=0.5)
+    with torch.no_grad():
+        network.scale.fill_(1000.0)  # the softmax is 0 for all but a few
+    outputs = network(torch.randn(2, 16, 4, 4))
+    outputs.sum().backward()
+    assert outputs.isfinite().all()
+    assert all(one.grad.isfinite().all() for one in network.parameters())
