@@ -14,7 +14,7 @@ from typing import Any
 
 from results.files import is_part, read_json, remove_parts, write_json
 from results.names import unknown
-from results.records import StageTimes
+from results.records import StageTimes, read_record
 from results.records.handed_over import ARTIFACTS, missing
 from runners.reading.load import validate
 from runners.recipe.keys import MOVED
@@ -22,6 +22,9 @@ from runners.recipe.schema import Recipe
 from runners.run.manifest import Keeper
 from runners.run.provenance import provenance
 from runners.run.stages import BY_NAME, HARMLESS, STAGES, before, onward, readers, without
+
+FORECAST = "forecast.json"
+"""What was foretold of the stages before the first, in seconds."""
 
 
 class RunDirectory:
@@ -214,9 +217,20 @@ class RunDirectory:
             raise
         if worked_on := set(changed) - HARMLESS:
             also = [one.name for key in worked_on for one in readers(key) if len(readers(key)) > 1]
+            self._untell(stage, *also)
             place = self.put_aside(stage, *also)
         write_json(self.path / "recipe.json", recipe.model_dump(mode="json"))
         return place
+
+    def _untell(self, *stages: str) -> None:
+        """Forgets what was foretold of stages and later ones, which was under other settings."""
+        file = self.path / FORECAST
+        if file.exists():
+            later = {name for stage in stages for name in onward(stage)}
+            with contextlib.suppress(ValueError):  # damaged, which the report says
+                told = read_record(StageTimes, file).seconds
+                kept = {name: seconds for name, seconds in told.items() if name not in later}
+                write_json(file, StageTimes(seconds=kept).to_json())
 
     def put_aside(self, *stages: str) -> Path | None:
         """Moves what these stages and later ones made to ``earlier/N``, and counts them as not done.

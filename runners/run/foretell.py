@@ -7,13 +7,12 @@ import time
 from results.files import write_json
 from results.numbers import duration
 from results.records import StageTimes
+from runners.run.directory import FORECAST
 from runners.run.paces import Pacing, paces_of
 from runners.run.stages import BY_NAME
 from runners.run.wiring import Wiring
 from runners.stages.forecast import forecast
 from runners.stages.measure import checked_each
-
-FILE = "forecast.json"
 
 
 def foretell(made: Wiring) -> None:
@@ -21,7 +20,7 @@ def foretell(made: Wiring) -> None:
 
     A run that was given minutes divides these; one that goes on was told before.
     """
-    recipe, console, file = made.run.recipe, made.console, made.path / FILE
+    recipe, console, file = made.run.recipe, made.console, made.path / FORECAST
     if recipe.minutes is not None or recipe.search.ranking == "blockwise" or (made.path / "measure").exists():
         return
     if not made.target.facts.reachable:

@@ -18,7 +18,7 @@ from results.files import read_json, write_json
 from runners.reading.load import load_recipe, revise
 from runners.recipe.part import part
 from runners.recipe.schema import Recipe
-from runners.run.directory import RunDirectory
+from runners.run.directory import FORECAST, RunDirectory
 from runners.run.sequence import start_kit, take_table, write_kit
 from runners.run.stages import BY_NAME, STAGES, WHOLE_RUN, before, onward, readers
 
@@ -228,6 +228,17 @@ def test_a_changed_stage_puts_aside_what_follows_from_it(tmp_path: Path) -> None
         assert (tmp_path / "earlier" / "2" / "search" / "made.json").exists()
     with opened(tmp_path, None) as run:
         assert run.recipe == changed
+
+
+def test_what_was_foretold_under_other_settings_is_forgotten(tmp_path: Path) -> None:
+    told = {"measure": 1.0, "train": 2.0, "search": 3.0, "compress": 4.0, "export": 5.0}
+    with opened(tmp_path) as run:
+        finish(run, *WHOLE_RUN)
+        write_json(tmp_path / FORECAST, told)
+        run.put_aside("search")  # done again as it was
+        assert read_json(tmp_path / FORECAST) == told
+        run.revise(revise(DIGITS, ["search.budget=99"]), "search")
+        assert read_json(tmp_path / FORECAST) == {"measure": 1.0, "train": 2.0}
 
 
 def test_no_change_puts_nothing_aside(tmp_path: Path) -> None:
