@@ -68,6 +68,7 @@ class AuditPlan:
             self.task,
             self.seed,
             *([self.balance] if self.balance else []),
+            *([self.further.layer_decay] if self.further.layer_decay < 1 else []),  # no part of its repr
         )
         return hashlib.sha256(repr(how).encode()).hexdigest()[:16]
 

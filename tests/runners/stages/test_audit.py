@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from nas.costs.counts.analytic import AnalyticCosts
 from nas.costs.counts.sizes import macs_of
 from nas.ranking import spread
 from results.files import read_json, read_lines, write_json
-from results.records import AuditSummary
+from results.records import AuditSummary, Preprocessing
+from runners.data.splits import Prepare
 from runners.run.sequence import audit, start
+from runners.scoring.auditor import AuditPlan
 from runners.stages import audit as stage
 from runners.stages.audit import audit_warning
+from runners.training.settings import TrainSettings
 from search_spaces.space import SearchSpace
 from tests.spaces import SPACES
 
@@ -133,6 +137,31 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
     capsys.readouterr()
     audit(run, AUDIT)
     assert "done before" not in capsys.readouterr().out
+
+
+def test_learning_rates_by_layer_tell_networks_apart(tmp_path: Path) -> None:
+    settings = TrainSettings(
+        epochs=1,
+        batch_size=8,
+        learning_rate=0.1,
+        warmup_epochs=0.0,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        gradient_clip=1.0,
+        average_decay=0.0,
+    )
+    plan = AuditPlan(
+        alone=settings,
+        further=settings,
+        teacher_weight=0.5,
+        temperature=1.0,
+        prepare=Prepare(preprocessing=Preprocessing(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,))),
+        mix=None,
+        seed=0,
+        checkpoints=tmp_path,
+    )
+    other = replace(plan, further=replace(settings, layer_decay=0.7))
+    assert other.fingerprint != plan.fingerprint == replace(plan, checkpoints=tmp_path / "other").fingerprint
 
 
 def test_a_search_is_warned_of_what_was_not_audited(
