@@ -143,6 +143,6 @@ def _broken_limits(
     if precision not in profile.precisions:
         broken.append(
             f"it runs {' and '.join(profile.precisions)} and this is {precision}; a larger "
-            "compress.tolerance lets quantization be kept"
+            'compress.tolerance, or compress.goal = "fastest", lets quantization be kept'
         )
     return tuple(broken)
