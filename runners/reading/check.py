@@ -139,7 +139,6 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
     """Problems of the parts, and of what they need."""
     from runners.data.sources import resolved  # imported here: it brings PyTorch
     from runners.stages.teachers import teacher_problems
-    from runners.tasks import task_problems
 
     known = registries()
     rules, sources = known["train.rule"], known["data.source"]
@@ -153,7 +152,7 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
         problems += found
     except ValueError as error:
         problems.append(str(error))
-    problems += task_problems(recipe.task.kind, recipe.task.settings)
+    problems += _task(recipe)
     rule = recipe.train.rule
     problems += rules.problems(rule.kind, rule.settings, "train.rule")
     problems += _searchers(recipe.search.searchers, recipe.search.budget)
@@ -182,6 +181,18 @@ def _parts(recipe: Recipe, complete: bool) -> list[str]:
     if "sizes" in needs and recipe.train.sampling != "size":
         problems.append(f'train.sampling: the rule {rule.kind} draws by size; give it sampling = "size"')
     return problems
+
+
+def _task(recipe: Recipe) -> list[str]:
+    """Problems of the task, and of what keeps the answers of teachers, a row of logits for each image."""
+    from runners.tasks import open_task, task_problems
+
+    kind, settings = recipe.task.kind, recipe.task.settings
+    if problems := task_problems(kind, settings):
+        return problems
+    if recipe.compress.recovery.views and open_task(kind, settings).answer.kind != "class":
+        return [f"compress.recovery.views: of teachers one class an image is kept, not {kind}; set it to 0"]
+    return []
 
 
 def _listed(key: str, registry: Registry[Any], parts: Iterable[Part]) -> Iterator[str]:

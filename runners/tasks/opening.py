@@ -46,6 +46,8 @@ def task_problems(kind: str, settings: Mapping[str, Any]) -> list[str]:
         open_task(kind, settings)
     except (ValueError, OSError, TypeError) as error:
         return [f"task: {error}"]
+    except Exception as error:  # code of one's own raises anything
+        return [f"task: {kind} fails: {type(error).__name__}: {error}"]
     return []
 
 

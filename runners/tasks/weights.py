@@ -23,7 +23,7 @@ def weights_of(given: ClassWeights, balanced: Sequence[float], classes: Sequence
         classes: names.
 
     Raises:
-        ValueError: a name that no class has.
+        ValueError: a name that no class has, or no class that counts.
     """
     if given == "equal":
         return given
@@ -31,7 +31,10 @@ def weights_of(given: ClassWeights, balanced: Sequence[float], classes: Sequence
         for name in given:
             if name not in classes:
                 raise ValueError(f"task.class_weights: {unknown('class', name, classes)}")
-        return {name: float(given.get(name, 1.0)) for name in classes}
+        found = {name: float(given.get(name, 1.0)) for name in classes}
+        if not any(found.values()):
+            raise ValueError("task.class_weights are 0 for every class, so nothing would be learned")
+        return found
     return dict(zip(classes, (round(float(one), 6) for one in balanced), strict=True))
 
 

@@ -132,7 +132,9 @@ def test_a_task_that_lacks_something_is_told_before_the_run(
     (folder / "lacking.py").write_text(
         "class Half:\n    def loss(self, outputs, targets):\n        return 0\n"
     )
+    (folder / "raising.py").write_text("def task():\n    return {}['kind']\n")
     for task, words in (
+        ("raising.py:task", "raising.py:task fails: KeyError: 'kind'"),
         ("lacking.py:Half", "lacking.py:Half has no metric, answer"),
         ("my_task.py:Orderd", "has no 'Orderd'. Did you mean 'Ordered'"),
         ('{ kind = "my_task.py:Ordered", far = -1.0 }', "task.far = -1.0: Input should be greater"),

@@ -30,6 +30,13 @@ def test_a_function_of_ones_own_leaves_no_key_of_presets_unheeded(tmp_path: Path
     assert f"space.{key}: this is for presets; the function of space.module chooses its own" in said
 
 
+@pytest.mark.parametrize("task", ["binary", "multi_label", "regression"])
+def test_answers_of_teachers_are_kept_of_one_class_an_image(task: str) -> None:
+    """The training that would use them fails, after the search."""
+    said = refused("digits", f"task={task}", "compress.recovery.views=1")
+    assert f"compress.recovery.views: of teachers one class an image is kept, not {task}; set it to 0" in said
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -159,6 +159,7 @@ CASES: list[tuple[Any, Tensor, tuple[str, ...], str]] = [
     (Classification(), VALUES, AB, r'numbers \(40, 2\) .* task = "regression"'),
     (Classification(), CLASSES, (*ABC, "d"), "no training image is of 'd'"),
     (Classification(class_weights={"dd": 2.0}), CLASSES, ABC, "task.class_weights: unknown class 'dd'"),
+    (Classification(class_weights=dict.fromkeys(ABC, 0.0)), CLASSES, ABC, "0 for every class"),
     (Binary(), CLASSES, ABC, 'the data have 3 classes; task = "binary" is for two'),
     (MultiLabel(), CLASSES, ABC, r"shape \(40,\), where zeros and ones \(images, 3\)"),
     (MultiLabel(), MARKS * 2, ABC, "labels are 0 or 1 .* have 2 too"),
