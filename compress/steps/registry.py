@@ -16,9 +16,9 @@ format that it needs is the one that it makes.
 """
 
 
-def makes(names: Iterable[str], precision: str) -> bool:
-    """Whether one of these steps makes files of a number format."""
-    return any(precision in STEPS[name].needs for name in names)
+def makes(names: Iterable[str], precision: str, facts: Facts) -> bool:
+    """Whether one of these steps makes files of a number format for a target."""
+    return any(precision in STEPS[name].needs and not _missing(name, facts) for name in names)
 
 
 def step_names(steps: Sequence[Step]) -> list[str]:
@@ -35,14 +35,19 @@ def step_names(steps: Sequence[Step]) -> list[str]:
 def unmet_needs(step: Step, facts: Facts) -> str:
     """What a step needs and the target does not offer, in words; nothing where it can be tried."""
     name = _name(step)
-    needs = STEPS[name].needs if name in STEPS else frozenset()
-    missing = sorted(needs - {facts.format, *facts.precisions})
+    missing = _missing(name, facts)
     if not missing:
         return ""
     return (
         f"{name} needs {' and '.join(missing)}; target {facts.profile!r} takes {facts.format} files in "
         f"{' and '.join(facts.precisions)}"
     )
+
+
+def _missing(name: str, facts: Facts) -> list[str]:
+    """File and number formats that a step of that name needs and the target does not take."""
+    needs = STEPS[name].needs if name in STEPS else frozenset()
+    return sorted(needs - {facts.format, *facts.precisions})
 
 
 def refuse_int8(current: Candidate, context: Context) -> None:

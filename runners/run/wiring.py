@@ -162,7 +162,7 @@ class Wiring:
         if self.run.recipe.space.precisions:
             return (mixed_form(self.target.facts),)
         steps = [step.kind for step in self.run.recipe.compress.steps]
-        return forms_of(self.target.facts.precisions, steps)
+        return forms_of(self.target.facts, steps)
 
     @property
     def plan(self) -> MeasurePlan:

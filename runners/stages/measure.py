@@ -28,15 +28,16 @@ IMPORTED, TARGET = "imported.parquet", "target.json"
 _FEWEST_CHECKED = 3  # networks
 
 
-def forms_of(precisions: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]:
+def forms_of(facts: Facts, steps: Sequence[str]) -> tuple[str, ...]:
     """The number formats that networks may be handed over in: their *forms*.
 
     Args:
-        precisions: what the target can run, the first being what networks are exported in.
-        steps: names of the compression steps of the recipe; one that makes int8 makes it a form.
+        facts: what the target can run, the first of its precisions being what networks are exported in.
+        steps: names of the compression steps of the recipe; one that makes int8 for the target makes it a
+            form.
     """
-    first = precisions[0]
-    return (first, "int8") if first != "int8" in precisions and makes(steps, "int8") else (first,)
+    first = facts.precisions[0]
+    return (first, "int8") if first != "int8" and makes(steps, "int8", facts) else (first,)
 
 
 def checked_each(plan: MeasurePlan, forms: int) -> int:

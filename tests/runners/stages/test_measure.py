@@ -37,7 +37,8 @@ def test_the_search_predicts_from_the_table_of_each_form_without_a_target(
 ) -> None:
     space = preset("digits", classes=10, input_shape=(1, 8, 8), mixers=("identity",))
     profile = load_profile("mcu").model_copy(update={"precisions": ("int8", "fp32")[::order]})
-    plan, forms = MeasurePlan(fit_networks=6, check_networks=8), stage.forms_of(profile.precisions, steps)
+    plan, facts = MeasurePlan(fit_networks=6, check_networks=8), open_target(profile).facts
+    forms = stage.forms_of(facts, steps)
     assert forms == expected
     console = Console(tmp_path / "log.txt")
     found = stage.measure(
@@ -60,6 +61,14 @@ def test_the_search_predicts_from_the_table_of_each_form_without_a_target(
         assert again[form].table.header.precision == form
     more = stage.fitted(space, plan, tmp_path, ("fp32", "int8")) if forms == ("fp32",) else again
     assert list(more) == list(forms), "a form that was not measured is left out"
+
+
+@pytest.mark.parametrize(("format", "expected"), [("onnx", ("fp32", "int8")), ("tflite", ("fp32",))])
+def test_int8_that_no_step_can_make_for_a_target_is_no_form_to_search_with(
+    format: str, expected: tuple[str, ...]
+) -> None:
+    facts = replace(open_target(load_profile("mcu")).facts, format=format, precisions=("fp32", "int8"))
+    assert stage.forms_of(facts, ("finetune", "quantize")) == expected
 
 
 def test_a_form_that_no_network_can_have_is_left_out_and_told(
