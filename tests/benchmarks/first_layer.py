@@ -1,14 +1,16 @@
 """What the first convolution of a network costs in int8, and left in float, in an int8 file.
 
-    python -m tests.benchmarks.first_layer
+    python -m tests.benchmarks.first_layer [PROFILE]
 
 A minute on one core that has nothing else to do. A first layer of each shape, then a 3x3 convolution and a
-pooled head in int8, are timed in ONNX Runtime, one thread, batch 1; the first layer in int8 as well, and in
-float. All files are timed side by side. It prints the table of docs/compression.md.
+pooled head in int8, are timed in ONNX Runtime, one thread, batch 1, or on another profile that takes ONNX
+files (cpu-openvino); the first layer in int8 as well, and in float. All files are timed side by side. It
+prints the table of docs/compression.md.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def write(
 
 def main() -> None:
     torch.manual_seed(0)
-    target = open_target(load_profile("cpu-ort"))
+    target = open_target(load_profile(sys.argv[1] if len(sys.argv) > 1 else "cpu-ort"))
     with tempfile.TemporaryDirectory() as folder:
         made = [write(*case, target, Path(folder) / str(place)) for place, case in enumerate(CASES)]
         timings = target.measure([file for files in made for file in files], budget_s=2.0 * 2 * len(CASES))
