@@ -77,12 +77,15 @@ _SIGMOID = '''def probabilities(outputs):
     return (1 + np.tanh(outputs / 2)) / 2  # the sigmoid, without an overflow'''
 _VALUES = '''def values(outputs):
     """Values from outputs."""
-    return outputs * np.array({scale}) + np.array({offset})'''
+    return outputs * np.array({scale}) + np.array({offset})
+
+
+DIGITS = {digits}  # significant ones of each value'''
 _TOLD = """        shares = probabilities(outputs_of(images))[0]
         best = shares.argsort()[::-1][:5]
         print(f"{file}: " + ", ".join(f"{labels[i]} {shares[i]:.1%}" for i in best))"""
-_TOLD_VALUES = """        found = zip(labels, values(outputs_of(images))[0])
-        print(f"{file}: " + ", ".join(f"{label} {value:.4g}" for label, value in found))"""
+_TOLD_VALUES = """        found = zip(labels, values(outputs_of(images))[0], DIGITS)
+        print(f"{file}: " + ", ".join(f"{label} {value:.{digits}g}" for label, value, digits in found))"""
 _ANSWERS = {"class": _SOFTMAX, "binary": _BINARY, "labels": _SIGMOID}
 
 
@@ -94,7 +97,9 @@ def predict_code(card: Card) -> str:
         name=card.name,
         file=card.file if card.file.endswith(".onnx") else FLOAT_FILE,
         outputs=answer.named if answer.kind != "binary" else 1,
-        answer=_VALUES.format(scale=list(answer.scale), offset=list(answer.offset))
+        answer=_VALUES.format(
+            scale=list(answer.scale), offset=list(answer.offset), digits=list(answer.digits)
+        )
         if values
         else _ANSWERS[answer.kind],
         told=_TOLD_VALUES if values else _TOLD,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,14 @@ class Answer(Record):
         """What the names are of: classes, labels or values."""
         return self.kind if self.kind in ("labels", "values") else "classes"
 
+    @property
+    def digits(self) -> tuple[int, ...]:
+        """Significant digits of each value: 4, or as many as show a hundredth of its scale."""
+        return tuple(
+            max(4, 3 + math.ceil(math.log10(abs(offset) / scale + 1)))
+            for offset, scale in zip(self.offset, self.scale, strict=True)
+        )
+
     def same(self, expected: NDArray[Any], got: NDArray[Any]) -> float:
         """How many images have the same answer in both outputs; of an image with many, their share counts.
 
@@ -62,7 +71,8 @@ class Answer(Record):
         """
         if self.kind == "values":
             values = outputs * np.array(self.scale) + np.array(self.offset)
-            return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+            told = zip(names, values, self.digits, strict=True)
+            return ", ".join(f"{name} {value:.{digits}g}" for name, value, digits in told)
         shares = self.probabilities(outputs)
         best = np.argsort(-shares, kind="stable")[:most]
         return ", ".join(f"{names[place]} {shares[place]:.1%}" for place in best)

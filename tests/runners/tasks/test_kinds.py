@@ -202,6 +202,8 @@ def test_the_answer_says_what_the_outputs_mean() -> None:
     assert Binary().answer.words(np.array([math.log(3)]), AB) == "b 75.0%, a 25.0%"
     values = Regression(offset=(100.0, 0.0), scale=(10.0, 1.0)).answer
     assert values.words(np.array([-1.0, 0.5]), AB) == "a 90, b 0.5"
+    pressure = Regression(offset=(101325.0, -2024.0), scale=(50.0, 3.0)).answer
+    assert pressure.words(np.array([0.25, -0.1]), AB) == "a 101337.5, b -2024.3"  # and not 1.013e+05
     one, other = np.array([[1.0, 1.0]]), np.array([[1.005, 1.02]])
     assert (values.same(one, one), values.same(one, other)) == (1.0, 0.5)
     assert MultiLabel().answer.same(np.array([[1.0, -1.0]]), np.array([[3.0, 1.0]])) == 0.5
