@@ -18,6 +18,7 @@ BENCHMARKS = (
     "by_hand digits --recipe digits --limits 0.02 --minutes 2 --seeds 1 --set search.ranking=alone",
 )
 
-for name in BENCHMARKS:
-    print(f"== {name}", flush=True)
-    subprocess.run([sys.executable, "-m", *f"tests.benchmarks.{name}".split()], check=True)
+if __name__ == "__main__":
+    for name in BENCHMARKS:
+        print(f"== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", *f"tests.benchmarks.{name}".split()], check=True)

@@ -84,7 +84,7 @@ def main() -> None:
                 file.write_bytes(content)
                 runs.append(onnx_run(str(file), 1, 1, {}))
                 lines.append(f"{title:16}{nodes:4} nodes, {seconds:5.2f} s")
-        timings = interleave(runs, budget_s=4, precision=0.003)
+        timings = interleave(runs, budget_s=4, half_width=0.003)
         for line, timing in zip(lines, timings, strict=True):
             print(f"{name:24}{line}, {timing.median_ms / timings[0].median_ms:.3f}", flush=True)
 

@@ -30,7 +30,7 @@ from compress.onnx.numbers.storage import store_weights
 from compress.plain import plain_copy
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
-from tests.benchmarks.compression import resnet18
+from tests.benchmarks.compression_speed import resnet18
 from tests.benchmarks.quantization import EPOCHS, TRAINED, Residual, Separable, network_of, train_on
 
 EPOCHS_SHARED = 5

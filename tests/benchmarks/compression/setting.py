@@ -22,8 +22,8 @@ from runners.data.prepared import RunData
 from runners.data.splits import Split
 from runners.data.tables import labelled_cells
 from runners.recipe.schema import Recipe
-from runners.stages.compress import finetune_settings
 from runners.stages.train import training_data
+from runners.stages.trainings import finetune_settings
 from runners.targets.profile import load_profile
 from runners.targets.target import open_target
 from runners.training.batches import TrainingData
