@@ -20,6 +20,8 @@ FILE = "judged.json"
 class Clock:
     """Processor seconds of this process and its children, with those of runs before that were stopped.
 
+    A run that was killed leaves no line: what it spent is not counted, so begin such a network again.
+
     Args:
         file: file of seconds, a line for each attempt.
     """

@@ -16,10 +16,15 @@ from tests.benchmarks.compression.setting import Bench
 def answer(bench: Bench, network: nn.Module, factor: float, spent_s: Callable[[], float]) -> Answer:
     """The answer of one goal. All goals of a network share a folder, and what one trained serves the next.
 
+    Args:
+        bench: what both sides are given.
+        network: the trained network.
+        factor: times as fast that the file is to be.
+        spent_s: gives the processor seconds spent on this goal so far, over all attempts at it.
+
     Raises:
         UnreachableError: no share of the channels is fast enough.
     """
-    began_s = spent_s()
     out = bench.folder / "quarry"
     try:
         record = compress_model(network, bench.source, Goal(speedup=factor), bench.options, out=out).record
@@ -41,5 +46,5 @@ def answer(bench: Bench, network: nn.Module, factor: float, spent_s: Callable[[]
         macs=found.macs,
         validation=found.accuracy,
         within=record.met,
-        cpu_s=spent_s() - began_s,
+        cpu_s=spent_s(),
     )

@@ -23,8 +23,8 @@ class Answer(Record):
         macs: multiply-accumulates of its network.
         validation: accuracy on the validation images, in [0, 1].
         within: whether the side measured it within the goal.
-        cpu_s: processor seconds that were spent on it: of Quarry for everything, of the plain way for
-            fine-tuning, since it was last begun.
+        cpu_s: processor seconds that were spent on it: of Quarry for everything, over all attempts, of the
+            plain way for fine-tuning, since it was last begun.
     """
 
     side: str

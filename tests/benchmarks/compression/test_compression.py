@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +15,7 @@ from nas.costs.counts.analytic import count
 from results.files import read_lines
 from runners.compressing.scan import Scan, Scanned
 from runners.compressing.shorter import Blocks
+from tests.benchmarks.compression import quarry
 from tests.benchmarks.compression.judge import Clock
 from tests.benchmarks.compression.look import rows
 from tests.benchmarks.compression.networks import NETWORKS
@@ -90,6 +93,20 @@ def test_what_was_spent_before_it_was_stopped_counts(tmp_path: Path) -> None:
         assert spent_s() >= told["seconds"]
     with clock.counted("other") as spent_s:
         assert spent_s() < told["seconds"]
+
+
+def test_an_answer_is_charged_with_what_attempts_before_it_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench: Any = SimpleNamespace(folder=tmp_path, source="here", options=None)
+    model = tmp_path / "quarry" / "artifacts" / "some" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"a file")
+    file = SimpleNamespace(name="some", precision="int8", share=0.5, macs=1, accuracy=0.8)
+    record = SimpleNamespace(files=[file], answer="some", met=True)
+    monkeypatch.setattr(quarry, "compress_model", lambda *_, **__: SimpleNamespace(record=record))
+    spent = iter(range(90, 200, 10))  # 90 s by an attempt that was stopped
+    assert quarry.answer(bench, nn.Identity(), 2.0, lambda: float(next(spent))).cpu_s >= 90
 
 
 def test_the_table_sets_the_sides_beside_each_other() -> None:
