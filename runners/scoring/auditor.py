@@ -70,7 +70,8 @@ class AuditPlan:
             *([self.balance] if self.balance else []),
             *([self.further.layer_decay] if self.further.layer_decay < 1 else []),  # no part of its repr
         )
-        return hashlib.sha256(repr(how).encode()).hexdigest()[:16]
+        told = repr(how).replace(repr(CLASSIFICATION), "Classification()")  # as before it had settings
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def checkpoint(self, space: SearchSpace, arch: Arch) -> Path:
         """The file that the training of a network alone goes on from."""

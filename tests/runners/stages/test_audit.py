@@ -23,6 +23,7 @@ from runners.run.sequence import audit, start
 from runners.scoring.auditor import AuditPlan
 from runners.stages import audit as stage
 from runners.stages.audit import audit_warning
+from runners.tasks import Binary
 from runners.training.settings import TrainSettings
 from search_spaces.space import SearchSpace
 from tests.spaces import SPACES
@@ -139,7 +140,7 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
     assert "done before" not in capsys.readouterr().out
 
 
-def test_learning_rates_by_layer_tell_networks_apart(tmp_path: Path) -> None:
+def test_what_tells_networks_apart_and_does_not(tmp_path: Path) -> None:
     settings = TrainSettings(
         epochs=1,
         batch_size=8,
@@ -161,7 +162,8 @@ def test_learning_rates_by_layer_tell_networks_apart(tmp_path: Path) -> None:
         checkpoints=tmp_path,
     )
     other = replace(plan, further=replace(settings, layer_decay=0.7))
-    assert other.fingerprint != plan.fingerprint == replace(plan, checkpoints=tmp_path / "other").fingerprint
+    assert plan.fingerprint == "5e3fe80322fbb7b5"  # of audits from before there were settings of the task
+    assert len({one.fingerprint for one in (plan, other, replace(plan, task=Binary()))}) == 3
 
 
 def test_a_search_is_warned_of_what_was_not_audited(
