@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+import onnx
 from pydantic import Field
 
 from compress.candidate import Candidate, Context
@@ -106,6 +107,7 @@ class Quantize:
                     seed=context.seed,
                 ),
             )
+            refuse_float(file, where)
             refuse_dead(context, current.file, file)
             return replace(current, file=file, precision="int8", label=f"int8 for {label}{where}")
 
@@ -115,6 +117,12 @@ class Quantize:
 def int8_file(folder: Path, label: str) -> Path:
     """Path of the int8 file for a set of operators: ONNX, as the step needs."""
     return folder / f"int8_{label.replace(' ', '_')}.onnx"
+
+
+def refuse_float(file: Path, where: str) -> None:
+    """Raises a ValueError where a file that was quantized has nothing in int8."""
+    if not any(node.op_type == "QuantizeLinear" for node in onnx.load(str(file)).graph.node):
+        raise ValueError(f"nothing{where} becomes int8")
 
 
 def refuse_dead(context: Context, source: Path, file: Path) -> None:

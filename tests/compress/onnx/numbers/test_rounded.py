@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -13,6 +15,7 @@ from compress.onnx.export import export_onnx
 from compress.onnx.layers import weighted_nodes
 from compress.onnx.numbers.rounded import rounded
 from compress.onnx.static import Int8, quantize_static
+from compress.plain import faithful_copy
 from compress.steps import Quantize
 from results.precision import in_precision
 from tests.compress.networks import images
@@ -96,6 +99,17 @@ def test_the_step_makes_the_file_that_the_search_chose_and_none_where_it_chose_f
         in_precision(part, "fp32")
     with pytest.raises(ValueError, match="chose float for every part"):
         step.propose(Candidate(network=plain, file=path), asked, tmp_path)
+
+
+def test_a_file_is_not_called_int8_where_what_was_chosen_stays_float(tmp_path, marked):
+    network, path = faithful_copy(marked[0]), marked[1]
+    for part, precision in zip(network, ("int8", "fp32", "fp32"), strict=True):
+        in_precision(part, precision)
+    asked = context(example=torch.zeros(1, 1, 8, 8), calibration=images(32))
+    facts = replace(asked.target.facts, float_thin=True)  # as its first convolution is
+    asked = replace(asked, target=replace(asked.target, facts=facts))
+    with pytest.raises(ValueError, match="nothing in 0 becomes int8"):
+        Quantize().propose(Candidate(network=network, file=path), asked, tmp_path)
 
 
 def test_a_file_that_does_not_say_what_its_operators_are_of_is_refused(tmp_path, marked):
