@@ -38,7 +38,8 @@ def share_by_entropy(before: NDArray[np.float32], after: NDArray[np.float32]) ->
     5, its mean over the images: one network comes of it, and no other one for each image.
 
     Args:
-        before: Logits (N, classes) of the network that training began with.
+        before: Logits (N, classes) of the network that training began with; (N, 1) are those of the second of
+            two classes.
         after: Logits of the trained one, for the same images.
     """
     old, new = _entropies(before), _entropies(after)
@@ -46,5 +47,7 @@ def share_by_entropy(before: NDArray[np.float32], after: NDArray[np.float32]) ->
 
 
 def _entropies(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    if logits.shape[1] == 1:  # of which the softmax is 1, whatever it is
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     logarithms = log_softmax(logits.astype(np.float64), axis=1)
     return np.asarray(-(np.exp(logarithms) * logarithms).sum(axis=1))

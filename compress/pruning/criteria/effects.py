@@ -163,7 +163,12 @@ class ClassConditional(_Effect):
 
 
 def divergence(whole: Tensor, without_it: Tensor, temperature: float) -> float:
-    """Kullback-Leibler divergence of softened outputs (B, classes, ...), times the temperature squared."""
+    """Kullback-Leibler divergence of softened outputs (B, classes, ...), times the temperature squared.
+
+    One output, (B, 1, ...), speaks for the second of two classes.
+    """
+    if whole.shape[1] == 1:  # of which the softmax is 1, whatever it is
+        whole, without_it = (torch.cat([torch.zeros_like(out), out], 1) for out in (whole, without_it))
     one, other = (log_softmax(out.double() / temperature, dim=1) for out in (whole, without_it))
     found = kl_div(other, one, log_target=True, reduction="none").sum(1).mean()
     return float(found) * temperature**2

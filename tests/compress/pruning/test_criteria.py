@@ -218,6 +218,17 @@ def test_class_conditional_is_the_divergence_on_images_of_those_classes(network)
         _scores(network, {"kind": "class_conditional", "classes": [7]})
 
 
+def test_one_output_is_that_of_the_second_of_two_classes(network):
+    """Its softmax is 1 with any channel and without."""
+    network.head = nn.Linear(4 * 16, 1).double()
+    with torch.no_grad():
+        both = [
+            torch.cat([torch.zeros(len(IMAGES), 1), output], 1).double()
+            for output in (network(IMAGES), *(_masked(network, one)[1] for one in range(CHANNELS)))
+        ]
+    _close(_scores(network, "class_conditional"), [_divergence(both[0], other, 1.0) for other in both[1:]])
+
+
 def test_optin_is_the_change_of_later_inner_products_and_of_the_outputs(network):
     with torch.no_grad():
         second, whole = network.second(network.first(IMAGES).tanh()), network(IMAGES)

@@ -44,3 +44,9 @@ def test_the_surer_network_has_the_larger_share() -> None:
         wanted.append(entropies[0] / sum(entropies))
     assert share_by_entropy(before, after) == pytest.approx(sum(wanted) / 5, rel=1e-12)
     assert share_by_entropy(before, 10 * after) > share_by_entropy(before, after)
+
+
+def test_one_output_is_as_sure_as_that_of_the_second_of_two_classes() -> None:
+    before, after = np.array([[0.2], [-1.0]], np.float32), np.array([[3.0], [-0.5]], np.float32)
+    both = [np.concatenate([np.zeros_like(one), one], 1) for one in (before, after)]
+    assert share_by_entropy(before, after) == pytest.approx(share_by_entropy(*both)) != 0
