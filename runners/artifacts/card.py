@@ -10,7 +10,9 @@ import numpy as np
 
 from compress.candidate import Candidate
 from compress.onnx.export import INPUT_NAME
+from compress.onnx.numbers.storage import STORAGES
 from compress.onnx.verify import Verification
+from compress.steps.cluster import PALETTE
 from compress.target import Target
 from nas.costs.counts.analytic import Counts
 from results.records import (
@@ -38,6 +40,7 @@ def card_of(
     data: RunData,
     target: Target,
     profile: HardwareProfile,
+    watts: float | None,
     counts: Counts,
     checked: Verification,
     timing: Timing,
@@ -60,6 +63,7 @@ def card_of(
         data: Data whose test images the file was run on.
         target: Target that it was measured on.
         profile: Profile of that target, whose limits count too.
+        watts: Power that the target draws; None where nobody knows.
         counts: Counts of the network.
         checked: Comparison of file and network on the test images.
         timing: Latency of the file.
@@ -74,7 +78,7 @@ def card_of(
         weights: Accuracies with each set of weights; None where there was no choice.
     """
     content, facts = candidate.file.read_bytes(), target.facts
-    broken = (*broken, *_broken_limits(profile, counts, timing, len(content), candidate.precision))
+    broken = (*broken, *broken_limits(profile, watts, counts, timing, len(content), candidate.precision))
     return Card(
         name=name,
         file=f"model{candidate.file.suffix}",
@@ -124,8 +128,13 @@ def card_of(
     )
 
 
-def _broken_limits(
-    profile: HardwareProfile, counts: Counts, timing: Timing, size_bytes: int, precision: str
+def broken_limits(
+    profile: HardwareProfile,
+    watts: float | None,
+    counts: Counts,
+    timing: Timing,
+    size_bytes: int,
+    precision: str,
 ) -> tuple[str, ...]:
     """What the device cannot hold or run of a file, in words."""
     limits = profile.limits
@@ -133,14 +142,17 @@ def _broken_limits(
         "size_bytes": size_bytes,
         "peak_memory_bytes": counts.peak_memory_bytes // (4 if precision == "int8" else 1),
         "params": counts.params,
-        "energy_mj": round(timing.median_ms * (profile.watts or 0.0), 3),
+        "energy_mj": round(timing.median_ms * (watts or 0.0), 3),
     }
     broken = [
         f"{name} {value:,} over the limit of {getattr(limits, name):,.0f}"
         for name, value in found.items()
         if getattr(limits, name) is not None and value > getattr(limits, name)
     ]
-    if precision not in profile.precisions:
+    if limits.energy_mj is not None and watts is None:
+        broken.append(f"nobody knows its watts, so nor whether energy_mj is within {limits.energy_mj:g}")
+    stored = precision in (*STORAGES, PALETTE) and "fp32" in profile.precisions  # and computed in float
+    if precision not in profile.precisions and not stored:
         broken.append(
             f"it runs {' and '.join(profile.precisions)} and this is {precision}; a larger "
             'compress.tolerance, or compress.goal = "fastest", lets quantization be kept'

@@ -147,6 +147,7 @@ def hand_over(handing: Handing, made: Sequence[Made]) -> CompressedModel:
             data=work.data,
             target=work.target,
             profile=handing.profile,
+            watts=handing.profile.watts,
             counts=counted,
             checked=checks[one.name],
             timing=timing,

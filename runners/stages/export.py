@@ -36,6 +36,7 @@ from runners.console import Console
 from runners.data.prepared import RunData
 from runners.scoring.networks import Networks
 from runners.stages.compress import compressed_entries
+from runners.stages.measure import watts_of
 from runners.stages.mistakes import mistakes_of
 from runners.stages.together import measured_together
 from runners.targets.hardware import HardwareProfile
@@ -255,6 +256,7 @@ def _card(
         data=work.data,
         target=work.target,
         profile=work.profile,
+        watts=watts_of(work.run / "measure", work.profile),
         counts=count(candidate.network, work.data.input_shape),
         checked=checked,
         timing=timing,
