@@ -184,9 +184,9 @@ class _Making:
             if not self._met(made, limits):
                 self.scanned = looked_closer(self.scanned, start, self._context, looking, limits)
             before, plan = self._shortened_before(), self.scanned.shorter(limits)
-            for one in before:
+            for one in before.values():
                 made += self._shortened(one)
-            if plan is not None and plan not in before and not self._met(made, limits):
+            if plan is not None and self._plan_name(plan) not in before and not self._met(made, limits):
                 append_line(self._shorter_log, plan.to_json())
                 made += self._shortened(plan)
             most = max(1, options.networks - (plan is not None))
@@ -210,9 +210,10 @@ class _Making:
     def _shorter_log(self) -> Path:
         return self._work.folder / "shorter.jsonl"
 
-    def _shortened_before(self) -> list[Shorter]:
-        """Blocks that were left out already, for whatever goal."""
-        return [Shorter.from_json(line) for line in read_lines(self._shorter_log)]
+    def _shortened_before(self) -> dict[str, Shorter]:
+        """Blocks that were left out already, for whatever goal, by the name of what came of it."""
+        plans = [Shorter.from_json(line) for line in read_lines(self._shorter_log)]
+        return {self._plan_name(one): one for one in plans}
 
     def _met(self, made: Sequence[Made], limits: GoalLimits) -> bool:
         """Whether a file is within a limit on latency or size: what is smaller would only be less accurate.
@@ -264,7 +265,7 @@ class _Making:
         if plan.share < 1:
             less = max(1, self._options.epochs // 2)  # the other half follows
             steps.insert(0, replace(self._pruning(plan.share), epochs=less))
-        return self._finished(f"{self._name(plan.share)}-shorter-{plan.speedup:.3g}", plan.share, steps)
+        return self._finished(self._plan_name(plan), plan.share, steps)
 
     def _finished(self, name: str, share: float, steps: list[Step]) -> list[Made]:
         """What steps that cut and train make of the model, as floats and as int8; nothing if undone."""
@@ -324,6 +325,9 @@ class _Making:
                 latency_ratio=made.latency_ratio * latency_ratio(kept),
             )
         ]
+
+    def _plan_name(self, plan: Shorter) -> str:
+        return f"{self._name(plan.share)}-shorter-{plan.speedup:.3g}"
 
     def _name(self, share: float) -> str:
         return f"{self._options.name}-{100 * share:g}"

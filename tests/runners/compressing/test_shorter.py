@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from results.files import append_line, read_lines
 from runners.compressing.goal import Goal
 from runners.compressing.model import compress_model
 from runners.compressing.options import Options
@@ -85,3 +87,10 @@ def test_a_goal_that_no_share_of_the_channels_meets_is_met_by_fewer_blocks(tmp_p
     again = compress_model(network, "digits", Goal(speedup=1.6), options, out=tmp_path / "out")
     assert again.record == done.record
     assert (tmp_path / "out" / "compress" / "steps.jsonl").read_text() == log, "nothing is trained again"
+    plans = tmp_path / "out" / "compress" / "shorter.jsonl"
+    (plan,) = (Shorter.from_json(line) for line in read_lines(plans))
+    append_line(plans, replace(plan, speedup=plan.speedup * 1.00001).to_json())  # as of nearly the same goal
+    assert (
+        compress_model(network, "digits", Goal(speedup=1.6), options, out=tmp_path / "out").record
+        == again.record
+    )
