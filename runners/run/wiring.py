@@ -58,7 +58,7 @@ from runners.targets.imported import ImportedTarget
 from runners.targets.profile import load_profile
 from runners.targets.ray_nodes import RayTarget
 from runners.targets.target import open_target
-from runners.tasks import open_task
+from runners.tasks import open_task, scoring_problem
 from runners.training.crowd import training_device
 from search_spaces.space import SearchSpace
 
@@ -87,11 +87,15 @@ class Wiring:
         prepare = Prepare(
             preprocessing=splits.preprocessing, crop_padding=recipe.data.crop_padding, flip=recipe.data.flip
         )
+        task = task.fitted(splits.train.labels, splits.classes)
+        for name, split in (("validation", splits.val), ("test", splits.test)):
+            if problem := scoring_problem(task, split.labels, len(splits.classes)):
+                raise ValueError(f"the {name} images of {recipe.data.source} have no score: {problem}")
         return RunData(
             splits=splits,
             prepare=prepare,
             calibration_images=recipe.search.calibration_images,
-            task=task.fitted(splits.train.labels, splits.classes),
+            task=task,
             balance=recipe.data.balance,
         )
 

@@ -37,6 +37,7 @@ from runners.stages.audit import audit_warning
 from runners.stages.candidates import Candidates
 from runners.stages.front import FrontLooker, measured_front, predictors_of, tell_front
 from runners.targets.hardware import HardwareProfile, Limits
+from runners.tasks import scoring_problem
 from search_spaces.space import Arch, SearchSpace
 from search_spaces.spaces.narrowed import lifting
 
@@ -218,21 +219,23 @@ def evaluators(
 ) -> tuple[SubnetEvaluator, SubnetEvaluator | None]:
     """What the search scores with, and the same on validation images that are kept from it.
 
-    None where the images are too few to keep any back, or the recipe wants none kept.
+    None where the images are too few to keep any back, or to score both parts, or the recipe wants none kept.
     """
     whole = evaluator_of(supernet, data)
-    labels = whole.labels.numpy()
+    labels = whole.labels.cpu().numpy()
     fraction = recipe.held_back
     if not fraction:
         return whole, None
-    seen, kept = stratified(labels, fraction, seed, len(data.classes))
-    if not len(kept) or not len(seen):
+    parts = stratified(labels, fraction, seed, len(data.classes))
+    n = len(data.classes)
+    if any(not len(one) or scoring_problem(data.task, torch.from_numpy(labels[one]), n) for one in parts):
         return whole, None
 
     def part(indices: NDArray[np.int64]) -> SubnetEvaluator:
         chosen = torch.from_numpy(indices)
         return replace(whole, images=whole.images[chosen], labels=whole.labels[chosen])
 
+    seen, kept = parts
     return part(seen), part(kept)
 
 

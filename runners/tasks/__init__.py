@@ -7,7 +7,7 @@ from runners.tasks.classification import CLASSIFICATION, Classification
 from runners.tasks.multi_label import MultiLabel
 from runners.tasks.opening import open_task, task_problems
 from runners.tasks.regression import Regression
-from runners.tasks.task import TASKS, Task
+from runners.tasks.task import TASKS, Task, scoring_problem
 
 __all__ = [
     "CLASSIFICATION",
@@ -18,5 +18,6 @@ __all__ = [
     "Regression",
     "Task",
     "open_task",
+    "scoring_problem",
     "task_problems",
 ]

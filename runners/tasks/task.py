@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from results.records import Answer
@@ -89,6 +90,21 @@ class Task(Protocol):
 
 TASKS: Registry[Callable[..., Task]] = Registry("task")
 """Tasks by name: ``f(*, ...settings)`` gives one."""
+
+
+def scoring_problem(task: Task, labels: Tensor, classes: int) -> str:
+    """What keeps outputs from being scored with the labels of a split; empty where nothing does.
+
+    Args:
+        task: task, fitted.
+        labels: labels of the split, (N, ...).
+        classes: number of classes, labels or values of the data.
+    """
+    try:
+        task.score(torch.zeros(len(labels), task.outputs(classes)), labels)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def shape_problem(outputs: object, wanted: int, classes: int, called: str = "classes") -> str:

@@ -123,6 +123,24 @@ def test_a_task_of_ones_own_with_rare_classes_passes_the_first_look(folder: Path
     assert not any("comes to nothing" in text for text in told)
 
 
+def test_a_split_without_any_label_is_told_before_the_run(folder: Path) -> None:
+    """Its score was missed after the first epoch."""
+    lines = [
+        f"pics/{index}.png,{'' if index >= 200 else 'even' if DIGITS[index] % 2 == 0 else 'odd'},"
+        f"{'val' if index >= 200 else 'train'}"
+        for index in range(240)
+    ]
+    (folder / "unlabelled.csv").write_text("\n".join(["file,tags,split", *lines]) + "\n")
+    words = "the validation images of .*unlabelled.csv have no score: no image has any label"
+    with pytest.raises(ValueError, match=words):
+        quarry.run(
+            folder / "labels.toml",
+            out=folder / "runs" / "unlabelled",
+            settings={"data.source": str(folder / "unlabelled.csv")},
+            last="measure",
+        )
+
+
 def test_a_task_that_lacks_something_is_told_before_the_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
