@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 
 from compress.candidate import Candidate
@@ -95,7 +96,8 @@ def _quantizing(monkeypatch, failing: dict[str, Exception]) -> None:
         for word, error in failing.items():
             if word in target.name:
                 raise error
-        target.write_bytes(b"int8")
+        node = helper.make_node("QuantizeLinear", ["x", "scale"], ["y"])
+        target.write_bytes(helper.make_model(helper.make_graph([node], "int8", [], [])).SerializeToString())
 
     for step in ("quantize", "quantize_aware"):
         monkeypatch.setattr(f"compress.steps.{step}.quantize_static", quantize)

@@ -22,6 +22,7 @@ def some(terms: Terms, chosen: np.ndarray) -> Terms:
         counts=terms.counts[chosen],
         moved_bytes=terms.moved_bytes[chosen],
         weight_bytes=terms.weight_bytes[chosen],
+        borders=terms.borders[chosen],
         after={kind: each[chosen] for kind, each in terms.after.items()},
     )
 
