@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -350,6 +351,14 @@ def version() -> None:
 
 def main() -> None:
     """Runs a command; errors become one message and a non-zero exit."""
+    try:
+        _main()
+    except BrokenPipeError:  # whoever read along has seen enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
+
+
+def _main() -> None:
     debug = "--debug" in sys.argv
     stopped_with = [_INTERRUPTED]
 
@@ -363,14 +372,17 @@ def main() -> None:
         code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
         if code == _INTERRUPTED:  # Typer catches Ctrl-C and returns this instead
             raise KeyboardInterrupt
+        sys.stdout.flush()
         sys.exit(code or 0)
     except (KeyboardInterrupt, typer.Abort):
         print(f"\nstopped; go on with: {shlex.join(['quarry', *sys.argv[1:]])}", file=sys.stderr)
         sys.exit(stopped_with[-1])
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # click's own: a command, or none, without arguments
-            print(error)
+            print(error, flush=True)
             sys.exit(0)
+        if isinstance(error, BrokenPipeError):
+            sys.stdout.flush()  # raises again where it was our own output
         if debug:
             traceback.print_exc()
         print(f"error: {describe(error)}", file=sys.stderr)
@@ -379,3 +391,4 @@ def main() -> None:
 
 _INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 _TERMINATED = 143  # and of what SIGTERM did
+_UNREAD = 141  # and of what SIGPIPE would have
