@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -306,7 +307,8 @@ class _Making:
         steps: list[Step] = [Quantize(), QuantizeAware()]
         both = self._recorded(name) > 1  # by a call before this one, which was stopped or had another goal
         candidate, records = self._steps(name, network, steps if both else steps[:1], self._judging)
-        if not both and _lost_too_much(records[0], by_size=self._goal.by_size):
+        most = (self.limits.latency_ms or math.inf) / (self.scanned.original.latency_ms * made.latency_ratio)
+        if not both and _lost_too_much(records[0], by_size=self._goal.by_size, most=most):
             candidate, records = self._steps(name, network, steps, self._judging)
         return self._kept(made, name, candidate, records)
 
@@ -386,15 +388,13 @@ class _Making:
         )
 
 
-def _lost_too_much(record: StepRecord, *, by_size: bool) -> bool:
-    """Whether a step that would have paid was undone for what it cost in accuracy.
-
-    What is no faster, or where the size counts no smaller, is not worth a training.
-    """
+def _lost_too_much(record: StepRecord, *, by_size: bool, most: float = 1.0) -> bool:
+    """Whether a step was undone for its accuracy that made the file smaller, where its size counts; otherwise
+    faster, and to no more than a share ``most`` of its latency. Nothing else is worth a training."""
     if record.kept or record.accuracy_after is None or record.latency_ms_after is None:
         return False
-    if by_size:
-        paid = (record.size_bytes_after or 0) < record.size_bytes_before
-    else:
-        paid = record.latency_ms_after < record.latency_ms_before
-    return paid and record.accuracy_after < record.accuracy_before
+    smaller = (record.size_bytes_after or 0) < record.size_bytes_before
+    ratio = record.latency_ms_after / record.latency_ms_before
+    return (
+        smaller if by_size else ratio < 1 and ratio <= most
+    ) and record.accuracy_after < record.accuracy_before

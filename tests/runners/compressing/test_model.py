@@ -167,7 +167,7 @@ def test_the_same_again_after_int8_was_learned_goes_on_too(
     out = folder / "learned"
     shutil.copytree(done.folder, out)
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_lost_too_much", lambda record, *, by_size: True)
+        patched.setattr(module, "_lost_too_much", lambda record, **_: True)
         learned = compress_model(make(), "digits", Goal(speedup=2), options(folder), out=out)
     log = (out / "compress" / "steps.jsonl").read_text()
     assert "quantize_aware" in log
@@ -216,6 +216,9 @@ def test_int8_is_learned_only_where_it_would_pay(
         seconds=0.0,
     )
     assert module._lost_too_much(record, by_size=by_size) == worth_it
+    assert module._lost_too_much(record, by_size=by_size, most=0.4) == (worth_it and by_size), (
+        "over the limit"
+    )
 
 
 def test_another_model_in_the_same_folder_is_refused(done: Compressed, folder: Path) -> None:
