@@ -40,7 +40,7 @@ def _read(view: View, path: Path) -> Raw:
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
-    except (ValueError, OSError, AttributeError) as error:
+    except Exception as error:  # NumPy's, and those of zip files that are damaged or none
         raise ValueError(f"{path} cannot be read as arrays of NumPy: {error}") from error
     found = _splits(arrays, path)
     labels = {

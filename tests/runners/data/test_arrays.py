@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,16 @@ def test_what_is_wrong_is_told(
         loaded(tmp_path, answer, changes, **arrays)
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
-    (tmp_path / "some.npz").write_bytes(b"no archive")
+def damaged(content: bytes) -> bytes:
+    return content[:200] + bytes(8) + content[208:]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda _: b"no archive", lambda _: b"", lambda b: b[: len(b) // 2], damaged]
+)
+def test_a_file_of_something_else_or_a_damaged_one(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    np.savez(tmp_path / "some.npz", images=IMAGES, labels=LABELS)
+    (tmp_path / "some.npz").write_bytes(change((tmp_path / "some.npz").read_bytes()))
     wanted = Data.model_validate({"source": str(tmp_path / "some.npz"), "height": 8, "width": 8})
     with pytest.raises(ValueError, match="cannot be read as arrays"):
         load_data(wanted, seed=0)
