@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from runners.data.decoded import kept
-from runners.data.images import decode_all
+from runners.data.images import decode_files
 from runners.data.raw import Raw, RawSplit, View
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -37,18 +36,10 @@ def read_folder(view: View, *, path: Path) -> Raw:
 
 def _read(view: View, path: Path) -> Raw:
     classes, found = image_files(path)
-    splits = {}
-    for split, (files, labels) in found.items():
-        pixels = decode_all(
-            len(files),
-            lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
-            lambda i, files=files: str(files[i]),  # type: ignore[misc]
-            height=view.height,
-            width=view.width,
-            channels=view.channels,
-            white=view.white,
-        )
-        splits[split] = RawSplit(pixels, np.array(labels, dtype=np.int64))
+    splits = {
+        split: RawSplit(decode_files(files, view), np.array(labels, dtype=np.int64))
+        for split, (files, labels) in found.items()
+    }
     return Raw(splits, tuple(classes))
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from runners.data.raw import View
 
 Pixels = NDArray[np.uint8]
 
@@ -147,6 +150,23 @@ def decode_all(
         advice = "" if all(whole for _, whole in problems) else "; repair or remove"
         raise ValueError("\n".join([f"{count} cannot be read{advice}:", *listed, *more]))
     return pixels
+
+
+def decode_files(files: Sequence[Path], view: View) -> Pixels:
+    """The images of files as a run wants them, (N, C, H, W).
+
+    Raises:
+        ValueError: as ``decode_all``.
+    """
+    return decode_all(
+        len(files),
+        lambda i: Image.open(files[i]),
+        lambda i: str(files[i]),
+        height=view.height,
+        width=view.width,
+        channels=view.channels,
+        white=view.white,
+    )
 
 
 def _check_memory(needed: int, height: int, width: int) -> None:

@@ -11,13 +11,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from results.names import did_you_mean, unknown
 from runners.data.decoded import kept
 from runners.data.folder import check_place
-from runners.data.images import decode_all
+from runners.data.images import decode_files
 from runners.data.raw import Raw, RawSplit, View
 from runners.data.tables import split_of
 
@@ -86,16 +85,7 @@ def _read(view: View, lines: Sequence[_Line], names: tuple[str, ...], labels: ND
         places = [place for place, one in enumerate(lines) if one.split == split]
         if not places:
             continue
-        files = [lines[place].file for place in places]
-        pixels = decode_all(
-            len(files),
-            lambda i, files=files: Image.open(files[i]),  # type: ignore[misc]
-            lambda i, files=files: str(files[i]),  # type: ignore[misc]
-            height=view.height,
-            width=view.width,
-            channels=view.channels,
-            white=view.white,
-        )
+        pixels = decode_files([lines[place].file for place in places], view)
         splits[split] = RawSplit(pixels, labels[places])
     return Raw(splits, names)
 

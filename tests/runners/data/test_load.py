@@ -234,7 +234,7 @@ def test_decoded_images_are_kept_and_the_same_the_second_time(
 ) -> None:
     source, kept = folder(tmp_path / "data", train=4, test=2), tmp_path / "decoded.safetensors"
     first = load_data(recipe(source), 0, kept)
-    monkeypatch.setattr("runners.data.folder.decode_all", None)  # nothing is decoded any more
+    monkeypatch.setattr("runners.data.folder.decode_files", None)  # nothing is decoded any more
     again = load_data(recipe(source), 0, kept)
     assert contents(again) == contents(first)
     assert (again.classes, again.preprocessing) == (first.classes, first.preprocessing)
