@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
+from compress.plain import faithful_copy
 from compress.target import OperatorTime, TakesOnnx, Target, TellsMemory
 from nas.costs.counts.analytic import count
 from results.timing import Memory, Timing
@@ -118,7 +119,7 @@ def analyse(
     remarks = [words] if words else _remarks(timing, operators)
     predicted_bytes = None
     if isinstance(model, nn.Module) and input_shape is not None:
-        known = count(model, input_shape)
+        known = count(faithful_copy(model).cpu().float(), input_shape)  # as it was exported
         predicted_bytes = 4 * known.params + profile.batch * known.peak_memory_bytes
     return LatencyReport(
         timing=timing,

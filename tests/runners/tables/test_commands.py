@@ -41,7 +41,8 @@ def test_latency_of_a_file_and_of_a_function(tmp_path: Path, monkeypatch: pytest
     assert report.memory is not None
     assert 0 < report.memory.own_bytes < report.memory.process_bytes < 200e6
     assert any("mean nothing here" in line for line in lines)
-    (tmp_path / "mine.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(4, 4)\n")
+    made = "nn.Linear(4, 4).bfloat16()"  # files are made of it in float32
+    (tmp_path / "mine.py").write_text(f"from torch import nn\ndef make():\n    return {made}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     report = latency("mine:make", input_shape="4", seconds=0.1, say=lines.append)
     assert report.timing.repeats >= 4
