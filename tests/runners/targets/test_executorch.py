@@ -11,7 +11,7 @@ from runners.targets.target import open_target
 from tests.runners.targets.runtimes import check_outputs, check_timing, files_of
 
 HERE = find_spec("executorch") is not None
-needs_it = pytest.mark.skipif(not HERE, reason="ExecuTorch is not installed")
+needs_it = pytest.mark.skipif(not HERE, reason="ExecuTorch is not installed (CONTRIBUTING.md)")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from runners.targets.target import open_target
 from tests.runners.targets.runtimes import check_outputs, check_timing, files_of
 
 HERE = find_spec("ai_edge_litert") is not None and CONVERTER in os.environ
-needs_it = pytest.mark.skipif(not HERE, reason="LiteRT or its converter is not there")
+needs_it = pytest.mark.skipif(not HERE, reason="LiteRT or its converter is not there (CONTRIBUTING.md)")
 
 
 @pytest.fixture(scope="module")
