@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from compress.clusters.means import means_of
+from compress.names import within
 
-KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,7 @@ def cluster(
     """
     found: dict[str, Palette] = {}
     for name, layer in list(network.named_modules()):
-        if type(layer) not in KINDS or any(name == one or name.startswith(f"{one}.") for one in ignore):
+        if type(layer) not in _KINDS or within(name, ignore):
             continue
         weight = layer.weight
         assert isinstance(weight, nn.Parameter)

@@ -23,6 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from compress.names import within
 from compress.onnx.layers import attributes, weighted_nodes
 from compress.onnx.numbers.equalize import equalize as equalize_layers
 from compress.onnx.numbers.integers import put_integers
@@ -246,7 +247,7 @@ def _nodes_of(model: ModelProto, names: Collection[str]) -> list[str]:
     layers = weighted_nodes(model)
     nodes = []
     for name in names:
-        inside = [one.node.name for one in layers if one.name == name or one.name.startswith(f"{name}.")]
+        inside = [one.node.name for one in layers if within(one.name, (name,))]
         if not inside:
             raise ValueError(unknown("layer", name, [one.name for one in layers]))
         nodes += inside

@@ -17,6 +17,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
+from compress.names import within
 from compress.plain import plain_copy
 from compress.pruning.channels import (
     Cut,
@@ -144,11 +145,7 @@ class _Experiment:
 
     def groups(self, ignore: Collection[str]) -> tuple[list[ChannelGroup], list[Refused]]:
         """All groups of channels, for the time being in runs of one, and those that cannot be followed."""
-        ignored = {
-            module
-            for module, name in self._names.items()
-            if any(name == prefix or name.startswith(f"{prefix}.") for prefix in ignore)
-        }
+        ignored = {module for module, name in self._names.items() if within(name, ignore)}
         seen: set[nn.Module] = set()
         found: list[ChannelGroup] = []
         refused: list[Refused] = []

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from compress.candidate import Candidate, Context
+from compress.names import within
 from compress.plain import plain_copy
 from compress.pruning.allocation.layers import inputs_of
 from compress.steps.registry import STEPS
@@ -107,7 +108,7 @@ class LowRank:
         """The layers that can be written as two, by name, with the shape of what they read."""
         names: dict[nn.Module, str] = {}
         for name, module in network.named_modules(remove_duplicate=False):
-            ignored = any(name == one or name.startswith(f"{one}.") for one in self.ignore)
+            ignored = within(name, self.ignore)
             names[module] = "" if ignored or module in names else name  # what is shared stays whole
         return {
             name: given

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as trees
 
+from compress.names import within
 from compress.pruning.channels import one_input
 from compress.pruning.groups import equal, random_copy
 from compress.swaps.factors import LEFT_OUT
@@ -45,11 +46,7 @@ def blocks_of(network: nn.Module, example: Tensor, *, ignore: Collection[str] = 
         ignore: Names of modules, or of those that hold them, that stay.
     """
     shapes = _kept_shapes(network.eval(), one_input(network, example))
-    found = [
-        name
-        for name in _outermost(network, "", shapes)
-        if not any(name == one or name.startswith(f"{one}.") for one in ignore)
-    ]
+    found = [name for name in _outermost(network, "", shapes) if not within(name, ignore)]
     copy, images, tolerance = random_copy(network, example)
     return [
         Skippable(name=name, alike=_alike(network.get_submodule(name), shapes[name]))

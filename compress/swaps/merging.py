@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import conv_transpose2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from compress.names import within
 from compress.plain import plain_copy
 from compress.swaps.factors import LEFT_OUT
 from compress.swaps.swap import SWAPS, Swap
@@ -162,8 +163,7 @@ def series_of(network: nn.Module, *, ignore: Collection[str] = ()) -> list[Serie
         module = network.get_submodule(name)
         hooked = module._forward_hooks or module._forward_pre_hooks
         shared = any(holders[id(one)] > 1 for one in module.parameters())
-        left_alone = any(name == one or name.startswith(f"{one}.") for one in ignore)
-        return None if hooked or shared or left_alone else module
+        return None if hooked or shared or within(name, ignore) else module
 
     found: list[Series] = []
     begun: set[str] = set()

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compress.names import within
+
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _STEPS, _MOST = 255, 127
 _SMALLEST = 1e-30  # of a step: channels and inputs that are all zero
@@ -36,9 +38,7 @@ def rounded(
         The network.
     """
     inside = [
-        part
-        for name, part in network.named_modules()
-        if isinstance(part, _LAYERS) and any(_within(name, whole) for whole in parts)
+        part for name, part in network.named_modules() if isinstance(part, _LAYERS) and within(name, parts)
     ]
     seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
     hooks = [part.register_forward_pre_hook(_watch(seen)) for part in inside]
@@ -51,10 +51,6 @@ def rounded(
         part.register_forward_pre_hook(_round(float(step), int((-low / step).round())))
         part.register_parameter("weight", nn.Parameter(_rounded_weight(part), requires_grad=False))
     return network
-
-
-def _within(name: str, whole: str) -> bool:
-    return not whole or name == whole or name.startswith(f"{whole}.")
 
 
 def _watch(seen: dict[nn.Module, tuple[Tensor, Tensor]]) -> Any:
