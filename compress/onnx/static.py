@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from compress.names import within
 from compress.onnx.layers import attributes, weighted_nodes
@@ -267,8 +267,20 @@ def _outside(model: ModelProto, modules: Collection[str] | None) -> list[str]:
             "the operators of this file do not say which modules they are of, so parts of it cannot have "
             "number formats of their own"
         )
-    starts = tuple(f"/{module.replace('.', '/')}/" for module in modules)
-    return [node.name for node in model.graph.node if not node.name.startswith(starts)]
+    return [node.name for node in model.graph.node if not within(_module_of(node), modules)]
+
+
+def _module_of(node: NodeProto) -> str:
+    """Name of the module that a node is of; a child of a row of modules repeats the name of the row.
+
+    The convolution ``rows.0.conv`` is ``/rows/rows.0/conv/Conv``, in a ``ModuleList`` ``/rows.0/conv/Conv``.
+    """
+    names: list[str] = []
+    for name in node.name.split("/")[1:-1]:
+        if names and name.startswith(f"{names[-1]}."):
+            names.pop()
+        names.append(name)
+    return ".".join(names)
 
 
 def _of_softmaxes(model: ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:

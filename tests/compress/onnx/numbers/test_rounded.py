@@ -87,6 +87,33 @@ def test_a_file_is_int8_in_the_named_modules_alone(tmp_path, marked, operators):
     assert int8_layers(tmp_path / "made.onnx") == {"0.0": False, "1.0": True, "2.1": False}
 
 
+class _Rows(nn.Module):
+    """Parts in rows of rows, and in a list, which is not called itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = [nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1)) for _ in range(4)]
+        self.stem = nn.Conv2d(1, 4, 1)
+        self.rows, self.listed = nn.Sequential(nn.Sequential(*rows[:2])), nn.ModuleList(rows[2:])
+
+    def forward(self, x):
+        x = self.rows(self.stem(x))
+        for one in self.listed:
+            x = one(x)
+        return x
+
+
+@pytest.mark.parametrize("part", ["rows.0.1", "rows.0.1.2", "listed.1", "rows", "stem"])
+def test_parts_in_rows_of_modules_are_found_in_the_file(tmp_path, part):
+    export_onnx(_Rows().eval(), (1, 8, 8), tmp_path / "float.onnx")
+    quantize_static(tmp_path / "float.onnx", images(8), tmp_path / "made.onnx", Int8(only=(part,)))
+    found = int8_layers(tmp_path / "made.onnx")
+    assert len(found) == 9
+    assert {name for name, is_int8 in found.items() if is_int8} == {
+        name for name in found if f"{name}.".startswith(f"{part}.")
+    }
+
+
 def test_the_step_makes_the_file_that_the_search_chose_and_none_where_it_chose_float(tmp_path, marked):
     network, path = marked
     asked = context(example=torch.zeros(1, 1, 8, 8), calibration=images(32))
