@@ -70,7 +70,7 @@ class Regression:
         exact = labels.double()
         spread = exact.std(0, correction=0)
         for name, deviation, mean in zip(classes, spread.tolist(), exact.mean(0).tolist(), strict=True):
-            if deviation <= 1e-9 * max(1.0, abs(mean)):
+            if deviation <= 1e-9 * abs(mean):
                 raise ValueError(f"{name!r} is {mean:g} for every training image: there is nothing to learn")
         return replace(
             self,
@@ -99,7 +99,7 @@ class Regression:
         given = outputs.double() * wanted.new_tensor(self.scale) + wanted.new_tensor(self.offset)
         left = ((wanted - given) ** 2).sum(0)
         whole = ((wanted - wanted.mean(0)) ** 2).sum(0)
-        return float((1 - left / whole.clamp(min=1e-30)).clamp(0, 1).mean())
+        return float((1 - left / whole.clamp(min=torch.finfo(whole.dtype).tiny)).clamp(0, 1).mean())
 
     def problem(self, outputs: object, classes: int) -> str:
         """What is wrong with the outputs for two images; empty where they are (2, values)."""

@@ -88,6 +88,14 @@ def test_regression_learns_deviations_from_the_mean_and_is_scored_in_its_units()
     assert float(absolute.loss(perfect + 0.5, VALUES)) == pytest.approx(0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-12, 1e-25])
+def test_regression_does_not_depend_on_the_unit(unit: float) -> None:
+    task = Regression().fitted(VALUES * unit, AB)
+    nearly = (VALUES - VALUES.mean(0)) / VALUES.std(0, correction=0) * 0.5
+    assert task.score(nearly, VALUES * unit) == pytest.approx(0.75, abs=1e-4)
+    assert task.score(torch.full((40, 2), 9.0), VALUES * unit) == 0.0
+
+
 def test_average_precision_and_the_roc_curve_against_loops() -> None:
     scores = (LOGITS * 2).round() / 2  # with ties
     there = MARKS > 0
