@@ -25,7 +25,7 @@ from runners.data.prepared import RunData
 from runners.recipe.part import Part
 from runners.stages.trainings import Compressing, finetuning, recorded, retraining
 
-_SECONDS_EACH = 1.5
+SECONDS_EACH = 1.5
 _LOSS_IMAGES = 256  # images of the loss whose gradients importance criteria read
 _SPARE = 3  # networks that may take the place of chosen ones whose files are too slow
 _CHOSEN = "networks.json"
@@ -185,7 +185,7 @@ def measure_files(target: Target, files: Sequence[Path]) -> list[Timing]:
     Raises:
         ValueError: one of them does not run.
     """
-    timings = target.measure(files, budget_s=_SECONDS_EACH * len(files))
+    timings = target.measure(files, budget_s=SECONDS_EACH * len(files))
     for file, timing in zip(files, timings, strict=True):
         if timing.status != "measured":
             raise ValueError(f"{file} does not run on {target.facts.profile}: {timing.reason}")
@@ -222,7 +222,7 @@ def context_of(
         tolerance=recipe.tolerance,
         noise=recipe.noise,
         limit_ms=limit_ms,
-        seconds_each=_SECONDS_EACH,
+        seconds_each=SECONDS_EACH,
         seed=seed,
     )
 

@@ -9,12 +9,9 @@ from nas.costs.table.build import GROUP
 from nas.search.halving import rungs
 from runners.measuring.stopwatch import processes
 from runners.recipe.schema import Recipe
+from runners.stages import compress, front, scout, together, train
 
-WATCHED = 4
-"""Networks that are scored after each epoch of a supernet."""
-_FRONT, _FRONT_EACH_S, _FRONT_LEAST_S = 12, 0.25, 3.0  # networks of a front that are measured again
-_SIZES, _SCOUT_EACH_S, _AT_ONCE = 16, 0.12, 16  # networks from the smallest to the largest, measured first
-_STEP_S = 3.0  # of measuring two files side by side, for a step of compression
+_WATCHED = 2 + train.WATCHED_RANDOM  # networks that are scored after each epoch; largest and smallest too
 _RAY_S = 6.0  # until workers are there
 
 
@@ -64,7 +61,7 @@ def forecast(recipe: Recipe, paces: Paces, *, check_networks: int, seconds_each:
         "measure": _scouting(recipe, paces) if alone else _table(recipe, paces, check_networks, seconds_each)
     }
     if not alone:
-        found["train"] = recipe.train.epochs * (paces.epoch_s + WATCHED * paces.score_s)
+        found["train"] = recipe.train.epochs * (paces.epoch_s + _WATCHED * paces.score_s)
     found["search"] = _race(recipe, paces) if alone else _search(recipe, paces)
     found["compress"] = _compress(recipe, paces, alone=alone)
     found["export"] = _export(recipe, paces)
@@ -91,18 +88,19 @@ def _table(recipe: Recipe, paces: Paces, check_networks: int, seconds_each: floa
 
 
 def _scouting(recipe: Recipe, paces: Paces) -> float:
-    networks = _SIZES + recipe.race.networks
+    networks = scout.AT_ONCE + recipe.race.networks  # of all sizes, then near the limit
     files = networks * len(paces.export_s)
-    return networks * sum(paces.export_s.values()) + _timed(files, _SCOUT_EACH_S, paces, at_once=_AT_ONCE)
+    timed_s = _timed(files, scout.SECONDS_EACH, paces, at_once=scout.AT_ONCE)
+    return networks * sum(paces.export_s.values()) + timed_s
 
 
 def _search(recipe: Recipe, paces: Paces) -> float:
     search, total = recipe.search, 0.0
     for ask_s in paces.ask_s.values():
         total += search.budget * max(ask_s, paces.score_s / search.workers)
-    front_s = max(_FRONT_LEAST_S, _FRONT_EACH_S * _FRONT)
+    front_s = max(front.LEAST_SECONDS, front.SECONDS_EACH * front.MEASURED)
     export_s = max(paces.export_s.values())
-    total += _FRONT * export_s + front_s + processes(front_s) * paces.start_s
+    total += front.MEASURED * export_s + front_s + processes(front_s) * paces.start_s
     return total + (_RAY_S if search.workers > 1 else 0.0)
 
 
@@ -115,21 +113,22 @@ def _race(recipe: Recipe, paces: Paces) -> float:
 
 
 def _compress(recipe: Recipe, paces: Paces, *, alone: bool) -> float:
-    compress, each = recipe.compress, 0.0
-    kinds = [step.kind for step in compress.steps]
-    measuring_s = max(paces.export_s.values()) + _STEP_S + processes(_STEP_S) * paces.start_s + paces.run_s
+    settings, each = recipe.compress, 0.0
+    kinds = [step.kind for step in settings.steps]
+    timed_s = 2 * compress.SECONDS_EACH  # the file before the step and that after it
+    measuring_s = max(paces.export_s.values()) + timed_s + processes(timed_s) * paces.start_s + paces.run_s
     if not alone and "finetune" in kinds:
-        each += compress.recovery.epochs * paces.further_s + measuring_s
+        each += settings.recovery.epochs * paces.further_s + measuring_s
     if not alone and "retrain" in kinds:
         each += recipe.train.epochs * paces.alone_s + measuring_s
     if alone and {"quantize", "quantize_aware"} & set(kinds):
         each += measuring_s
-    networks = compress.networks if not alone else min(recipe.race.finalists, recipe.search.workers)
+    networks = settings.networks if not alone else min(recipe.race.finalists, recipe.search.workers)
     return networks * each
 
 
 def _export(recipe: Recipe, paces: Paces) -> float:
     networks = recipe.compress.networks + 1  # beside the largest
-    measuring_s = _STEP_S / 2 * networks
+    measuring_s = together.SECONDS_EACH * networks
     each_s = max(paces.export_s.values()) + paces.run_s
     return networks * each_s + measuring_s + processes(measuring_s) * paces.start_s

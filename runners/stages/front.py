@@ -25,11 +25,11 @@ from runners.stages.candidates import Candidates
 from search_spaces.space import Arch, SearchSpace
 
 _LARGEST = "largest"
-_MEASURED = 12  # networks that are exported and measured again
+MEASURED = 12  # networks that are exported and measured again
 _NEAR = 0.3  # of the limit, within which half of them lie
 _ROUNDS = 3  # of looking further where all that was measured is over the limit
-_SECONDS_EACH = 0.25
-_LEAST_SECONDS = 3.0  # for as many processes as a measurement has at most
+SECONDS_EACH = 0.25
+LEAST_SECONDS = 3.0  # for as many processes as a measurement has at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +239,7 @@ def _measure(
             except Exception as error:  # whatever a user's network or an exporter raises
                 problems[place] = reason(error)
         there = [place for place in range(len(found)) if place not in problems]
-        budget_s = max(_LEAST_SECONDS, _SECONDS_EACH * len(there))
+        budget_s = max(LEAST_SECONDS, SECONDS_EACH * len(there))
         timings = target.measure([files[place] for place in there], budget_s=budget_s) if there else []
     timed = dict(zip(there, timings, strict=True))
     problems |= {place: one.reason for place, one in timed.items() if one.status != "measured"}
@@ -326,8 +326,8 @@ def _joint_front(scored: Sequence[_Found], bound_ms: float) -> list[_Found]:
     best = set(np.flatnonzero(non_dominated(points)).tolist())
     near = [place for place, one in enumerate(found) if one.upper_ms >= (1 - _NEAR) * bound_ms]
     near.sort(key=lambda place: (place not in best, -found[place].accuracy))
-    chosen = near[: _MEASURED // 2]
+    chosen = near[: MEASURED // 2]
     others = sorted(best - set(chosen), key=lambda place: found[place].latency_ms)
-    wanted = min(_MEASURED - len(chosen), len(others))
+    wanted = min(MEASURED - len(chosen), len(others))
     chosen += [others[at] for at in sorted({*np.linspace(0, len(others) - 1, wanted).round().astype(int)})]
     return sorted((found[place] for place in chosen), key=lambda one: one.latency_ms)

@@ -28,11 +28,11 @@ from runners.targets.hardware import Limits
 from search_spaces.space import Rows, SearchSpace
 
 SCOUTED = "scouted.jsonl"
-_AT_ONCE = 16  # networks measured side by side
+AT_ONCE = 16  # networks measured side by side
 _ROUNDS = 12
 _LEAST_ROUNDS = 2  # in each the regression knows better which of the largest still meet the limit
 _HOPELESS = 3  # rounds after which a limit that nothing met will not be met
-_SECONDS_EACH = 0.12
+SECONDS_EACH = 0.12
 _MARGIN = 0.98  # of the limit: what is measured again later varies by a percent or two
 _LEAST_SHARE = 0.7  # of the limit, that a network worth training uses
 
@@ -129,7 +129,7 @@ def scout_limit(work: Scouting, limit_ms: float) -> list[Scouted]:
 
 
 def _drawn(work: Scouting) -> Drawn:
-    return Drawn(work.space, work.limits, seed=work.seed, share=(_LEAST_SHARE, _MARGIN), at_once=_AT_ONCE)
+    return Drawn(work.space, work.limits, seed=work.seed, share=(_LEAST_SHARE, _MARGIN), at_once=AT_ONCE)
 
 
 def _with_sizes(work: Scouting, drawn: Drawn) -> list[Scouted]:
@@ -224,7 +224,7 @@ def measure_networks(work: Scouting, rows: Rows) -> list[Scouted]:
                 reasons[place] = " ".join(f"{type(error).__name__}: {error}".split())
         there = [place for place in range(len(wanted)) if place not in reasons]
         timings = target.measure(
-            [files[place] for place in there], budget_s=_SECONDS_EACH * len(there), half_width=0.02
+            [files[place] for place in there], budget_s=SECONDS_EACH * len(there), half_width=0.02
         )
     timed = dict(zip(there, timings, strict=True))
     found = []

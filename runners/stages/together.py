@@ -16,7 +16,7 @@ from runners.console import Console
 
 APART = 1.1
 """Times by which two medians of one network may differ: runs of a quiet machine vary by a few percent."""
-_SECONDS_EACH = 1.5
+SECONDS_EACH = 1.5
 
 
 def disagree(timing: Timing, before: FrontEntry) -> bool:
@@ -41,7 +41,7 @@ def measured_together(
         A timing for each file, all of one measurement; and the earlier latency in ms where it disagrees with
         that, after a second measurement too.
     """
-    budget_s = _SECONDS_EACH * len(files)
+    budget_s = SECONDS_EACH * len(files)
     timings = target.measure(files, budget_s=budget_s)
     if before is None or timings[-1].status != "measured" or not disagree(timings[-1], before):
         return timings, None

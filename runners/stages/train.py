@@ -35,7 +35,7 @@ from runners.training.watch import EpochSummary, Watch
 from search_spaces.space import Arch, SearchSpace
 
 SUPERNET = "supernet.safetensors"
-_WATCHED_RANDOM = 2
+WATCHED_RANDOM = 2
 _BIGGER = 1.5  # times the MACs
 
 
@@ -204,7 +204,7 @@ class _Watch:
         self._data, self._console, self._bar, self._note = data, console, bar, ""
         self._spent = spent
         self._archs: dict[str, Arch] = {"largest": space.largest(), "smallest": space.smallest()}
-        rows = space.sample(_WATCHED_RANDOM, np.random.default_rng([seed, 1]))
+        rows = space.sample(WATCHED_RANDOM, np.random.default_rng([seed, 1]))
         self._archs |= {
             f"random subnet of {_short(macs)} MACs": space.to_arch(row)
             for row, macs in zip(rows, costs.macs(rows).tolist(), strict=True)

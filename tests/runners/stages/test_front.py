@@ -153,7 +153,7 @@ def test_half_of_what_is_measured_lies_near_the_limit() -> None:
     front = [found(ms, 0.5 + ms / 100) for ms in range(1, 21)]
     behind = [found(ms + 0.5, 0.5 + ms / 100 - 1e-3) for ms in range(1, 20)]
     chosen = stage._joint_front([*front, *behind], 20.0)
-    assert len(chosen) == stage._MEASURED
+    assert len(chosen) == stage.MEASURED
     assert [one.latency_ms for one in chosen] == sorted(one.latency_ms for one in chosen)
     near = [one for one in chosen if one.latency_ms >= 14.0]
     assert len(near) >= 6
