@@ -68,7 +68,7 @@ class AuditPlan:
             self.task,
             self.seed,
             *([self.balance] if self.balance else []),
-            *([self.further.layer_decay] if self.further.layer_decay < 1 else []),  # no part of its repr
+            *([f"layers {decay}"] if (decay := self.further.layer_decay) < 1 else []),  # no part of its repr
         )
         told = repr(how).replace(repr(CLASSIFICATION), "Classification()")  # as before it had settings
         return hashlib.sha256(told.encode()).hexdigest()[:16]

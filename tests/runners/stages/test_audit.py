@@ -163,7 +163,8 @@ def test_what_tells_networks_apart_and_does_not(tmp_path: Path) -> None:
     )
     other = replace(plan, further=replace(settings, layer_decay=0.7))
     assert plan.fingerprint == "5e3fe80322fbb7b5"  # of audits from before there were settings of the task
-    assert len({one.fingerprint for one in (plan, other, replace(plan, task=Binary()))}) == 3
+    others = (other, replace(plan, balance=0.7), replace(plan, task=Binary()))
+    assert len({one.fingerprint for one in (plan, *others)}) == 4
 
 
 def test_a_search_is_warned_of_what_was_not_audited(
