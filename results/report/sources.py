@@ -34,6 +34,8 @@ from results.records import (
 from results.records.given import GIVEN
 from results.records.handed_over import MISTAKES
 
+_NO_TRIALS = ("race.jsonl", "blocks.jsonl")  # of what lies beside the trials of each searcher
+
 R = TypeVar("R", bound=Record)
 
 
@@ -149,7 +151,7 @@ def read_run(folder: Path) -> Sources:
     found.raced = _lines(found, folder, "search/race.jsonl", Raced)
     found.race_plan = _file(found, folder, "search/plan.json", RacePlan)
     for path in sorted((folder / "search").glob("*.jsonl")):
-        if path.name == "race.jsonl":
+        if path.name in _NO_TRIALS:
             continue
         found.trials[path.stem] = _lines(found, folder, f"search/{path.name}", Trial)
     names = (str(path.relative_to(folder)) for path in sorted((folder / "artifacts").glob("*/card.json")))

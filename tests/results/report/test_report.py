@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from results.files import read_json, write_json
+from results.files import append_line, read_json, write_json
 from results.records import SearchSummary, Trial
 from results.report import write_report
 from results.report.searching import search_curve
@@ -124,6 +124,13 @@ def test_every_form_that_was_measured_has_its_check(run):
 def test_how_well_accuracy_was_predicted_stands_beside_latency(run):
     _, text = read(write_report(run))
     assert "guided1400.4 points0.9 points0.71" in text
+
+
+def test_what_blocks_taught_is_no_searcher(run):
+    append_line(run / "search" / "blocks.jsonl", {"place": "stage0.block0", "errors": [0.1]})
+    found = read_run(run)
+    assert "blocks" not in found.trials
+    assert found.unreadable == []
 
 
 def test_what_the_limit_left_of_the_space_is_told(run):
