@@ -17,8 +17,8 @@ KINDS = ("training", "ranking", "final")
 def spent_macs(run: Sources) -> dict[str, dict[str, float]]:
     """Multiply-accumulates of trainings and scorings that ended, by the stage and by ``KINDS``.
 
-    A search's scorings count when it has ended, those of networks that were scored before do not. Learning
-    block by block is not counted, nor are measuring and running files.
+    A search's scorings count when it has ended, those of networks that were scored before do not.
+    Audits and learning block by block are not counted, nor are measuring and running files.
     """
     found = {
         "train": {"training": sum(epoch.macs for epoch in run.epochs)},

@@ -59,7 +59,8 @@ def _costs(run: Sources) -> Iterator[Html]:
         "and what was put aside for other settings, count too. Processor time is that of the command, of "
         "what it started and ended, and of Ray's workers; energy is that of the processor packages, where "
         "the system counts it. Multiply-accumulates are those of training the supernet, of ranking networks "
-        "(scored or trained alone), and of the final trainings, forward and backward.",
+        "(scored or trained alone), and of the final trainings, forward and backward; audits and learning "
+        "block by block are not counted.",
         kind="note",
     )
 
