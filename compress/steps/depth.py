@@ -8,21 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
 from compress.candidate import Candidate, Context
 from compress.plain import faithful_copy
-from compress.pruning.criteria.effects import outputs_of
 from compress.steps.registry import STEPS
 from compress.steps.several import each
+from compress.steps.shorter import WHOLE, damage_of, fast_enough, latencies_ms
 from compress.swaps.blocks import Skippable, blocks_of, left_outs, without_blocks
 from compress.swaps.depth import cheapest, learned_masks, rises
 
 Speedup = Annotated[float, Field(gt=1)]
 _TOGETHER = 4  # blocks whose masks are learned as one choice
-_TRIES = 3
 
 
 @STEPS.register("depth")
@@ -94,31 +92,22 @@ class Shorten:
         context: Context,
         folder: Path,
     ) -> tuple[tuple[str, ...], float]:
-        """Names of the blocks that go, and how many times as fast the file without them is.
-
-        More go where it is not as fast as the sums said, for a few tries.
-        """
+        """Names of the blocks that go, and how many times as fast the file without them is."""
         names = [block.name for block in blocks]
-        needed = whole_ms * (1 - 1 / goal)
         chosen: Callable[[float], tuple[str, ...]] | None = None
-        for _ in range(_TRIES):
+
+        def choose(needed: float) -> tuple[str, ...]:
+            nonlocal chosen
             if needed > sum(saved):
-                if chosen is not None:  # what there is says how fast it is
-                    break
                 most = whole_ms / max(whole_ms - sum(saved), 1e-9)
                 raise ValueError(
                     f"leaving out all {len(blocks)} blocks that can go makes it about {most:.3g} times as "
                     f"fast, not {goal:.4g} times"
                 )
             chosen = chosen or self._chooser(network, names, saved, needed, context)
-            gone = chosen(needed)
-            file = context.file(folder, "shorter")
-            context.export(without_blocks(network, gone), file)
-            whole, shorter = latencies_ms(context, [context.file(folder, "whole"), file])
-            if (reached := whole / shorter) >= goal:
-                break
-            needed *= 1 + max(0.02, (shorter * goal - whole) / whole)
-        return gone, reached
+            return chosen(needed)
+
+        return fast_enough(choose, partial(without_blocks, network), goal, whole_ms, context, folder)
 
     def _chooser(
         self, network: nn.Module, names: list[str], saved: Sequence[float], needed: float, context: Context
@@ -168,7 +157,7 @@ def _saved(
 ) -> tuple[float, list[float]]:
     """Latency of the whole network in milliseconds, and what each block takes of it, measured once a kind."""
     kinds = {block.alike: block.name for block in blocks}
-    files = [context.file(folder, "whole")]
+    files = [context.file(folder, WHOLE)]
     context.export(network, files[0])
     for number, name in enumerate(kinds.values()):
         files.append(context.file(folder, f"without_{number}"))
@@ -176,27 +165,3 @@ def _saved(
     whole, *others = latencies_ms(context, files)
     times = {alike: max(0.0, whole - other) for alike, other in zip(kinds, others, strict=True)}
     return whole, [times[block.alike] for block in blocks]
-
-
-def latencies_ms(context: Context, files: list[Path]) -> list[float]:
-    """Latencies of files of shorter networks in milliseconds, measured side by side.
-
-    Raises:
-        ValueError: one does not run.
-    """
-    timings = context.target.measure(files, budget_s=context.seconds_each * len(files))
-    for timing in timings:
-        if timing.status != "measured":
-            raise ValueError(f"a shorter network does not run: {timing.reason}")
-    return [timing.median_ms for timing in timings]
-
-
-def damage_of(network: nn.Module, context: Context) -> Callable[[nn.Module], float]:
-    """What networks lose that are made of one: their loss, or the change of outputs on calibration images."""
-    loss = context.loss
-    if loss is not None:
-        return lambda other: float(loss(other))
-    images = torch.from_numpy(context.calibration)
-    with torch.no_grad():
-        whole = outputs_of(network, images)
-    return lambda other: float((outputs_of(other, images) - whole).square().mean())

@@ -14,14 +14,13 @@ from torch import nn
 
 from compress.candidate import Candidate, Context
 from compress.plain import plain_copy
-from compress.steps.depth import damage_of, latencies_ms
 from compress.steps.registry import STEPS
 from compress.steps.several import each
+from compress.steps.shorter import WHOLE, damage_of, fast_enough, latencies_ms
 from compress.swaps.merging import Series, merged, series_of, with_merged
 from compress.swaps.paths import LayerSpan, cheapest_spans
 
 Speedup = Annotated[float, Field(gt=1)]
-_TRIES = 3
 
 
 @STEPS.register("merge")
@@ -111,7 +110,7 @@ def _spans(
     for series in every:
         first[series.convolutions] = layers
         layers += len(series.convolutions)
-    files = [context.file(folder, "whole")]
+    files = [context.file(folder, WHOLE)]
     context.export(network, files[0])
     damage = damage_of(network, context)
     losses = []
@@ -147,29 +146,18 @@ def _chosen(
     context: Context,
     folder: Path,
 ) -> tuple[list[int], float]:
-    """Numbers of the segments that become one, and how many times as fast the file is then.
-
-    More do where it is not as fast as the sums said, for a few tries.
-    """
+    """Numbers of the segments that become one, and how many times as fast the file is then."""
     layers = max(span.end for span in spans)
-    needed = whole_ms * (1 - 1 / goal)
-    best: tuple[list[int], float] | None = None
-    for _ in range(_TRIES):
+
+    def choose(needed: float) -> list[int]:
         try:
-            chosen = [number for number in cheapest_spans(spans, layers, needed) if number < len(segments)]
+            return [number for number in cheapest_spans(spans, layers, needed) if number < len(segments)]
         except ValueError as error:
-            if best is not None:
-                break
             raise ValueError(
                 f"{goal:.4g} times as fast takes {needed:.4g} ms less, and merging saves too little: {error}"
             ) from error
-        file = context.file(folder, "shorter")
-        context.export(with_merged(network, [segments[number] for number in chosen])[0], file)
-        whole, shorter = latencies_ms(context, [context.file(folder, "whole"), file])
-        if best is None or whole / shorter > best[1]:
-            best = chosen, whole / shorter
-        if whole / shorter >= goal:
-            break
-        needed *= 1 + max(0.02, (shorter * goal - whole) / whole)
-    assert best is not None
-    return best
+
+    def without(chosen: list[int]) -> nn.Module:
+        return with_merged(network, [segments[number] for number in chosen])[0]
+
+    return fast_enough(choose, without, goal, whole_ms, context, folder)
