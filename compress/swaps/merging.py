@@ -92,16 +92,13 @@ def merge(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
         first.groups == second.groups == first.in_channels == first.out_channels == second.out_channels
     )
     groups = first.groups if depthwise else 1
-    weight = conv_transpose2d(
-        _dense(second).double(),
-        _dense(first).double(),
-        stride=first.stride,  # (o, c, ...) over (c, i, ...)
-    )
-    bias = torch.zeros(second.out_channels, dtype=torch.float64)
+    inner, outer = _dense(first).double(), _dense(second).double()
+    weight = conv_transpose2d(outer, inner, stride=first.stride)  # (o, c, ...) over (c, i, ...)
+    bias = outer.new_zeros(second.out_channels)
     if first.bias is not None:
-        bias += (_dense(second).double().sum((2, 3)) @ first.bias.double().cpu()).cpu()
+        bias += outer.sum((2, 3)) @ first.bias.double()
     if second.bias is not None:
-        bias += second.bias.double().cpu()
+        bias += second.bias.double()
     if depthwise:
         weight = weight.diagonal().movedim(-1, 0).unsqueeze(1)
     (down, across), (top, side) = first.stride, _padding(first)
