@@ -215,11 +215,10 @@ def _scored(
     """The groups that got scores, with one a unit, (units,), of mean 1 in each; and those that got none."""
     asked.refuse_without(loss, images)
     scored = plain_copy(network).cpu().eval()
-    if not any(parameter.requires_grad for parameter in scored.parameters()):
-        for (
-            parameter
-        ) in scored.parameters():  # of a network that is only run, nothing is frozen in particular
-            parameter.requires_grad_(parameter.is_floating_point())
+    parameters = list(scored.parameters())
+    if not any(one.requires_grad for one in parameters):  # only run: nothing is frozen in particular
+        for one in parameters:
+            one.requires_grad_(one.is_floating_point())
     if loss is not None and (GRADIENTS in asked.needs or asked.of_ones_own):
         scored.zero_grad()
         loss(scored).backward()
