@@ -24,7 +24,7 @@ def open_task(kind: str, settings: Mapping[str, Any]) -> Task:
         ValueError: no such task, settings that it does not take, or one that lacks something.
     """
     found = _found(kind)
-    task = found.configured(settings)() if callable(found.part) else found.part
+    task = found.configured(settings)()
     if lacking := [name for name in _MEMBERS if not hasattr(task, name)]:
         raise ValueError(
             f"task {kind} has no {', '.join(lacking)}; let it inherit from runners.tasks.Classification or "
@@ -55,6 +55,8 @@ def _found(kind: str) -> Registered[Any]:
     if kind in TASKS or ":" not in kind:
         return TASKS[kind]
     part: Any = load_object(kind)
-    if not callable(part) and not hasattr(part, "loss"):
+    if callable(part):
+        return Registered(name=kind, part=part)
+    if not hasattr(part, "loss"):
         raise ValueError(f"{kind} is a {type(part).__name__}; right is a task, or a class or function of one")
-    return Registered(name=kind, part=part)
+    return Registered(name=kind, part=lambda: part)  # finished: it takes no settings any more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,15 @@ import torch
 from torch import Tensor
 
 from nas.distillation import kl
-from runners.tasks import Binary, Classification, MultiLabel, Regression, Task
+from runners.tasks import (
+    Binary,
+    Classification,
+    MultiLabel,
+    Regression,
+    Task,
+    open_task,
+    task_problems,
+)
 from runners.tasks.metrics import area_under_roc, average_precision, f1, mean_recall
 
 RNG = torch.Generator().manual_seed(0)
@@ -215,3 +224,12 @@ def test_the_answer_says_what_the_outputs_mean() -> None:
     one, other = np.array([[1.0, 1.0]]), np.array([[1.005, 1.02]])
     assert (values.same(one, one), values.same(one, other)) == (1.0, 0.5)
     assert MultiLabel().answer.same(np.array([[1.0, -1.0]]), np.array([[3.0, 1.0]])) == 0.5
+
+
+def test_a_finished_task_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from runners.tasks import Binary\n\ntask = Binary(score_by='f1')\n")
+    kind = f"{tmp_path}/mine.py:task"
+    assert task_problems(kind, {}) == []
+    assert open_task(kind, {}) == Binary(score_by="f1")
+    (problem,) = task_problems(kind, {"score_by": "auc"})
+    assert "has no setting 'score_by'" in problem
