@@ -32,7 +32,7 @@ class Facts:
         devices: how many of the kind there are, each of which measures at the same time as the others.
         reachable: whether files can be exported, run and measured; False for a table from elsewhere.
         float_thin: whether small convolutions of one to three channels, as the first on pictures, are faster
-            in float in an int8 file.
+            in float in an int8 file, if convolutions follow.
     """
 
     profile: str

@@ -38,6 +38,7 @@ from results.names import unknown
 _ERRORS, _WARNINGS = 3, 2  # severities of ONNX Runtime; the second is its default
 
 _CHANNELS_AT_ONCE = 4  # of an int8 convolution in ONNX Runtime
+_NUMBER_BY_NUMBER = ("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid")
 _THIN = 32  # products of an output number, below which float convolutions of few channels are faster
 
 EVERY_OPERATOR: tuple[str, ...] = ()
@@ -86,7 +87,7 @@ class Int8:
         float_layers: names of layers, or of modules that hold them, that stay float.
         only: names of modules outside of which all operators stay float; None has no such modules.
         float_thin: whether small convolutions of fewer than four input channels, as the first on pictures,
-            stay float: ONNX Runtime's int8 kernels take channels in fours, and it gathers these byte by byte.
+            stay float where convolutions alone read them: ONNX Runtime's int8 kernels take channels in fours.
         seed: seed of adaptive rounding.
     """
 
@@ -299,8 +300,22 @@ def _thin(model: ModelProto) -> list[str]:
     """Names of convolutions of one to three input channels with small kernels, but for depthwise ones.
 
     In ONNX Runtime float was faster for all of them, and not for larger kernels
-    (``python -m tests.benchmarks.first_layer``).
+    (``python -m tests.benchmarks.first_layer``), where convolutions alone read what they make: sums and
+    poolings read another layout then, and what is gained goes into transposing.
     """
+    readers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    def read_by(name: str) -> set[str]:
+        """Types of the operators that read a tensor, behind what works number by number."""
+        found = set[str]()
+        for node in readers.get(name, ()):
+            passing = node.op_type in _NUMBER_BY_NUMBER
+            found |= read_by(node.output[0]) if passing else {node.op_type}
+        return found
+
     return [
         one.node.name
         for one in weighted_nodes(model)
@@ -308,6 +323,7 @@ def _thin(model: ModelProto) -> list[str]:
         and one.shape[1] < _CHANNELS_AT_ONCE
         and one.shape[1] < math.prod(one.shape[1:]) < _THIN
         and attributes(one.node).get("group", 1) == 1
+        and read_by(one.node.output[0]) == {"Conv"}
     ]
 
 

@@ -165,6 +165,33 @@ def test_where_that_is_faster_small_convolutions_of_few_channels_stay_float_and_
         assert np.isfinite(OnnxFile(file)(given)).all()
 
 
+class Residual(nn.Module):
+    """Two layers beside what they read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 4, 3, padding=1))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps + self.inner(maps)
+
+
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        (nn.Sequential(nn.SiLU(), nn.Conv2d(4, 4, 3)), True),
+        (Residual(), False),
+        (nn.Sequential(nn.ReLU(), Residual()), False),
+        (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3)), False),
+        (nn.ReLU(), False),
+    ],
+)
+def test_a_first_convolution_stays_float_where_convolutions_alone_read_it(tmp_path, behind, left):
+    export_onnx(nn.Sequential(nn.Conv2d(1, 4, 3), behind).eval(), (1, 8, 8), tmp_path / "float.onnx")
+    quantize_static(tmp_path / "float.onnx", images(8), tmp_path / "int8.onnx", Int8(float_thin=True))
+    assert ("0" not in {one.name for one in integer_layers(onnx.load(tmp_path / "int8.onnx"))}) == left
+
+
 def test_a_graph_with_nothing_to_quantize_brings_no_chatter_of_the_runtime(tmp_path, capfd):
     class Mean(nn.Module):
         def forward(self, x):
