@@ -124,15 +124,9 @@ def _int4(model: ModelProto, layer: WeightedNode, weight: NDArray[Any], block: i
 
 
 def four_bits(name: str, values: NDArray[Any]) -> TensorProto:
-    """A constant of a file, int4 of int8 values and uint4 of uint8 ones: two numbers a byte, the first low.
-
-    onnx's own ``make_tensor`` writes a number of up to two bytes for each byte.
-    """
+    """A constant of a file in four bits a number: int4 of int8 values and uint4 of uint8 ones."""
     kind = TensorProto.INT4 if values.dtype == np.int8 else TensorProto.UINT4
-    flat = values.astype(np.uint8).flatten() & 15
-    pairs = np.append(flat, np.zeros(flat.size % 2, np.uint8)).reshape(-1, 2)
-    packed = (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
-    return TensorProto(name=name, data_type=kind, dims=values.shape, raw_data=packed)
+    return numpy_helper.from_array(values.astype(helper.tensor_dtype_to_np_dtype(kind)), name)
 
 
 def block_scales(weight: NDArray[Any], block: int) -> NDArray[np.float64]:
