@@ -4,7 +4,7 @@ map however many there are."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -138,14 +138,9 @@ def _differentiated(
 
 
 @contextlib.contextmanager
-def _norms_as_they_are(couplings: Sequence[nn.Module] | nn.ModuleList) -> Iterator[None]:
+def _norms_as_they_are(couplings: nn.ModuleList) -> Iterator[None]:
     """Norms that take the statistics of the batch, which they have counted already, and count nothing."""
-    counting = [
-        norm
-        for one in couplings
-        for norm in one.modules()
-        if isinstance(norm, _NormBase) and norm.track_running_stats
-    ]
+    counting = [one for one in couplings.modules() if isinstance(one, _NormBase) and one.track_running_stats]
     try:
         for norm in counting:
             norm.track_running_stats = False
