@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from results.records import CompressedModel
-from runners.compressing.goal import Goal
-from runners.compressing.model import UnreachableError, compress_model
+from runners.compressing.goal import Goal, UnreachableError
+from runners.compressing.model import compress_model
 from runners.compressing.options import Options
 from runners.console import Console
 from runners.given import load_network, load_weights

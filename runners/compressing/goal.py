@@ -6,8 +6,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+from results.records import CompressedModel
+
 _MB = 1_000_000
 _NOISE = 0.02  # of a latency
+
+
+class UnreachableError(ValueError):
+    """No file meets the goal; the message says which comes nearest.
+
+    Attributes:
+        record: files that were made all the same; None where nothing was trained.
+    """
+
+    record: CompressedModel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from runners.compressing.goal import Goal
-from runners.compressing.model import UnreachableError, compress_model
+from runners.compressing.goal import Goal, UnreachableError
+from runners.compressing.model import compress_model
 from tests.benchmarks.compression.results import QUARRY, Answer
 from tests.benchmarks.compression.setting import Bench
 

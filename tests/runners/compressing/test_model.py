@@ -21,11 +21,12 @@ import results
 from compress.candidate import Candidate
 from compress.onnx.file import OnnxFile
 from results.records import Card, CompressedModel, StepRecord, read_record
-from runners.compressing import model as module
+from runners.compressing import making as module
+from runners.compressing import model
 from runners.compressing import scan as scanning
-from runners.compressing.goal import Goal, GoalLimits
+from runners.compressing.goal import Goal, GoalLimits, UnreachableError
 from runners.compressing.hand_over import Made
-from runners.compressing.model import Compressed, UnreachableError, compress_model
+from runners.compressing.model import Compressed, compress_model
 from runners.compressing.options import Options
 from runners.compressing.scan import Scan, Scanned, next_share
 
@@ -258,7 +259,7 @@ def test_the_snippet_of_the_page_is_a_call(monkeypatch: pytest.MonkeyPatch, done
     signature = inspect.signature(compress_model)
     called: list[inspect.BoundArguments] = []
     monkeypatch.setattr(
-        module, "compress_model", lambda *a, **k: called.append(signature.bind(*a, **k)) or done
+        model, "compress_model", lambda *a, **k: called.append(signature.bind(*a, **k)) or done
     )
     exec(compile(snippet, "compression.md", "exec"), {"network": make()})
     assert called[0].arguments["goal"] == Goal(speedup=1.5)
@@ -268,7 +269,7 @@ def test_a_cut_that_is_no_faster_says_nothing_against_smaller_ones(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
-    monkeypatch.setattr(module._Making, "_cut", lambda _, share: tried.append(share) or [])
+    monkeypatch.setattr(module.Making, "_cut", lambda _, share: tried.append(share) or [])
     given = replace(options(folder), networks=3)
     compress_model(make(), "digits", Goal(accuracy_drop=1), given, out=folder / "slow")
     assert tried == [0.5, 0.25]
@@ -317,7 +318,7 @@ def test_no_more_is_trained_once_a_file_meets_a_limit(
     ]
     making = SimpleNamespace(scanned=SimpleNamespace(original=SimpleNamespace(latency_ms=2.0)))
     given = GoalLimits(**{"latency_ms": None, "size_bytes": None, "accuracy": None, **limits})  # type: ignore[arg-type]
-    assert module._Making._met(making, made, given) == met  # type: ignore[arg-type]
+    assert module.Making._met(making, made, given) == met  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
