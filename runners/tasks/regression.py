@@ -21,7 +21,8 @@ class Regression:
     """Numbers for each image; a network gives each as a multiple of its deviation, (N, values).
 
     The score is R squared, the share of the values' variance that is explained, as a mean over the values; 0
-    where a network is no better than the mean.
+    where a network is no better than the mean. Values that are the same for all images of a split are left
+    out.
 
     Attributes:
         error: Error that is minimised: ``squared``, or ``absolute``, which outliers move less.
@@ -88,7 +89,8 @@ class Regression:
         """R squared of outputs with values, both (N, values), from 0 to 1.
 
         Raises:
-            ValueError: shapes that do not belong together, or no images.
+            ValueError: shapes that do not belong together, no images, or nothing but values that are the
+                same for all of them.
         """
         if outputs.shape != targets.shape or outputs.ndim != 2 or not len(targets):
             raise ValueError(
@@ -96,10 +98,13 @@ class Regression:
                 f"{tuple(targets.shape)}"
             )
         wanted = targets.double()
+        varied = (wanted != wanted[0]).any(0)
+        if not varied.any():
+            raise ValueError("no value differs between images, so there is nothing to explain")
         given = outputs.double() * wanted.new_tensor(self.scale) + wanted.new_tensor(self.offset)
         left = ((wanted - given) ** 2).sum(0)
         whole = ((wanted - wanted.mean(0)) ** 2).sum(0)
-        return float((1 - left / whole.clamp(min=torch.finfo(whole.dtype).tiny)).clamp(0, 1).mean())
+        return float((1 - left / whole)[varied].clamp(0, 1).mean())
 
     def problem(self, outputs: object, classes: int) -> str:
         """What is wrong with the outputs for two images; empty where they are (2, values)."""

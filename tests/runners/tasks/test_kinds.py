@@ -171,6 +171,17 @@ def test_labels_that_no_image_of_a_split_has_do_not_count() -> None:
         task.score(LOGITS, torch.zeros_like(marks))
 
 
+def test_values_that_are_the_same_for_all_images_of_a_split_do_not_count() -> None:
+    """Counted, they were 0 or 1 for whatever network."""
+    task = Regression().fitted(VALUES, AB)
+    one = Regression().fitted(VALUES[:, :1], ("a",))
+    flat = torch.stack([VALUES[:, 0], torch.full((40,), 0.1)], 1)
+    outputs = (VALUES - VALUES.mean(0)) / VALUES.std(0, correction=0) * 0.5
+    assert task.score(outputs, flat) == pytest.approx(one.score(outputs[:, :1], VALUES[:, :1]))
+    with pytest.raises(ValueError, match="no value differs"):
+        one.score(outputs[:1, :1], VALUES[:1, :1])
+
+
 CASES: list[tuple[Any, Tensor, tuple[str, ...], str]] = [
     (Classification(), MARKS, ABC, r'zeros and ones \(40, 3\) .* task = "multi_label"'),
     (Classification(), VALUES, AB, r'numbers \(40, 2\) .* task = "regression"'),
