@@ -24,9 +24,6 @@ def convert(source: str, file: str, precision: str) -> None:
         source: ``torch.export`` program of one input.
         file: path to write.
         precision: fp32, or int8 with a scale for each channel and ranges of random images.
-
-    Raises:
-        ValueError: a package that int8 takes is not there.
     """
     logging.getLogger("torchao").setLevel(logging.ERROR)  # of GPU libraries that are not there
     with warnings.catch_warnings(), torch.no_grad():
