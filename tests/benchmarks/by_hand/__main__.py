@@ -23,8 +23,9 @@ from tests.benchmarks.by_hand.candidates import PRECISIONS
 from tests.benchmarks.by_hand.judge import by_hand, by_quarry, measured_again
 from tests.benchmarks.by_hand.lines import HAND, Lines
 from tests.benchmarks.by_hand.picture import picture
-from tests.benchmarks.by_hand.setting import Setting, chosen_cores, keep
+from tests.benchmarks.by_hand.setting import Setting, chosen_cores
 from tests.benchmarks.by_hand.table import table
+from tests.benchmarks.settings import keep
 
 
 def main() -> None:

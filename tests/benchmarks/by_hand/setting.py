@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from compress.target import Target
-from results.files import write_json
-from results.records import Record, read_record
+from results.records import Record
 from results.statistics import top1
 from runners.data.load import load_data
 from runners.data.splits import Prepare, Split, Splits
@@ -46,26 +45,6 @@ class Setting(Record):
     def budget_s(self) -> float:
         """Processor seconds for one limit: the whole is divided evenly."""
         return 60 * self.minutes * self.cores / len(self.limits_ms)
-
-
-def keep(setting: Setting, folder: Path) -> None:
-    """Writes the setting of a folder, or checks that it is the one of what is there.
-
-    Raises:
-        ValueError: the folder has results of another setting.
-    """
-    file = folder / "setting.json"
-    if not file.exists():
-        write_json(file, setting.to_json())
-        return
-    before = read_record(Setting, file)
-    other = [
-        f"{one.name} {getattr(before, one.name)}"
-        for one in fields(Setting)
-        if getattr(before, one.name) != getattr(setting, one.name)
-    ]
-    if other:
-        raise ValueError(f"{folder} has results for {', '.join(other)}; take another --out for these")
 
 
 def chosen_cores(count: int) -> list[int]:

@@ -26,8 +26,9 @@ from tests.benchmarks.by_hand.lines import Line, Lines
 from tests.benchmarks.by_hand.picture import picture
 from tests.benchmarks.by_hand.quarry import best, command
 from tests.benchmarks.by_hand.quarry import training_macs as told_macs
-from tests.benchmarks.by_hand.setting import Setting, keep
+from tests.benchmarks.by_hand.setting import Setting
 from tests.benchmarks.by_hand.table import table
+from tests.benchmarks.settings import keep
 from tests.results.report.finished_run import write_finished_run
 
 SETTING = Setting(data="digits", recipe="digits", limits_ms=(0.1, 1.0), minutes=10, cores=2)

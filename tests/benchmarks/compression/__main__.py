@@ -26,8 +26,9 @@ from tests.benchmarks.compression.judge import FILE, judged, worked
 from tests.benchmarks.compression.networks import NETWORKS
 from tests.benchmarks.compression.picture import picture
 from tests.benchmarks.compression.results import Judged
-from tests.benchmarks.compression.setting import Bench, Setting, keep
+from tests.benchmarks.compression.setting import Bench, Setting
 from tests.benchmarks.compression.table import differences, over_macs, slower, table
+from tests.benchmarks.settings import keep
 
 
 def main() -> None:

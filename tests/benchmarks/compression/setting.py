@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from compress.target import Target
-from results.files import replace_atomic, write_json
-from results.records import Record, read_record
+from results.files import replace_atomic
+from results.records import Record
 from results.statistics import top1
 from runners.compressing.job import data_of
 from runners.compressing.options import Options
@@ -54,19 +54,6 @@ class Setting(Record):
     epochs: int
     factors: tuple[float, ...]
     seed: int
-
-
-def keep(setting: Setting, folder: Path) -> None:
-    """Writes the setting of a folder, or checks that it is the one of what is there.
-
-    Raises:
-        ValueError: the folder has results of another setting.
-    """
-    file = folder / "setting.json"
-    if not file.exists():
-        write_json(file, setting.to_json())
-    elif (before := read_record(Setting, file)) != setting:
-        raise ValueError(f"{folder} has results of {before}; take another --out for these")
 
 
 def subset(source: Path, images: int, seed: int, folder: Path) -> Path:

@@ -22,8 +22,9 @@ from tests.benchmarks.compression.networks import NETWORKS
 from tests.benchmarks.compression.picture import picture
 from tests.benchmarks.compression.plain import Looked, chosen, pruned
 from tests.benchmarks.compression.results import GIVEN, PLAIN, QUARRY, Judged
-from tests.benchmarks.compression.setting import SHAPE, Setting, keep
+from tests.benchmarks.compression.setting import SHAPE, Setting
 from tests.benchmarks.compression.table import differences, slower, table
+from tests.benchmarks.settings import keep
 
 
 def line(side: str, factor: float, test: float, latency_ms: float) -> Judged:
@@ -135,7 +136,7 @@ def test_a_folder_keeps_to_its_setting(tmp_path: Path) -> None:
     keep(first, tmp_path)
     keep(first, tmp_path)
     other = Setting(data="here", images=200, base_epochs=1, epochs=1, factors=(2.0,), seed=0)
-    with pytest.raises(ValueError, match="images=100.*take another --out"):
+    with pytest.raises(ValueError, match="images 100.*take another --out"):
         keep(other, tmp_path)
 
 
