@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import nn
 
@@ -36,11 +35,11 @@ def answer(bench: Bench, network: nn.Module, factor: float, spent_s: Callable[[]
     # What another goal hands over next may not be this: the file is kept apart.
     kept = out.parent / "answers" / f"{factor:g}.onnx"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(next((out / "artifacts" / found.name).glob("model.onnx")).read_bytes())
+    kept.write_bytes((out / "artifacts" / found.name / "model.onnx").read_bytes())
     return Answer(
         side=QUARRY,
         factor=factor,
-        file=str(Path(kept)),
+        file=str(kept),
         precision=found.precision,
         share=found.share,
         macs=found.macs,

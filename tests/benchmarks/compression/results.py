@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from results.records import Record
 
 GIVEN, QUARRY, PLAIN = "as it is", "Quarry", "plain"
-SIDES = (QUARRY, PLAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,12 +124,11 @@ def _logs(run: Path) -> dict[str, list[str]]:
 
 def _files(run: Path, stages: Sequence[str]) -> dict[str, int]:
     """When files of finished stages were written."""
-    folders = {"measure": "measure", "train": "train", "search": "search", "compress": "compress"}
     return {
         str(file.relative_to(run)): file.stat().st_mtime_ns
         for stage in stages
-        if stage in folders
-        for file in (run / folders[stage]).rglob("*")
+        if stage in ("measure", "train", "search", "compress")  # whose folder is called like it
+        for file in (run / stage).rglob("*")
         # Of the search, beside the weights; of the export, beside what was compressed.
         if file.is_file() and file.name != "scores.jsonl" and file.stem != "largest"
     }
