@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -64,7 +65,7 @@ def begin(
 ) -> None:
     """Writes down what is done, or refuses to go on with something else.
 
-    What was measured before is gone on with, so a profile counts as what its file says and not by its name.
+    What was measured before is gone on with, so of a profile what its file says counts beside its name.
 
     Raises:
         ValueError: the folder holds another job.
@@ -82,7 +83,7 @@ def begin(
         before = read_json(file)
         if not isinstance(before, dict) or "model" not in before:
             raise ValueError(f"{out} holds another run, not a compressed model; choose another folder")
-        same = _plain(now)
+        same = json.loads(json.dumps(now))  # as it is read back
         changed = [f"another {key}" for key in ("model", "data", "profile") if before.get(key) != same[key]]
         changed += [
             f"{name} {before['options'].get(name)} where it is {value} now"
@@ -99,13 +100,6 @@ def begin(
         command = shlex.join(["quarry", *sys.argv[1:]])
         write_json(out / "provenance.json", provenance(options.seed, command).to_json())
     write_json(file, now)
-
-
-def _plain(value: Any) -> Any:
-    """The same as JSON gives it back."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def data_of(recipe: Recipe, options: Options, out: Path, console: Console) -> RunData:
